@@ -1,0 +1,43 @@
+# The commands people use here. `make demo` and `make test` do all their set-up themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ONCE ?=
+
+.PHONY: demo test check format venv lock
+
+demo: $(VENV)/ready
+	$(BIN)/sluis demo $(if $(ONCE),--once)
+
+test: $(VENV)/ready-test
+	sh tests/setup/debian.sh
+	$(MAKE) check
+
+# The whole truth: format, lint, types, import contracts, tests.
+check: $(VENV)/ready-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+format: $(VENV)/ready-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+venv: $(VENV)/ready-test
+
+$(VENV)/ready: requirements.lock requirements-build.lock pyproject.toml
+	PYTHON=$(PYTHON) sh deploy/setup.sh $(VENV) requirements.lock
+	touch $@
+
+$(VENV)/ready-test: requirements-test.lock requirements-build.lock pyproject.toml
+	PYTHON=$(PYTHON) sh deploy/setup.sh $(VENV) requirements-test.lock
+	touch $@ $(VENV)/ready
+
+# Names, versions and hashes; no download address. The build lock stands apart: clamd is published as source only.
+COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+lock:
+	$(COMPILE) --group build -o requirements-build.lock
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) pyproject.toml --extra test -o requirements-test.lock

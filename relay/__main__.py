@@ -1,0 +1,5 @@
+"""`python -m relay` is the `sluis` command."""
+
+from relay.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The composition root: joins the road to sockets, disk, clock, DNS and database."""

@@ -1,0 +1,32 @@
+"""The errors of Sluis. Everything else that escapes a stage is a bug: logged, and the client hears 451 4.3.0."""
+
+from relay.model.reply import Reply
+
+
+class SluisError(Exception):
+    """An error of ours: its text is for the log and for staff, never for the client."""
+
+
+class Refusal(SluisError):
+    """Carries the reply that the client hears; `reason` is for the log and the record."""
+
+    def __init__(self, reply: Reply, reason: str = "") -> None:
+        super().__init__(reason or str(reply))
+        self.reply = reply
+        self.reason = reason or reply.text
+
+
+class ConfigurationError(SluisError):
+    """What is wrong in settings or policy: one problem a line, `file:line: what (hint)`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class SpoolError(SluisError):
+    """A spool object is missing, cut short or altered; its bytes must not be used."""
+
+
+class StoreError(SluisError):
+    """The store can't be used as it is: old schema, missing trigger, lost connection, held by another process."""

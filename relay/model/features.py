@@ -1,0 +1,82 @@
+"""What is known of a message once it was read and inspected: all that decide looks at, recorded so that deciding again needs no body."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from relay.model.finding import Finding, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One leaf part. `part` is its path; `name` the file name as shown (decoded, controls removed) or empty; `declared` and `true_type` are
+    media types in lower case; `size` and `sha256` are of the decoded bytes; `members` are names inside an archive."""
+
+    part: str
+    name: str
+    declared: str
+    true_type: str
+    size: int
+    sha256: str
+    inline: bool = False
+    encrypted: bool = False
+    members: tuple[str, ...] = ()
+
+    @property
+    def extension(self) -> str:
+        """The last extension of the name, in lower case, without the dot."""
+        return self.name.rpartition(".")[2].lower() if "." in self.name else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Header facts: `from_addresses` are the addresses of all From fields; text is decoded, with controls removed. `received` counts
+    Received fields; `forged_results` are (start, end) byte ranges of Authentication-Results fields in our name, end exclusive."""
+
+    from_addresses: tuple[str, ...] = ()
+    from_fields: int = 0
+    from_display: str = ""
+    sender: str = ""
+    to: tuple[str, ...] = ()
+    subject: str = ""
+    message_id: str = ""
+    date: str = ""
+    auto_submitted: str = ""
+    received: int = 0
+    size: int = 0
+    eight_bit: bool = False
+    forged_results: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What the inspect worker answers: header facts, parts, findings, and the names of inspectors that were unavailable.
+    `clean_by` names the inspectors that looked and answered; policy says which of them must."""
+
+    header: Header
+    attachments: tuple[Attachment, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    unavailable: tuple[str, ...] = ()
+    answered: tuple[str, ...] = ()
+    eight_bit: bool = False
+    versions: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Inspection":
+        """Reads what `to_json` wrote, from the worker or from the record."""
+        header = dict(value["header"])
+        for name in ("from_addresses", "to"):
+            header[name] = tuple(header[name])
+        header["forged_results"] = tuple((start, end) for start, end in header["forged_results"])
+        return cls(
+            header=Header(**header),
+            attachments=tuple(Attachment(**{**item, "members": tuple(item["members"])}) for item in value["attachments"]),
+            findings=tuple(Finding(**{**item, "kind": Kind(item["kind"])}) for item in value["findings"]),
+            unavailable=tuple(value["unavailable"]),
+            answered=tuple(value["answered"]),
+            eight_bit=value["eight_bit"],
+            versions=tuple((name, version) for name, version in value["versions"]),
+        )

@@ -1,0 +1,1 @@
+"""Where and how much: addresses, folders, limits, keys. Who and what is policy."""

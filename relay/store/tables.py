@@ -1,0 +1,171 @@
+"""The tables, the same on SQLite and PostgreSQL. Times are microseconds since 1970 UTC; JSON columns hold plain values; digests are hex."""
+
+import uuid
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Index, LargeBinary
+from sqlmodel import Column, Field, SQLModel
+
+
+class Message(SQLModel, table=True):
+    """One transaction that reached the end of DATA, refused ones too (then without body). On PostgreSQL range-partitioned by id."""
+
+    __tablename__ = "message"
+
+    id: uuid.UUID = Field(primary_key=True)
+    received_us: int = Field(sa_type=BigInteger)
+    direction: str
+    client: str
+    peer: dict[str, Any] = Field(sa_type=JSON)
+    sender: str = Field(index=True)  # the key of the reverse-path; empty for the null one
+    envelope: dict[str, Any] = Field(sa_type=JSON)  # MAIL parameters, the reverse-path as received
+    header_message_id: str = Field(index=True)
+    size: int = Field(sa_type=BigInteger)
+    digest: str
+    body_hash: str
+    spool_object: str | None = None  # None: refused, or erased
+    vouched: bool
+    authorised: bool
+    inspection: dict[str, Any] = Field(sa_type=JSON)
+    policy: str
+    phase: str
+    reply: str
+    commitment: str
+    recipients: int
+
+
+class Delivery(SQLModel, table=True):
+    """One recipient of a message: written when it is accepted and when its state changes. Range-partitioned by message_id on PostgreSQL."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (Index("ix_delivery_recipient", "recipient"), Index("ix_delivery_state", "state", "message_id"))
+
+    message_id: uuid.UUID = Field(primary_key=True)
+    ordinal: int = Field(primary_key=True)
+    recipient: str  # the key of the address
+    envelope: dict[str, Any] = Field(sa_type=JSON)  # the address as received, DSN parameters
+    state: str
+    disposition: str
+    rules: list[dict[str, Any]] = Field(sa_type=JSON)  # matches, waived ones too
+    because: str = ""
+    route: str | None = None
+    policy: str
+    phase: str
+    attempts: int = 0
+    possible_duplicates: int = 0
+    release: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    outcome: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    changed_us: int = Field(sa_type=BigInteger)
+
+
+class Queue(SQLModel, table=True):
+    """Only what is ready or being delivered; a row goes when its delivery is done."""
+
+    __tablename__ = "queue"
+    __table_args__ = (Index("ix_queue_next", "next_us"),)
+
+    message_id: uuid.UUID = Field(primary_key=True)
+    ordinal: int = Field(primary_key=True)
+    route: str  # empty: to be inspected and decided again first
+    policy: str  # the epoch that it was decided in
+    phase: str
+    next_us: int = Field(sa_type=BigInteger)
+    expires_us: int = Field(sa_type=BigInteger)
+    attempts: int = 0
+    owner: str | None = None
+    lease_until_us: int | None = Field(default=None, sa_type=BigInteger)
+    fence: int = 0
+    marked_fence: int | None = None  # an attempt with this fence may have sent the final dot
+    delay_notified: bool = False
+
+
+class Event(SQLModel, table=True):
+    """Append-only; a trigger refuses UPDATE and DELETE. Nothing personal."""
+
+    __tablename__ = "event"
+
+    id: uuid.UUID = Field(primary_key=True)
+    kind: str
+    commitment: bytes = Field(sa_type=LargeBinary)
+
+
+class EventRecord(SQLModel, table=True):
+    """What an event committed to: `canonical` is RFC 8785 JSON, `salt` 32 random bytes. Erasable, by one function."""
+
+    __tablename__ = "event_record"
+    __table_args__ = (Index("ix_event_record_message", "message_id"),)
+
+    event_id: uuid.UUID = Field(primary_key=True)
+    message_id: uuid.UUID | None = None
+    canonical: bytes = Field(sa_type=LargeBinary)
+    salt: bytes = Field(sa_type=LargeBinary)
+
+
+class Request(SQLModel, table=True):
+    """What a person asked for; it takes effect at once, or when a second person has approved."""
+
+    __tablename__ = "request"
+
+    id: uuid.UUID = Field(primary_key=True)
+    kind: str
+    message_id: uuid.UUID | None = Field(default=None, index=True)
+    details: dict[str, Any] = Field(sa_type=JSON)
+    actor: str
+    reason: str
+    asked_us: int = Field(sa_type=BigInteger)
+    state: str  # open, done, refused
+
+
+class Approval(SQLModel, table=True):
+    """The second person's word on a request."""
+
+    __tablename__ = "approval"
+
+    request_id: uuid.UUID = Field(primary_key=True)
+    actor: str
+    reason: str
+    approved_us: int = Field(sa_type=BigInteger)
+    approved: bool
+
+
+class PolicyVersion(SQLModel, table=True):
+    """Every policy that was ever in force: `files` maps relative path to text."""
+
+    __tablename__ = "policy_version"
+
+    digest: str = Field(primary_key=True)
+    files: dict[str, str] = Field(sa_type=JSON)
+    first_us: int = Field(sa_type=BigInteger)
+
+
+class Control(SQLModel, table=True):
+    """The few things that are so for the whole installation, one row each: phase, brake."""
+
+    __tablename__ = "control"
+
+    name: str = Field(primary_key=True)
+    value: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    epoch: int = 0  # rises with every change: the fence
+
+
+class Counter(SQLModel, table=True):
+    """A rate counter in its window, leased in blocks and flushed, never one row update per message."""
+
+    __tablename__ = "counter"
+
+    scope: str = Field(primary_key=True)  # client or sender, messages or recipients, hour or day
+    key: str = Field(primary_key=True)
+    window_us: int = Field(primary_key=True, sa_type=BigInteger)
+    count: int = Field(sa_type=BigInteger)
+
+
+class Tally(SQLModel, table=True):
+    """Running counts for the balance (promise 14), moved in the same transaction as what they count; several rows a name, so that none
+    is hot.
+    """
+
+    __tablename__ = "tally"
+
+    name: str = Field(primary_key=True)
+    shard: str = Field(primary_key=True)
+    count: int = Field(sa_type=BigInteger)

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Installs what the tests need from Debian, without leaving services that the installation started.
+# Safe to run again: it does nothing when everything is there. Needs root, or sudo without a password.
+set -eu
+packages="python3-venv libmagic1 clamav-daemon postfix opendkim-tools postgresql swaks strace openssl bind9 sudo"
+root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+missing=""
+for package in $packages; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+done
+exim_home=${SLUIS_EXIM_HOME:-/opt/sluis-exim}
+[ -n "$missing" ] || [ ! -x "$exim_home/usr/sbin/exim4" ] || exit 0
+echo "installing:$missing exim4 (unpacked in $exim_home)"
+root apt-get -qq update
+if [ -n "$missing" ]; then
+    # policy-rc.d 101 (Debian's invoke-rc.d): nothing is started by an installation. An existing file is put back.
+    saved=""
+    if [ -e /usr/sbin/policy-rc.d ]; then saved=$(mktemp); root cp -p /usr/sbin/policy-rc.d "$saved"; fi
+    printf '#!/bin/sh\nexit 101\n' | root tee /usr/sbin/policy-rc.d >/dev/null
+    root chmod 755 /usr/sbin/policy-rc.d
+    undo() { if [ -n "$saved" ]; then root cp -p "$saved" /usr/sbin/policy-rc.d; rm -f "$saved"; else root rm -f /usr/sbin/policy-rc.d; fi; }
+    trap undo EXIT
+    # shellcheck disable=SC2086 # a list of names
+    root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing
+fi
+# Exim and Postfix exclude each other as packages, so Exim is unpacked beside the system and never installed.
+if [ ! -x "$exim_home/usr/sbin/exim4" ]; then
+    folder=$(mktemp -d)
+    (cd "$folder" && apt-get -qq download exim4-daemon-light)
+    root mkdir -p "$exim_home"
+    root dpkg-deb -x "$folder"/exim4-daemon-light_*.deb "$exim_home"
+    rm -rf "$folder"
+fi
