@@ -19,7 +19,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`sender` is the key of the reverse-path, empty for the null one. `inspection` is None at RCPT, when the content is not known yet."""
+    """`recipients` are those to decide for, `recipients_total` how many the transaction had. `sender` is the key of the reverse-path, empty for the null one. `inspection` is None at RCPT, when the content is not known yet."""
 
     client: str
     side: str
@@ -29,3 +29,4 @@ class Case:
     tls: bool
     authorised: bool
     inspection: Inspection | None = None
+    recipients_total: int = 0
