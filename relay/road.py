@@ -1,0 +1,162 @@
+"""The order of the stages. `accept` is the road from the last byte of DATA to the reply, `dispatch` from the record to the next hop."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from relay.admission import PolicyInForce
+from relay.decide import decide
+from relay.decide.answer import Answer, answer
+from relay.model.case import Case
+from relay.model.client import Peer, Side
+from relay.model.decision import Decision, Epoch, Release
+from relay.model.envelope import Envelope, Recipient
+from relay.model.features import Inspection
+from relay.model.finding import Finding
+from relay.model.message import Body, Claimed, Decided, Inspected, Received, Recorded
+from relay.model.ports import Clock
+from relay.model.reply import Reply
+from relay.policy.models import Client, Policy
+from relay.receive.senders import header_findings, loop_findings
+from relay.receive.transaction import Transaction
+
+log = logging.getLogger("sluis.road")
+
+
+class InspectBody(Protocol):
+    """read and inspect, in a worker process."""
+
+    async def __call__(self, body: Body, policy: Policy) -> Inspection: ...
+
+
+class Recorder(Protocol):
+    """record: durable when it returns."""
+
+    async def accept(self, decided: Decided, answer: Answer) -> Recorded: ...
+
+    async def refuse(self, decided: Decided, reply: Reply, reason: str) -> None: ...
+
+
+class Road:
+    """Inspect, decide, record: every message, whoever wrote it."""
+
+    def __init__(
+        self, policies: PolicyInForce, inspect_body: InspectBody, recorder: Recorder, clock: Clock, max_received: int
+    ) -> None:
+        self._policies = policies
+        self._inspect = inspect_body
+        self._recorder = recorder
+        self._clock = clock
+        self._max_received = max_received
+
+    async def accept(self, transaction: Transaction, body: Body) -> tuple[Reply, ...]:
+        """After the last byte of DATA. When it returns, what the replies promise is durable."""
+        received = _received(transaction, body, self._clock.now_us())
+        policy, epoch = self._policies.current()
+        inspected = await self._inspected(received, transaction.client, policy)
+        decided = Decided(inspected, self._decide(inspected, policy, epoch))
+        reply = answer(
+            decided.decision, lmtp=received.peer.lmtp, already_accepted=received.already_accepted, vouched=received.vouched
+        )
+        if not reply.custody:
+            spoken = _refusal(reply.codes[0], received, decided)
+            await self._recorder.refuse(decided, spoken, _because(decided.decision))
+            return (spoken,) * len(reply.codes)
+        recorded = await self._recorder.accept(decided, reply)
+        return tuple(_accepted(recorded) if code == 250 else _refusal(code, received, decided) for code in reply.codes)
+
+    async def inspect_again(
+        self, claimed: Claimed, body: Body, policy: Policy, epoch: Epoch
+    ) -> tuple[Inspection, Decision]:
+        """What comes back from hold, quarantine or an older epoch: today's signatures, today's policy, and the releases that staff gave."""
+        message = claimed.message
+        received = Received(
+            id=message.id,
+            peer=message.peer,
+            client=message.client,
+            envelope=Envelope(message.sender, tuple(ticket.recipient for ticket in claimed.tickets)),
+            body=body,
+            received_us=message.received_us,
+            vouched=message.vouched,
+            authorised=message.authorised,
+        )
+        client = client_named(message.client, policy)
+        inspected = await self._inspected(received, client, policy)
+        releases = {index: ticket.release for index, ticket in enumerate(claimed.tickets) if ticket.release is not None}
+        return inspected.inspection, self._decide(inspected, policy, epoch, message.recipients_total, releases)
+
+    async def _inspected(self, received: Received, client: Client, policy: Policy) -> Inspected:
+        """read and inspect in a worker, then what receive says of the header."""
+        inspection = await self._inspect(received.body, policy)
+        findings: tuple[Finding, ...] = loop_findings(inspection.header, self._max_received)
+        if inspection.header.size:  # a worker that died on the message has read no header, and says so in a finding of its own
+            findings += header_findings(inspection.header, client, received.peer.login, policy)
+        return Inspected(received, replace(inspection, findings=inspection.findings + findings))
+
+    def _decide(
+        self, inspected: Inspected, policy: Policy, epoch: Epoch, total: int | None = None, releases: Mapping[int, Release] | None = None
+    ) -> Decision:
+        received = inspected.received
+        case = Case(
+            client=received.client,
+            side=received.peer.side,
+            sender=received.envelope.sender.path.key if received.envelope.sender.path else "",
+            recipients=received.envelope.recipients,
+            size=received.body.size,
+            tls=received.peer.tls is not None,
+            authorised=received.authorised,
+            inspection=inspected.inspection,
+            recipients_total=total or len(received.envelope.recipients),
+        )
+        today = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC).date()
+        return decide(case, policy, epoch, today, releases or {})
+
+
+OWN_CLIENT = Client(name="sluis", side=Side.INSIDE, may_send_as=("*",), may_send_to=("*",), require_tls=False)
+"""What Sluis writes itself enters the road as this client, and is inspected, decided and recorded like any other."""
+
+GONE_CLIENT = Client(name="gone", side=Side.INSIDE, require_tls=False)
+"""Stands for a client that has left the policy while its mail was in custody: it may send as nobody."""
+
+
+def client_named(name: str, policy: Policy) -> Client:
+    """The client that brought a message, as policy sees it today."""
+    if name == OWN_CLIENT.name:
+        return OWN_CLIENT
+    return next((client for client in policy.clients if client.name == name), GONE_CLIENT)
+
+
+def _received(transaction: Transaction, body: Body, now_us: int) -> Received:
+    return Received(
+        id=transaction.id,
+        peer=transaction.peer,
+        client=transaction.client.name,
+        envelope=transaction.envelope,
+        body=body,
+        received_us=now_us,
+        vouched=transaction.vouched,
+        authorised=transaction.authorised,
+        already_accepted=transaction.client.already_accepted,
+    )
+
+
+def _accepted(recorded: Recorded) -> Reply:
+    """A receipt: the commitment is one that the audit must be able to show."""
+    return Reply(250, 0, 0, f"Ok: queued as {recorded.decided.inspected.received.id.hex} {recorded.commitment}")
+
+
+def _refusal(code: int, received: Received, decided: Decided) -> Reply:
+    """A constant text with the message id; the rule stays with us."""
+    if code == 451:
+        return Reply(451, 7, 1, f"Can't be decided now, try again later; {received.id.hex}")
+    if any(finding.name == "mail-loop" for finding in decided.inspected.inspection.findings):
+        return Reply(554, 4, 6, f"Too many hops; {received.id.hex}")  # RFC 3463 §3.5: X.4.6 routing loop
+    return Reply(550, 7, 1, f"Refused by policy; {received.id.hex}")
+
+
+def _because(decision: Decision) -> str:
+    rules = sorted({rule for verdict in decision.verdicts for rule in verdict.rules})
+    reasons = sorted({verdict.because for verdict in decision.verdicts if verdict.because})
+    return "; ".join([*rules, *reasons])
