@@ -1,0 +1,184 @@
+"""Reads a policy folder whole, checks it whole, and gives one Policy or every problem in it (promise 10)."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from relay.model.address import address_key
+from relay.model.errors import ConfigurationError
+from relay.policy import models
+from relay.policy.crosscheck import crosscheck
+from relay.policy.problems import describe
+from relay.policy.yaml import Document, YamlError, parse
+
+MAX_LIST_BYTES = 64 * 1024 * 1024
+MAX_FILES = 10_000
+
+# Which file holds what: the file, the model of the whole file, and the field of Policy that it fills.
+
+
+class _Clients(models.Strict):
+    clients: tuple[models.Client, ...]
+
+
+class _Senders(models.Strict):
+    senders: tuple[models.SenderRule, ...]
+
+
+class _Recipients(models.Strict):
+    recipients: tuple[models.Recipients, ...]
+
+
+class _Routes(models.Strict):
+    routes: tuple[models.Route, ...]
+
+
+class _Signing(models.Strict):
+    signing: tuple[models.Signing, ...]
+
+
+class _Rules(models.Strict):
+    rules: tuple[models.Rule, ...]
+
+
+class _Waivers(models.Strict):
+    waivers: tuple[models.Waiver, ...]
+
+
+SINGLE: dict[str, tuple[type[BaseModel], str]] = {
+    "organisation.yaml": (models.Organisation, "organisation"),
+    "inspection.yaml": (models.InspectionPolicy, "inspection"),
+}
+TABLES: dict[str, tuple[type[BaseModel], str]] = {
+    "clients.yaml": (_Clients, "clients"),
+    "senders.yaml": (_Senders, "senders"),
+    "recipients.yaml": (_Recipients, "recipients"),
+    "routes.yaml": (_Routes, "routes"),
+    "signing.yaml": (_Signing, "signing"),
+}
+FOLDERS: dict[str, tuple[type[BaseModel], str]] = {"rules/": (_Rules, "rules"), "waivers/": (_Waivers, "waivers")}
+
+
+def load_policy(folder: Path) -> models.Policy:
+    """The policy in a folder. Raises ConfigurationError with all problems."""
+    return build(read_files(folder), folder)
+
+
+def read_files(folder: Path) -> dict[str, str]:
+    """Relative path to text, of every file that counts. Raises ConfigurationError."""
+    if not folder.is_dir():
+        raise ConfigurationError([f"{folder}: the policy folder does not exist"])
+    problems: list[str] = []
+    files: dict[str, str] = {}
+    root = folder.resolve()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if not _counts(name) or path.is_dir():
+            continue
+        if not path.resolve().is_relative_to(root) or not path.is_file():
+            problems.append(f"{path}: not a file inside the policy folder")
+        elif len(files) >= MAX_FILES or path.stat().st_size > MAX_LIST_BYTES:
+            problems.append(f"{path}: too many files, or too large")
+        else:
+            try:
+                files[name] = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(f"{path}: {error}")
+    if problems:
+        raise ConfigurationError(problems)
+    return files
+
+
+def _counts(name: str) -> bool:
+    """Policy is *.yaml and lists/*.txt; tests/ beside it and notes are not."""
+    if any(part.startswith(".") for part in name.split("/")) or name.startswith("tests/"):
+        return False
+    return name.endswith(".yaml") or (name.startswith("lists/") and name.endswith(".txt"))
+
+
+def digest(files: dict[str, str]) -> str:
+    """SHA-256 (hex) over the sorted files; lengths in front, so that no two folders give the same stream."""
+    total = hashlib.sha256()
+    for name in sorted(files):
+        for data in (name.encode(), files[name].encode()):
+            total.update(len(data).to_bytes(8, "big"))
+            total.update(data)
+    return total.hexdigest()
+
+
+def build(files: dict[str, str], folder: Path = Path("policies")) -> models.Policy:
+    """One Policy of the texts of its files. Raises ConfigurationError with all problems."""
+    problems: list[str] = []
+    filled: dict[str, Any] = {}
+    places: dict[tuple[str, str], str] = {}
+    lists: dict[str, frozenset[str]] = {}
+    for name in sorted(files):
+        where = str(folder / name)
+        if name.endswith(".txt"):
+            lists[name] = _list(files[name])
+            continue
+        kind = SINGLE.get(name) or TABLES.get(name) or next((kind for start, kind in FOLDERS.items() if name.startswith(start)), None)
+        if kind is None:
+            known = ", ".join([*SINGLE, *TABLES, "rules/*.yaml", "waivers/*.yaml"])
+            problems.append(f"{where}:1: nothing reads this file; policy files are {known}")
+            continue
+        model, target = kind
+        parsed, document = _parse(files[name], model, where, problems)
+        if parsed is None:
+            continue
+        if name in SINGLE:
+            filled[target] = parsed
+            continue
+        entries = getattr(parsed, target)
+        filled[target] = filled.get(target, ()) + entries
+        _note_places(target, entries, document, where, places, problems)
+    if "organisation" not in filled and not any("organisation.yaml" in problem for problem in problems):
+        problems.append(f"{folder / 'organisation.yaml'}:1: the file is missing; it says who we are")
+    if problems:
+        raise ConfigurationError(problems)
+    policy = models.Policy(digest=digest(files), recipient_lists=lists, **filled)
+    problems = crosscheck(policy, places, folder)
+    if problems:
+        raise ConfigurationError(problems)
+    return policy
+
+
+def _parse(text: str, model: type[BaseModel], where: str, problems: list[str]) -> tuple[BaseModel | None, Document]:
+    try:
+        document = parse(text)
+    except YamlError as error:
+        problems.append(f"{where}:{error.line}: {error.what}")
+        return None, Document(None)
+
+    def line_of(path: tuple[str | int, ...]) -> int:
+        while path not in document.lines and path:
+            path = path[:-1]
+        return document.lines.get(path, 1)
+
+    try:
+        # Strict JSON mode: a list is a tuple and a word an enum, but "5" is no number and 1 no boolean.
+        return model.model_validate_json(json.dumps({} if document.value is None else document.value), strict=True), document
+    except ValidationError as error:
+        problems.extend(describe(error, model, line_of, where))
+        return None, document
+
+
+def _note_places(
+    target: str, entries: tuple[Any, ...], document: Document, where: str, places: dict[tuple[str, str], str], problems: list[str]
+) -> None:
+    """Remembers where each named entry stands, and refuses a name that is taken."""
+    for index, entry in enumerate(entries):
+        name = getattr(entry, "name", None) or getattr(entry, "domain", None) or getattr(entry, "login", None) or str(index)
+        place = f"{where}:{document.lines.get((target, index), 1)}"
+        if (target, name) in places:
+            problems.append(f"{place}: the name '{name}' is taken, at {places[target, name]}")
+        places[target, name] = place
+
+
+def _list(text: str) -> frozenset[str]:
+    """One address a line; `#` begins a comment."""
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    return frozenset(address_key(line) for line in lines if line)

@@ -1,0 +1,70 @@
+"""Says where a value is wrong and what was perhaps meant: `file:line: unknown key 'recipents' (did you mean 'recipients'?)`."""
+
+import difflib
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+Path = tuple[str | int, ...]
+
+
+def describe(error: ValidationError, model: type[BaseModel], line_of: Callable[[Path], int], file: str) -> list[str]:
+    """One text for each problem of a failed validation; `line_of` gives the line of a path, or of what holds it."""
+    return [_describe(item, model, line_of, file) for item in error.errors(include_url=False)]
+
+
+def _describe(item: Any, model: type[BaseModel], line_of: Callable[[Path], int], file: str) -> str:
+    path: Path = tuple(part for part in item["loc"] if not _is_union_branch(part))
+    line = line_of(path)
+    name = ".".join(str(part) for part in path)
+    if item["type"] == "extra_forbidden":
+        hint = nearest(str(path[-1]), keys_at(model, path[:-1]))
+        return f"{file}:{line}: unknown key '{path[-1]}'{hint}"
+    if item["type"] == "missing":
+        return f"{file}:{line}: the key '{path[-1]}' is missing"
+    what = item["msg"][:1].lower() + item["msg"][1:]
+    expected = item.get("ctx", {}).get("expected")
+    hint = nearest(str(item["input"]), [word.strip("' ") for word in expected.replace(" or ", ",").split(",")]) if expected else ""
+    return f"{file}:{line}: {name}: {what}{hint}"
+
+
+def _is_union_branch(part: str | int) -> bool:
+    """pydantic names the branch of a union in the path; that is no key of the file."""
+    return isinstance(part, str) and (part in ("IPv4Network", "IPv6Network", "ip_v4_network", "ip_v6_network") or "[" in part)
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """` (did you mean 'x'?)`, or nothing if no known word is near."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def keys_at(model: type[BaseModel], path: Path) -> list[str]:
+    """The keys that a model knows at a path."""
+    current: Any = model
+    for part in path:
+        if isinstance(part, int):
+            continue
+        if not (isinstance(current, type) and issubclass(current, BaseModel)):
+            return []
+        field = next((field for name, field in current.model_fields.items() if part in (name, field.alias)), None)
+        if field is None:
+            return []
+        current = _model_in(field.annotation)
+    if not (isinstance(current, type) and issubclass(current, BaseModel)):
+        return []
+    return [field.alias or name for name, field in current.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> Any:
+    """The model inside `tuple[Model, ...]`, `Model | None` and the like."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return annotation
+    for argument in typing.get_args(annotation):
+        found = _model_in(argument)
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            return found
+    return None
