@@ -18,7 +18,7 @@ from relay.model.ids import new_id
 from relay.model.ports import Clock
 from relay.model.reply import Reply
 from relay.policy.match import pattern_matches
-from relay.policy.models import Client, Policy
+from relay.policy.models import Policy
 from relay.receive import replies
 from relay.receive.rates import Rates
 from relay.receive.senders import authorised, is_ours
@@ -65,7 +65,9 @@ class Admission:
         """Checks a password; a failure is an event."""
         if await self._verify_login(login, password):
             return True
-        await self._refusals.refusal(peer, None, None, Reply(535, 7, 8, "Authentication failed"), f"wrong password or unknown login {login}")
+        await self._refusals.refusal(
+            peer, None, None, Reply(535, 7, 8, "Authentication failed"), f"wrong password or unknown login {login}"
+        )
         return False
 
     async def mail(self, peer: Peer, sender: Sender) -> Transaction:
@@ -140,7 +142,9 @@ class Admission:
             tls=transaction.peer.tls is not None,
             authorised=transaction.authorised,
         )
-        verdict = decide_at_rcpt(case, transaction.policy, transaction.epoch, datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC).date())
+        verdict = decide_at_rcpt(
+            case, transaction.policy, transaction.epoch, datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC).date()
+        )
         if verdict is None or transaction.client.already_accepted:
             return
         if verdict.disposition is Disposition.REJECT:

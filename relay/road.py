@@ -1,7 +1,7 @@
 """The order of the stages. `accept` is the road from the last byte of DATA to the reply, `dispatch` from the record to the next hop."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -10,9 +10,9 @@ from relay.admission import PolicyInForce
 from relay.decide import decide
 from relay.decide.answer import Answer, answer
 from relay.model.case import Case
-from relay.model.client import Peer, Side
+from relay.model.client import Side
 from relay.model.decision import Decision, Epoch, Release
-from relay.model.envelope import Envelope, Recipient
+from relay.model.envelope import Envelope
 from relay.model.features import Inspection
 from relay.model.finding import Finding
 from relay.model.message import Body, Claimed, Decided, Inspected, Received, Recorded
@@ -42,9 +42,7 @@ class Recorder(Protocol):
 class Road:
     """Inspect, decide, record: every message, whoever wrote it."""
 
-    def __init__(
-        self, policies: PolicyInForce, inspect_body: InspectBody, recorder: Recorder, clock: Clock, max_received: int
-    ) -> None:
+    def __init__(self, policies: PolicyInForce, inspect_body: InspectBody, recorder: Recorder, clock: Clock, max_received: int) -> None:
         self._policies = policies
         self._inspect = inspect_body
         self._recorder = recorder
@@ -57,9 +55,7 @@ class Road:
         policy, epoch = self._policies.current()
         inspected = await self._inspected(received, transaction.client, policy)
         decided = Decided(inspected, self._decide(inspected, policy, epoch))
-        reply = answer(
-            decided.decision, lmtp=received.peer.lmtp, already_accepted=received.already_accepted, vouched=received.vouched
-        )
+        reply = answer(decided.decision, lmtp=received.peer.lmtp, already_accepted=received.already_accepted, vouched=received.vouched)
         if not reply.custody:
             spoken = _refusal(reply.codes[0], received, decided)
             await self._recorder.refuse(decided, spoken, _because(decided.decision))
@@ -67,9 +63,7 @@ class Road:
         recorded = await self._recorder.accept(decided, reply)
         return tuple(_accepted(recorded) if code == 250 else _refusal(code, received, decided) for code in reply.codes)
 
-    async def inspect_again(
-        self, claimed: Claimed, body: Body, policy: Policy, epoch: Epoch
-    ) -> tuple[Inspection, Decision]:
+    async def inspect_again(self, claimed: Claimed, body: Body, policy: Policy, epoch: Epoch) -> tuple[Inspection, Decision]:
         """What comes back from hold, quarantine or an older epoch: today's signatures, today's policy, and the releases that staff gave."""
         message = claimed.message
         received = Received(

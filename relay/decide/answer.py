@@ -20,7 +20,8 @@ class Answer:
 
 
 def answer(decision: Decision, *, lmtp: bool, already_accepted: bool, vouched: bool) -> Answer:
-    """Under SMTP: all rejected, 550; all deferred or rejected, 451; otherwise 250 and custody of every recipient. A client that is known to have said
+    """Under SMTP: all rejected, 550; all deferred or rejected, 451; otherwise 250 and custody of every recipient. A client that is
+    known to have said
     250 already takes no refusal: everything is custody (promise 13)."""
     verdicts = decision.verdicts
     taken = tuple(custody_state(verdict, vouched=vouched) for verdict in verdicts)

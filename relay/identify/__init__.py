@@ -18,7 +18,7 @@ def identify(peer: Peer, policy: Policy) -> Client | None:
 
 
 def _by_certificate(peer: Peer, clients: list[Client]) -> Client | None:
-    assert peer.tls is not None  # noqa: S101 - for the type checker; the caller has looked
+    assert peer.tls is not None
     names = {name.lower() for name in peer.tls.certificate_names}
     if peer.tls.certificate_sha256:
         names.add(f"sha256:{peer.tls.certificate_sha256.lower()}")

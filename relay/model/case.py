@@ -19,7 +19,9 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`recipients` are those to decide for, `recipients_total` how many the transaction had. `sender` is the key of the reverse-path, empty for the null one. `inspection` is None at RCPT, when the content is not known yet."""
+    """`recipients` are those to decide for, `recipients_total` how many the transaction had. `sender` is the key of the reverse-path,
+    empty for the null one. `inspection` is None at RCPT, when the content is not known yet.
+    """
 
     client: str
     side: str

@@ -7,4 +7,6 @@ BRAKE = "brake"
 
 BUILTIN_RULES = frozenset({MALWARE, UNDECIDABLE, HEADER, BRAKE})
 BUILTIN_FINAL = frozenset({MALWARE, BRAKE})
-"""No waiver takes these away; a release by two people takes `malware` away for one message, and nothing takes `brake` away but letting it go."""
+"""No waiver takes these away; a release by two people takes `malware` away for one message, and nothing takes `brake` away but letting
+it go.
+"""

@@ -1,4 +1,6 @@
-"""Checks of a whole policy that no single entry can make: names that nothing defines, ranges that are empty, waivers that can waive nothing."""
+"""Checks of a whole policy that no single entry can make: names that nothing defines, ranges that are empty, waivers that can waive
+nothing.
+"""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -1,7 +1,6 @@
 """Says where a value is wrong and what was perhaps meant: `file:line: unknown key 'recipents' (did you mean 'recipients'?)`."""
 
 import difflib
-import types
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -61,7 +60,7 @@ def keys_at(model: type[BaseModel], path: Path) -> list[str]:
 
 def _model_in(annotation: Any) -> Any:
     """The model inside `tuple[Model, ...]`, `Model | None` and the like."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+    if typing.get_origin(annotation) is None:
         return annotation
     for argument in typing.get_args(annotation):
         found = _model_in(argument)

@@ -20,9 +20,7 @@ def may_send_as(client: Client, login: str | None, address: str, policy: Policy)
 
     From outside, `*` stands for everybody but ourselves: who sends as one of our domains from there must be named to the letter.
     """
-    delegated = tuple(
-        pattern for rule in policy.senders if login is not None and rule.login == login for pattern in rule.may_send_as
-    )
+    delegated = tuple(pattern for rule in policy.senders if login is not None and rule.login == login for pattern in rule.may_send_as)
     patterns = client.may_send_as + delegated
     if client.side is Side.OUTSIDE and is_ours(address.rpartition("@")[2], policy):
         patterns = tuple(pattern for pattern in patterns if pattern != "*")
