@@ -1,0 +1,125 @@
+"""One DKIM-Signature field. dkimpy selects, canonicalises and hashes the header fields; `cryptography` does the private key operation,
+twenty times as fast as dkimpy's own.
+"""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa, utils
+from cryptography.hazmat.primitives.hashes import SHA256
+from dkim import hash_headers
+from dkim.canonicalization import CanonicalizationPolicy
+
+from relay.sign.header_block import Field
+
+PrivateKey = rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+OVERSIGNED = (
+    b"from",
+    b"sender",
+    b"reply-to",
+    b"subject",
+    b"date",
+    b"to",
+    b"cc",
+    b"mime-version",
+    b"content-type",
+    b"content-transfer-encoding",
+)
+"""Signed once more than they occur, so that nobody can add one (RFC 6376 §5.4.2, §8.15): who wrote to whom, what about, when, and how the
+body is to be read."""
+
+SIGNED = (
+    b"message-id",
+    b"in-reply-to",
+    b"references",
+    b"content-disposition",
+    b"content-language",
+    b"auto-submitted",
+    b"list-id",
+    b"list-help",
+    b"list-unsubscribe",
+    b"list-unsubscribe-post",
+    b"list-subscribe",
+    b"list-post",
+    b"list-owner",
+    b"list-archive",
+    b"resent-date",
+    b"resent-from",
+    b"resent-sender",
+    b"resent-to",
+    b"resent-cc",
+    b"resent-message-id",
+)
+"""Signed as often as they occur: a next hop or a list may add the first one."""
+
+RELAXED = b"relaxed/relaxed"
+LINE = 76  # RFC 5322 §2.1.1: 78 without CRLF; the tab counts for one
+
+
+@dataclass(frozen=True, slots=True)
+class SigningIdentity:
+    """`domain` (A-labels) and `selector` name the public key in DNS; `algorithm` is rsa-sha256 or ed25519-sha256."""
+
+    domain: str
+    selector: str
+    algorithm: str
+    key: PrivateKey
+
+
+def signature_field(fields: list[Field], body_hash: str, identity: SigningIdentity, time_s: int) -> bytes:
+    """A whole DKIM-Signature field, CRLF-ended (RFC 6376 §3.5, §5). `body_hash` is the base64 of the relaxed body's SHA-256; `time_s` is
+    the time of signing in seconds since 1970 UTC."""
+    names = signed_names(fields)
+    unsigned = _tags(names, body_hash, identity, time_s)
+    policy = CanonicalizationPolicy.from_c_value(RELAXED)
+    hasher = hashlib.sha256()
+    # RFC 6376 §3.7: the signature field itself comes last, with an empty b= and without its CRLF; dkimpy does both.
+    hash_headers(hasher, policy, policy.canonicalize_headers(fields), names, (b"DKIM-Signature", unsigned), {})
+    signature = base64.b64encode(_sign(identity.key, hasher.digest()))
+    return b"DKIM-Signature:" + unsigned + _folded_base64(signature) + b"\r\n"
+
+
+def signed_names(fields: list[Field]) -> list[bytes]:
+    """The `h=` list. Several fields of one name are taken from the bottom up (RFC 6376 §5.4.2)."""
+    present = [name.lower() for name, _ in fields]
+    names = []
+    for name in OVERSIGNED:
+        names += [name] * (present.count(name) + 1)
+    for name in SIGNED:
+        names += [name] * present.count(name)
+    return names
+
+
+def _tags(names: list[bytes], body_hash: str, identity: SigningIdentity, time_s: int) -> bytes:
+    """The field's value up to and with `b=`. Folds stand between tags and between names, never inside a domain or selector."""
+    first = f" v=1; a={identity.algorithm}; c={RELAXED.decode()}; t={time_s};"
+    who = f"\td={identity.domain}; s={identity.selector};"
+    lines = [first, who] if len(who) <= LINE else [first, f"\td={identity.domain};", f"\ts={identity.selector};"]
+    lines += _folded_names(names)
+    lines += [f"\tbh={body_hash};", "\tb="]
+    return "\r\n".join(lines).encode("ascii")
+
+
+def _folded_names(names: list[bytes]) -> list[str]:
+    lines, line = [], "\th="
+    for index, name in enumerate(names):
+        item = name.decode("ascii") + (";" if index == len(names) - 1 else ":")
+        if len(line) + len(item) > LINE:
+            lines.append(line)
+            line = "\t"
+        line += item
+    return [*lines, line]
+
+
+def _folded_base64(value: bytes) -> bytes:
+    first, width = LINE - 4, LINE - 2
+    pieces = [value[:first]] + [value[i : i + width] for i in range(first, len(value), width)]
+    return b"\r\n\t".join(pieces)
+
+
+def _sign(key: PrivateKey, digest: bytes) -> bytes:
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(digest, padding.PKCS1v15(), utils.Prehashed(SHA256()))  # RFC 6376 §3.3.1
+    return key.sign(digest)  # RFC 8463 §3: PureEdDSA over the SHA-256

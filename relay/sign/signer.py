@@ -1,0 +1,67 @@
+"""Makes the prefix of a message that is about to leave: DKIM signatures on top of the Received field."""
+
+import logging
+from pathlib import Path
+
+from relay.model.address import domain_key
+from relay.model.message import Claimed, Signed, StoredMessage
+from relay.model.ports import BodyReader
+from relay.policy.models import Policy, Signing
+from relay.sign.dkim_signature import SigningIdentity, signature_field
+from relay.sign.header_block import Field, UnreadableHeader, fields, read_header, without
+from relay.sign.keys import KeyRing
+from relay.sign.received import received_field
+
+log = logging.getLogger("sluis.sign")
+
+
+class Signer:
+    """Signs as the domains for which policy names keys. `keys` is the folder of private keys."""
+
+    def __init__(self, keys: Path) -> None:
+        self._keys = KeyRing(keys)
+
+    def sign(self, claimed: Claimed, policy: Policy, body: BodyReader, hostname: str, now_us: int) -> Signed:
+        """The prefix for one claim. The body is not read: its hash was computed when it came in; of the message only the header is.
+
+        Raises ConfigurationError if policy asks for a key that is missing or unfit: unsigned mail of ours does not leave (promise 6).
+        SpoolError from the reader."""
+        message = claimed.message
+        skip = tuple(sorted(message.inspection.header.forged_results))
+        recipient = claimed.tickets[0].recipient.mailbox if claimed.tickets else None
+        prefix = received_field(message, recipient, hostname)
+        signing = signing_for(message, policy)
+        if signing is not None:
+            prefix = self._signatures(signing, message, _header(message, body, skip), now_us) + prefix
+        return Signed(claimed, prefix, skip)
+
+    def _signatures(self, signing: Signing, message: StoredMessage, header: list[Field] | None, now_us: int) -> bytes:
+        if header is None:
+            return b""
+        domain = domain_key(signing.domain)
+        identities = [
+            SigningIdentity(domain, key.selector, key.algorithm, self._keys.key(domain, key.selector, key.algorithm))
+            for key in signing.keys
+        ]
+        return b"".join(signature_field(header, message.body_hash, identity, now_us // 1_000_000) for identity in identities)
+
+
+def signing_for(message: StoredMessage, policy: Policy) -> Signing | None:
+    """The signing entry for a message, or None: only for an authorised sender, never for a client that only forwards, and only as the
+    one domain that the header From names."""
+    if not message.authorised or any(client.forwards for client in policy.clients if client.name == message.client):
+        return None
+    domains = {domain_key(address.rpartition("@")[2]) for address in message.inspection.header.from_addresses}
+    if len(domains) != 1 or message.inspection.header.from_fields != 1:
+        return None
+    domain = domains.pop()
+    return next((signing for signing in policy.signing if domain_key(signing.domain) == domain), None)
+
+
+def _header(message: StoredMessage, body: BodyReader, skip: tuple[tuple[int, int], ...]) -> list[Field] | None:
+    """The fields that will leave; None if they can't be told apart: then no signature would mean the same to every verifier."""
+    try:
+        return fields(without(read_header(body), skip))
+    except UnreadableHeader as error:
+        log.warning("not signed: unreadable header", extra={"fields": {"message": str(message.id), "reason": str(error)}})
+        return None
