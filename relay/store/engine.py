@@ -1,0 +1,86 @@
+"""Opens the database, and refuses one that could not keep promise 1."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from relay.model.errors import StoreError
+from relay.settings.models import Store
+
+
+def open_engine(settings: Store) -> Engine:
+    """SQLite: WAL, every commit synced, triggers fire for REPLACE too. PostgreSQL: psycopg. Raises StoreError."""
+    url = make_url(settings.url)
+    if url.get_backend_name() == "sqlite":
+        if url.database:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=5)
+        event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+    if url.get_backend_name() != "postgresql" or url.get_driver_name() != "psycopg":
+        raise StoreError(f"store.url: {url.get_backend_name()} is not supported: sqlite:///PATH or postgresql+psycopg://…")
+    if url.password:
+        raise StoreError("store.url holds a password; put it in a PostgreSQL password file (PGPASSFILE)")
+    return create_engine(url, pool_size=10, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "recursive_triggers=ON", "foreign_keys=ON", "wal_autocheckpoint=2000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def sqlite_path(settings: Store) -> Path | None:
+    """The database file, or None for PostgreSQL."""
+    url = make_url(settings.url)
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def check_durability(engine: Engine) -> None:
+    """Raises StoreError where the server would say `committed` before it is so."""
+    try:
+        with engine.connect() as connection:
+            if engine.dialect.name == "sqlite":
+                # 2 is FULL (SQLite documentation, PRAGMA synchronous)
+                if connection.execute(text("PRAGMA synchronous")).scalar() != 2 or not connection.execute(
+                    text("PRAGMA recursive_triggers")
+                ).scalar():
+                    raise StoreError("SQLite does not sync its commits, or recursive_triggers is off")
+                return
+            for name in ("fsync", "full_page_writes", "synchronous_commit"):
+                if connection.execute(text(f"SHOW {name}")).scalar() == "off":
+                    raise StoreError(f"PostgreSQL runs with {name} = off: a commit would not be durable")
+    except SQLAlchemyError as error:
+        raise StoreError(f"the store can't be opened: {error.args[0]}") from None
+
+
+class WriterLock:
+    """On SQLite exactly one process writes: the one that holds this lock (flock, so that it goes with the process)."""
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(database.name + ".lock")
+        self._file: int | None = None
+
+    def acquire(self) -> None:
+        """Raises StoreError that names the process which holds it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise StoreError(f"the store is held by process {holder or 'unknown'}") from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        self._file = descriptor
+
+    def release(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

@@ -1,0 +1,1 @@
+"""Alembic migrations, run by `sluis store upgrade`; the same steps on SQLite and PostgreSQL."""

@@ -1,0 +1,113 @@
+"""The version of the tables: make them, migrate them, and refuse what does not fit this program."""
+
+import datetime
+import uuid
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from relay.model.errors import StoreError
+from relay.store import triggers
+
+PARTITIONED = ("message", "delivery", "event", "event_record")
+MONTHS_AHEAD = 24
+
+# What the relay's role may do on PostgreSQL: it owns nothing, and of events it may only add and read; erasing is an update to nothing.
+_GRANTS = {
+    "message": "SELECT, INSERT, UPDATE",
+    "delivery": "SELECT, INSERT, UPDATE",
+    "queue": "SELECT, INSERT, UPDATE, DELETE",
+    "event": "SELECT, INSERT",
+    "event_record": "SELECT, INSERT, UPDATE (canonical, salt)",
+    "request": "SELECT, INSERT, UPDATE",
+    "approval": "SELECT, INSERT",
+    "policy_version": "SELECT, INSERT",
+    "control": "SELECT, INSERT, UPDATE",
+    "counter": "SELECT, INSERT, UPDATE, DELETE",
+    "tally": "SELECT, INSERT, UPDATE",
+    "alembic_version": "SELECT",
+}
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def newest() -> str:
+    """The revision that this program needs."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise StoreError("this installation has no migrations")
+    return head
+
+
+def current(connection: Connection) -> str | None:
+    """The revision of the store, None for an empty one."""
+    revision: str | None = MigrationContext.configure(connection).get_current_revision()
+    return revision
+
+
+def upgrade(engine: Engine, relay_role: str | None = None) -> tuple[str | None, str]:
+    """Migrates to the newest revision, in one transaction, and makes partitions ahead. Gives the revision before and after."""
+    try:
+        with engine.begin() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            before = current(connection)
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            if connection.dialect.name == "postgresql":
+                _make_partitions(connection)
+                if relay_role:
+                    _grant(connection, relay_role)
+    except SQLAlchemyError as error:
+        raise StoreError(f"the store could not be migrated: {error.args[0]}") from None
+    return before, newest()
+
+
+def check_schema(engine: Engine) -> None:
+    """Raises StoreError: empty, older or newer than this program, or without its triggers."""
+    try:
+        with engine.connect() as connection:
+            found = current(connection)
+            if found != newest():
+                state = "is empty" if found is None else f"has schema {found}"
+                raise StoreError(f"the store {state}, this program needs {newest()} (run: sluis store upgrade)")
+            triggers.check(connection)
+    except SQLAlchemyError as error:
+        raise StoreError(f"the store can't be opened: {error.args[0]}") from None
+
+
+def _make_partitions(connection: Connection) -> None:
+    """A partition for each month from now on, and a default one, so that no insert can fail."""
+    now = datetime.datetime.now(datetime.UTC)
+    months = [(now.year + (now.month - 1 + ahead) // 12, (now.month - 1 + ahead) % 12 + 1) for ahead in range(MONTHS_AHEAD + 1)]
+    for table in PARTITIONED:
+        for (year, month), (next_year, next_month) in zip(months, months[1:], strict=False):
+            connection.execute(
+                text(
+                    f"CREATE TABLE IF NOT EXISTS {table}_{year}_{month:02d} PARTITION OF {table} "
+                    f"FOR VALUES FROM ('{_first_id(year, month)}') TO ('{_first_id(next_year, next_month)}')"
+                )
+            )
+        connection.execute(text(f"CREATE TABLE IF NOT EXISTS {table}_default PARTITION OF {table} DEFAULT"))
+
+
+def _first_id(year: int, month: int) -> uuid.UUID:
+    """The smallest UUIDv7 of a month (RFC 9562 §5.7)."""
+    milliseconds = int(datetime.datetime(year, month, 1, tzinfo=datetime.UTC).timestamp() * 1000)
+    return uuid.UUID(int=milliseconds << 80)
+
+
+def _grant(connection: Connection, role: str) -> None:
+    quoted = connection.dialect.identifier_preparer.quote_identifier(role)
+    for table, rights in _GRANTS.items():
+        connection.execute(text(f"GRANT {rights} ON {table} TO {quoted}"))

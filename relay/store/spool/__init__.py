@@ -1,0 +1,5 @@
+"""The spool: one encrypted object for each body. Intake can write and not read; no byte is used before its tag is checked."""
+
+from relay.store.spool.spool import Spool, SpoolFatal, SpoolReader
+
+__all__ = ["Spool", "SpoolFatal", "SpoolReader"]

@@ -1,0 +1,123 @@
+"""The spool's X25519 key pairs, and the slot of an object that holds its body key wrapped to one of them."""
+
+import hashlib
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from relay.model.errors import ConfigurationError, SpoolError
+from relay.store.spool.format import SLOT_SIZE
+
+KEY_ID_SIZE = 8
+_INFO = b"sluis spool body key v1"
+# generation, key id, ephemeral public key, wrapped key with tag, check
+_SLOT = struct.Struct(">I8s32s48s")
+_CHECK = 32
+
+
+def key_id(public: bytes) -> bytes:
+    """The first 8 octets of the SHA-256 of the raw public key."""
+    return hashlib.sha256(public).digest()[:KEY_ID_SIZE]
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolKeys:
+    """`public` is what new bodies are wrapped to; `private` by key id, empty in a process that may not read."""
+
+    public: bytes
+    private: dict[bytes, X25519PrivateKey]
+
+    def wrap(self, body_key: bytes, name: str, generation: int = 1) -> bytes:
+        """A slot of SLOT_SIZE octets: ephemeral X25519, HKDF-SHA256 (RFC 5869), AES-256-GCM under a key that is used once."""
+        ephemeral = X25519PrivateKey.generate()
+        ephemeral_public = ephemeral.public_key().public_bytes_raw()
+        shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(self.public))
+        wrapping = _derive(shared, ephemeral_public, self.public)
+        wrapped = AESGCM(wrapping).encrypt(bytes(12), body_key, name.encode())
+        slot = _SLOT.pack(generation, key_id(self.public), ephemeral_public, wrapped)
+        return (slot + hashlib.sha256(slot).digest()).ljust(SLOT_SIZE, b"\0")
+
+    def unwrap(self, slot: bytes, name: str) -> bytes:
+        """The body key of a slot. Raises SpoolError: damaged, or for a key that we do not hold."""
+        _, identity, ephemeral_public, wrapped = parse_slot(slot)
+        private = self.private.get(identity)
+        if private is None:
+            raise SpoolError(f"spool object {name}: no private key {identity.hex()} here")
+        public = private.public_key().public_bytes_raw()
+        wrapping = _derive(private.exchange(X25519PublicKey.from_public_bytes(ephemeral_public)), ephemeral_public, public)
+        try:
+            return AESGCM(wrapping).decrypt(bytes(12), wrapped, name.encode())
+        except InvalidTag:
+            raise SpoolError(f"spool object {name}: its key is altered") from None
+
+
+def parse_slot(slot: bytes) -> tuple[int, bytes, bytes, bytes]:
+    """Generation, key id, ephemeral public key, wrapped key. Raises SpoolError where the check does not fit."""
+    body, check = slot[: _SLOT.size], slot[_SLOT.size : _SLOT.size + _CHECK]
+    if hashlib.sha256(body).digest() != check:
+        raise SpoolError("the key slot is damaged or wiped")
+    generation, identity, ephemeral_public, wrapped = _SLOT.unpack(body)
+    return generation, identity, ephemeral_public, wrapped
+
+
+def _derive(shared: bytes, ephemeral_public: bytes, public: bytes) -> bytes:
+    return HKDF(hashes.SHA256(), 32, salt=ephemeral_public + public, info=_INFO).derive(shared)
+
+
+def new_keypair(public_file: Path, private_folder: Path) -> bytes:
+    """Makes a key pair and makes it the one for new bodies; the old private keys stay. Gives the key id."""
+    private = X25519PrivateKey.generate()
+    public = private.public_key().public_bytes_raw()
+    identity = key_id(public)
+    private_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _write(private_folder / f"{identity.hex()}.key", private.private_bytes_raw().hex().encode() + b"\n", 0o600)
+    public_file.parent.mkdir(parents=True, exist_ok=True)
+    _write(public_file, public.hex().encode() + b"\n", 0o644)
+    return identity
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    """Whole or not at all, and durable: the private key must be there before the first body is wrapped to it."""
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def load_keys(public_file: Path, private_folder: Path | None) -> SpoolKeys:
+    """Raises ConfigurationError that names the file and what to do."""
+    try:
+        public = bytes.fromhex(public_file.read_text().strip())
+        X25519PublicKey.from_public_bytes(public)
+    except OSError as error:
+        raise ConfigurationError([f"{public_file}:1: {error.strerror} (make one with: sluis keys spool new)"]) from None
+    except ValueError:
+        raise ConfigurationError([f"{public_file}:1: not a spool public key (64 hex digits)"]) from None
+    private: dict[bytes, X25519PrivateKey] = {}
+    for path in sorted(private_folder.glob("*.key")) if private_folder else []:
+        try:
+            if path.stat().st_mode & 0o077:
+                raise ConfigurationError([f"{path}:1: others may read this private key (chmod 600)"])
+            key = X25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text().strip()))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError([f"{path}:1: not a spool private key: {error}"]) from None
+        private[key_id(key.public_key().public_bytes_raw())] = key
+    if private_folder and key_id(public) not in private:
+        raise ConfigurationError([f"{private_folder}: the private key {key_id(public).hex()} of {public_file} is missing"])
+    return SpoolKeys(public, private)

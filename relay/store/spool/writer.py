@@ -1,0 +1,98 @@
+"""One body on its way into the spool: encrypted, hashed and counted while it streams by."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from relay.model.message import Body
+from relay.model.ports import BodyHash
+from relay.store.spool.format import BODY_START, CHUNK, MAGIC, SLOT_SIZE, SLOTS, seal_chunk
+from relay.store.spool.keys import SpoolKeys
+
+
+class SpoolWriter:
+    """A BodyWriter. The file is made with the first chunk that is full, or at the end: a refused HELO costs no file."""
+
+    def __init__(self, name: str, path: Path, keys: SpoolKeys, body_hash: BodyHash, memory_body: int) -> None:
+        self._name = name
+        self._path = path
+        self._key = AESGCM.generate_key(256)
+        self._cipher = AESGCM(self._key)
+        self._header = _header(keys.wrap(self._key, name))
+        self._digest = hashlib.sha256()
+        self._body_hash = body_hash
+        self._pending = bytearray()
+        self._kept: list[bytes] | None = []
+        self._memory_body = memory_body
+        self._size = 0
+        self._counter = 0
+        self._file: int | None = None
+        self._finished = False
+
+    def write(self, chunk: bytes) -> None:
+        """Raises OSError where the disk refuses."""
+        self._digest.update(chunk)
+        self._body_hash.update(chunk)
+        self._size += len(chunk)
+        if self._kept is not None:
+            if self._size > self._memory_body:
+                self._kept = None
+            else:
+                self._kept.append(bytes(chunk))
+        self._pending += chunk
+        if len(self._pending) >= CHUNK:
+            self._flush()
+
+    def _flush(self) -> None:
+        out = []
+        offset = 0
+        while len(self._pending) - offset >= CHUNK:
+            out.append(seal_chunk(self._cipher, self._name, self._counter, bytes(self._pending[offset : offset + CHUNK]), False))
+            self._counter += 1
+            offset += CHUNK
+        del self._pending[:offset]
+        self._append(b"".join(out))
+
+    def finish(self, normalised: bool) -> Body:
+        """The last chunk, which says that it is the last. Not yet durable."""
+        self._append(seal_chunk(self._cipher, self._name, self._counter, bytes(self._pending), True))
+        self._pending.clear()
+        self._close()
+        self._finished = True
+        return Body(
+            object=self._name,
+            size=self._size,
+            digest=self._digest.hexdigest(),
+            body_hash=self._body_hash.base64(),
+            key=self._key,
+            bytes=b"".join(self._kept) if self._kept is not None else None,
+            normalised=normalised,
+        )
+
+    def discard(self) -> None:
+        """Removes the file; the key was nowhere else."""
+        self._close()
+        self._path.unlink(missing_ok=True)
+
+    def _append(self, data: bytes) -> None:
+        if self._file is None:
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            data = self._header + data
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file, view) :]
+
+    def _close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _header(slot: bytes) -> bytes:
+    header = bytearray(BODY_START)
+    header[: len(MAGIC)] = MAGIC
+    header[SLOTS[0] : SLOTS[0] + SLOT_SIZE] = slot
+    return bytes(header)
