@@ -5,7 +5,7 @@ from sqlmodel import SQLModel
 
 from relay.store import tables
 
-assert tables  # noqa: S101 - imported so that the metadata knows the tables
+assert tables
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -4,6 +4,8 @@ Revision ID: 0001
 Revises:
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -17,7 +19,7 @@ depends_on = None
 _BIG = sa.BigInteger
 
 
-def _partitioned(column: str) -> dict[str, str]:
+def _partitioned(column: str) -> dict[str, Any]:
     return {"postgresql_partition_by": f"RANGE ({column})"}
 
 

@@ -1,0 +1,114 @@
+"""One event: what was done to what, with what result, from where, by whom, when and why (BIO2 8.15), in RFC 8785 canonical form.
+
+What stays for ever is a salted commitment, HMAC-SHA256 under a 32-octet salt: without salt and record it tells nothing.
+"""
+
+import hashlib
+import hmac
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+from sqlalchemy import Connection, insert, select, update
+
+from relay.model.ids import new_id
+from relay.store.tables import Event, EventRecord
+
+SALT_SIZE = 32
+EVENT = Event.__table__  # type: ignore[attr-defined]
+RECORD = EventRecord.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event that is not written yet."""
+
+    id: uuid.UUID
+    kind: str
+    commitment: bytes
+    canonical: bytes
+    salt: bytes
+    message_id: uuid.UUID | None
+
+
+def make_event(
+    kind: str,
+    *,
+    object_: str,
+    result: str,
+    origin: str,
+    actor: str,
+    time_us: int,
+    reason: str,
+    message_id: uuid.UUID | None = None,
+    details: dict[str, Any] | None = None,
+) -> NewEvent:
+    """`object_` is what it was done to, `origin` where the order came from (an address, `console`, `policy`), `actor` who or what did it.
+    `details` are plain JSON values; integers beyond 2^53 are given as text (RFC 8785 §3.2.2.3)."""
+    identity = new_id()
+    canonical = rfc8785.dumps(
+        {
+            "id": str(identity),
+            "kind": kind,
+            "object": object_,
+            "result": result,
+            "origin": origin,
+            "actor": actor,
+            "time_us": str(time_us),
+            "reason": reason,
+            "details": details or {},
+        }
+    )
+    salt = os.urandom(SALT_SIZE)
+    return NewEvent(identity, kind, commit(canonical, salt), canonical, salt, message_id)
+
+
+def commit(canonical: bytes, salt: bytes) -> bytes:
+    """The commitment to a canonical form."""
+    return hmac.new(salt, canonical, hashlib.sha256).digest()
+
+
+def write(connection: Connection, events: Iterable[NewEvent]) -> None:
+    """Adds events, inside the transaction of what they tell of."""
+    new = list(events)
+    if new:
+        connection.execute(insert(EVENT), [{"id": e.id, "kind": e.kind, "commitment": e.commitment} for e in new])
+        connection.execute(
+            insert(RECORD), [{"event_id": e.id, "message_id": e.message_id, "canonical": e.canonical, "salt": e.salt} for e in new]
+        )
+
+
+def erase(connection: Connection, events: Iterable[uuid.UUID]) -> int:
+    """The one way to erase what events committed to (retention, law): the commitments stay, and still verify as a log."""
+    return sum(
+        connection.execute(update(RECORD).where(RECORD.c.event_id == identity).values(canonical=b"", salt=b"")).rowcount
+        for identity in events
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedEvent:
+    """`state` is `sound`, `erased`, or `broken`: the record is not what was committed to, or is gone."""
+
+    id: uuid.UUID
+    kind: str
+    state: str
+
+
+def check(connection: Connection, after: uuid.UUID | None, limit: int) -> Iterator[CheckedEvent]:
+    """Recomputes the commitments of a page of events, in the order of their ids."""
+    query = select(EVENT.c.id, EVENT.c.kind, EVENT.c.commitment, RECORD.c.canonical, RECORD.c.salt).join(
+        RECORD, RECORD.c.event_id == EVENT.c.id, isouter=True
+    )
+    if after is not None:
+        query = query.where(EVENT.c.id > after)
+    for identity, kind, commitment, canonical, salt in connection.execute(query.order_by(EVENT.c.id).limit(limit)):
+        if canonical == b"":
+            yield CheckedEvent(identity, kind, "erased")
+        elif canonical is not None and hmac.compare_digest(commit(canonical, salt), commitment):
+            yield CheckedEvent(identity, kind, "sound")
+        else:
+            yield CheckedEvent(identity, kind, "broken")

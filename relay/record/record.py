@@ -1,0 +1,232 @@
+"""Writes what happened to a message: each method is one durable commit, done when it returns (promises 1 and 2)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, insert, update
+
+from relay.audit.event import NewEvent, make_event, write
+from relay.model.client import Peer
+from relay.model.decision import Decision, Verdict
+from relay.model.delivery import QUEUED, State
+from relay.model.envelope import Recipient, Sender
+from relay.model.features import Inspection
+from relay.model.message import Claimed, Decided, Outcome, Received, Recorded, Signed
+from relay.model.ports import Clock
+from relay.model.reply import Reply
+from relay.model.text import printable
+from relay.record.rows import accepted_details, delivery_row, message_row, queue_row, verdict_values
+from relay.store import queue, states
+from relay.store.journal import Journal
+from relay.store.spool import Spool
+from relay.store.tables import Delivery, Message, Queue
+
+MESSAGE = Message.__table__  # type: ignore[attr-defined]
+DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
+QUEUE = Queue.__table__  # type: ignore[attr-defined]
+
+
+class Record:
+    """`expiry_us` is how long a delivery may stay in the queue; `retry_us` when what was deferred is decided again."""
+
+    def __init__(self, journal: Journal, spool: Spool, clock: Clock, hostname: str, expiry_us: int, retry_us: int) -> None:
+        self._journal = journal
+        self._spool = spool
+        self._clock = clock
+        self._actor = f"relay {hostname}"
+        self._expiry_us = expiry_us
+        self._retry_us = retry_us
+
+    async def accept(self, decided: Decided, states_: Sequence[State]) -> Recorded:
+        """Takes custody: the body is durable first, then message, deliveries, queue and event in one commit."""
+        received = decided.inspected.received
+        event = self._event("accepted", received, accepted_details(decided, states_), result="accepted", reason=_because(decided.decision))
+        manifest = {"event": event.canonical.decode(), "commitment": event.commitment.hex()}
+        await self._spool.seal(received.body, manifest)
+        await self._journal.submit(lambda connection: self._write_accepted(connection, decided, states_, event))
+        return Recorded(decided, event.commitment.hex(), tuple(states_))
+
+    def _write_accepted(self, connection: Connection, decided: Decided, states_: Sequence[State], event: NewEvent) -> None:
+        received = decided.inspected.received
+        connection.execute(insert(MESSAGE).values(message_row(decided, "250", event.commitment.hex(), keeps_body=True)))
+        self._write_deliveries(connection, decided, states_)
+        queued = [
+            queue_row(decided, index, state, received.received_us + self._expiry_us, self._next_us(received, decided, index))
+            for index, state in enumerate(states_)
+            if state in QUEUED
+        ]
+        if queued:
+            connection.execute(insert(QUEUE), queued)
+        custody = [state for state in states_ if state is not State.REFUSED]
+        states.count(connection, states.ACCEPTED, len(custody))
+        states.count(connection, states.WAITING_TALLY, len(custody))
+        write(connection, [event])
+
+    def _next_us(self, received: Received, decided: Decided, index: int) -> int:
+        deferred = decided.decision.verdicts[index].deferred
+        return received.received_us + (self._retry_us if deferred else 0)
+
+    def _write_deliveries(self, connection: Connection, decided: Decided, states_: Sequence[State]) -> None:
+        connection.execute(insert(DELIVERY), [delivery_row(decided, index, state) for index, state in enumerate(states_)])
+
+    async def refuse(self, decided: Decided, reply: Reply, reason: str) -> None:
+        """A message that was refused after DATA: its row and features, no body."""
+        received = decided.inspected.received
+        refused = [State.REFUSED] * len(received.envelope.recipients)
+        details = accepted_details(decided, refused) | {"reply": str(reply)}
+        event = self._event("refused", received, details, result=str(reply.code), reason=reason)
+
+        def work(connection: Connection) -> None:
+            connection.execute(insert(MESSAGE).values(message_row(decided, str(reply), event.commitment.hex(), keeps_body=False)))
+            self._write_deliveries(connection, decided, refused)
+            write(connection, [event])
+
+        await self._journal.submit(work)
+        self._spool.discard(received.body.object)
+
+    async def refusal(self, peer: Peer, sender: Sender | None, recipient: Recipient | None, reply: Reply, reason: str) -> None:
+        """An event for what was refused before DATA."""
+        event = make_event(
+            "refused",
+            object_=printable(f"from <{sender or ''}> to <{recipient}>" if recipient else f"from <{sender}>" if sender else "connection"),
+            result=str(reply.code),
+            origin=f"{peer.listener} [{peer.address}]",
+            actor=self._actor,
+            time_us=self._clock.now_us(),
+            reason=printable(reason),
+            details={"reply": str(reply), "helo": printable(peer.helo), "login": printable(peer.login or "")},
+        )
+        await self._journal.submit(lambda connection: write(connection, [event]))
+
+    async def mark(self, claimed: Claimed) -> None:
+        """Before the final dot. Raises LeaseLost."""
+        now_us = self._clock.now_us()
+        await self._journal.submit(lambda connection: queue.mark(connection, claimed, now_us))
+
+    async def redecide(self, claimed: Claimed, inspection: Inspection, decision: Decision, states_: Sequence[State], next_us: int) -> None:
+        """What was inspected and decided again. Raises LeaseLost."""
+        now_us = self._clock.now_us()
+        verdicts = decision.verdicts
+        details = {
+            "epoch": str(decision.epoch),
+            "findings": [list(finding.identity) for finding in inspection.findings],
+            "recipients": [
+                {"recipient": str(t.recipient), "state": s.value, "disposition": str(v.disposition), "rules": list(v.rules)}
+                for t, s, v in zip(claimed.tickets, states_, verdicts, strict=True)
+            ],
+        }
+        event = self._claimed_event("decided", claimed, details, result=", ".join(sorted({s.value for s in states_})), reason=_because(decision))
+
+        def work(connection: Connection) -> None:
+            queue.check_lease(connection, claimed)
+            for ticket, state, verdict in zip(claimed.tickets, states_, verdicts, strict=True):
+                entry = self._entry(claimed, state, verdict, decision, ticket.attempts, next_us if state is State.UNDECIDED else now_us)
+                states.move(connection, claimed.message.id, ticket.ordinal, state, now_us, entry, **verdict_values(verdict, decision.epoch))
+            connection.execute(update(MESSAGE).where(MESSAGE.c.id == claimed.message.id).values(inspection=inspection.to_json()))
+            write(connection, [event])
+
+        await self._journal.submit(work)
+
+    def _entry(
+        self, claimed: Claimed, state: State, verdict: Verdict, decision: Decision, attempts: int, next_us: int
+    ) -> states.QueueEntry | None:
+        if state not in QUEUED:
+            return None
+        route = (verdict.route or "") if state is State.READY else ""
+        return states.QueueEntry(route, decision.epoch.policy, decision.epoch.phase, next_us, claimed.expires_us, attempts)
+
+    async def outcomes(self, signed: Signed, outcomes: Sequence[Outcome], next_us: Mapping[int, int]) -> None:
+        """What became of an attempt, for each recipient: done, or due again at `next_us`. Raises LeaseLost."""
+        claimed = signed.claimed
+        now_us = self._clock.now_us()
+        interrupted = {ticket.ordinal: ticket.interrupted for ticket in claimed.tickets}
+        recipients = {ticket.ordinal: str(ticket.recipient) for ticket in claimed.tickets}
+        results = [
+            _outcome_details(outcome) | {"recipient": recipients[outcome.ordinal], "possible_duplicate": interrupted[outcome.ordinal]}
+            for outcome in outcomes
+        ]
+        details = {"digest": claimed.message.digest, "epoch": str(claimed.epoch), "recipients": results}
+        result = ", ".join(sorted({outcome.state.value for outcome in outcomes}))
+        event = self._claimed_event("outcome", claimed, details, result=result, reason=outcomes[0].reply if outcomes else "")
+
+        def work(connection: Connection) -> None:
+            queue.check_lease(connection, claimed)
+            for outcome in outcomes:
+                entry = None
+                if outcome.state in QUEUED:
+                    ticket = next(ticket for ticket in claimed.tickets if ticket.ordinal == outcome.ordinal)
+                    attempts = ticket.attempts + 1
+                    due = next_us.get(outcome.ordinal, now_us)
+                    route = claimed.route if outcome.state is State.READY else ""
+                    entry = states.QueueEntry(route, claimed.epoch.policy, claimed.epoch.phase, due, claimed.expires_us, attempts)
+                stored = _outcome_details(outcome)
+                states.move(connection, claimed.message.id, outcome.ordinal, outcome.state, now_us, entry, outcome=stored)
+            write(connection, [event])
+
+        await self._journal.submit(work)
+
+    async def delay_notified(self, claimed: Claimed, ordinals: Sequence[int]) -> None:
+        """The sender was told of the delay: once is enough."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(
+                update(QUEUE)
+                .where(QUEUE.c.message_id == claimed.message.id, QUEUE.c.ordinal.in_(list(ordinals)))
+                .values(delay_notified=True)
+            )
+
+        await self._journal.submit(work)
+
+    async def withdraw(self, claimed: Claimed, next_us: int) -> None:
+        """Ends a claim without an attempt."""
+        await self._journal.submit(lambda connection: queue.give_back(connection, claimed, next_us))
+
+    async def operation(self, kind: str, *, object_: str, result: str, origin: str, actor: str, reason: str) -> None:
+        """An event that is not about one message: start, stop, a new policy."""
+        event = make_event(
+            kind, object_=object_, result=result, origin=origin, actor=actor, time_us=self._clock.now_us(), reason=printable(reason)
+        )
+        await self._journal.submit(lambda connection: write(connection, [event]))
+
+    def _event(self, kind: str, received: Received, details: dict[str, Any], result: str, reason: str) -> NewEvent:
+        return make_event(
+            kind,
+            object_=f"message {received.id.hex}",
+            result=result,
+            origin=f"{received.peer.listener} [{received.peer.address}]",
+            actor=self._actor,
+            time_us=received.received_us,
+            reason=printable(reason),
+            message_id=received.id,
+            details=details,
+        )
+
+    def _claimed_event(self, kind: str, claimed: Claimed, details: dict[str, Any], result: str, reason: str) -> NewEvent:
+        return make_event(
+            kind,
+            object_=f"message {claimed.message.id.hex}",
+            result=result,
+            origin="queue",
+            actor=self._actor,
+            time_us=self._clock.now_us(),
+            reason=printable(reason),
+            message_id=claimed.message.id,
+            details=details,
+        )
+
+
+def _because(decision: Decision) -> str:
+    return "; ".join(sorted({verdict.because for verdict in decision.verdicts if verdict.because}))
+
+
+def _outcome_details(outcome: Outcome) -> dict[str, Any]:
+    """What left, and what was answered: prefix digest, next hop, TLS, reply (promise 2)."""
+    return {
+        "state": outcome.state.value,
+        "status": outcome.status,
+        "reply": printable(outcome.reply, 500),
+        "next_hop": outcome.next_hop,
+        "tls": outcome.tls,
+        "prefix_sha256": outcome.prefix_sha256,
+        "attempted": outcome.attempted,
+    }

@@ -1,0 +1,124 @@
+"""The rows of a message and its deliveries, and what its accepted event says."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from relay.model.case import Direction
+from relay.model.client import Side
+from relay.model.decision import Epoch, Verdict
+from relay.model.delivery import State
+from relay.model.message import Decided
+from relay.store.codec import matches_to_json, peer_to_json, recipient_to_json, sender_to_json
+
+
+def message_row(decided: Decided, reply: str, commitment: str, *, keeps_body: bool) -> dict[str, Any]:
+    """A row of `message`."""
+    received = decided.inspected.received
+    sender = received.envelope.sender
+    inspection = decided.inspected.inspection
+    return {
+        "id": received.id,
+        "received_us": received.received_us,
+        "direction": (Direction.INBOUND if received.peer.side is Side.OUTSIDE else Direction.OUTBOUND).value,
+        "client": received.client,
+        "peer": peer_to_json(received.peer),
+        "sender": sender.path.key if sender.path else "",
+        "envelope": sender_to_json(sender),
+        "header_message_id": inspection.header.message_id,
+        "size": received.body.size,
+        "digest": received.body.digest,
+        "body_hash": received.body.body_hash,
+        "spool_object": received.body.object if keeps_body else None,
+        "vouched": received.vouched,
+        "authorised": received.authorised,
+        "inspection": inspection.to_json(),
+        "policy": decided.decision.epoch.policy,
+        "phase": decided.decision.epoch.phase,
+        "reply": reply,
+        "commitment": commitment,
+        "recipients": len(received.envelope.recipients),
+    }
+
+
+def delivery_row(decided: Decided, index: int, state: State) -> dict[str, Any]:
+    """A row of `delivery`."""
+    received = decided.inspected.received
+    recipient = received.envelope.recipients[index]
+    return {
+        "message_id": received.id,
+        "ordinal": index,
+        "recipient": recipient.mailbox.key,
+        "envelope": recipient_to_json(recipient),
+        "state": state.value,
+        "attempts": 0,
+        "possible_duplicates": 0,
+        "release": None,
+        "outcome": None,
+        "changed_us": received.received_us,
+        **verdict_values(decided.decision.verdicts[index], decided.decision.epoch),
+    }
+
+
+def verdict_values(verdict: Verdict, epoch: Epoch) -> dict[str, Any]:
+    """The columns of `delivery` that a verdict fills."""
+    return {
+        "disposition": str(verdict.disposition),
+        "rules": matches_to_json(verdict),
+        "because": verdict.because,
+        "route": verdict.route,
+        "policy": epoch.policy,
+        "phase": epoch.phase,
+    }
+
+
+def queue_row(decided: Decided, index: int, state: State, expires_us: int, next_us: int) -> dict[str, Any]:
+    """A row of `queue`."""
+    verdict = decided.decision.verdicts[index]
+    epoch = decided.decision.epoch
+    return {
+        "message_id": decided.inspected.received.id,
+        "ordinal": index,
+        "route": (verdict.route or "") if state is State.READY else "",
+        "policy": epoch.policy,
+        "phase": epoch.phase,
+        "next_us": next_us,
+        "expires_us": expires_us,
+        "attempts": 0,
+        "owner": None,
+        "lease_until_us": None,
+        "fence": 0,
+        "marked_fence": None,
+        "delay_notified": False,
+    }
+
+
+def accepted_details(decided: Decided, states: Sequence[State]) -> dict[str, Any]:
+    """Envelope, digests and decision, as the event commits to them."""
+    received = decided.inspected.received
+    inspection = decided.inspected.inspection
+    return {
+        "client": received.client,
+        "peer": peer_to_json(received.peer),
+        "sender": sender_to_json(received.envelope.sender),
+        "size": received.body.size,
+        "digest": received.body.digest,
+        "body_hash": received.body.body_hash,
+        "normalised": received.body.normalised,
+        "epoch": str(decided.decision.epoch),
+        "policy": decided.decision.epoch.policy,
+        "findings": [list(finding.identity) for finding in inspection.findings],
+        "unavailable": list(inspection.unavailable),
+        "scanners": [list(version) for version in inspection.versions],
+        "recipients": [
+            {
+                **recipient_to_json(recipient),
+                "state": state.value,
+                "disposition": str(verdict.disposition),
+                "deferred": verdict.deferred,
+                "rules": list(verdict.rules),
+                "waived": [match.rule for match in verdict.matches if match.waived_by],
+                "route": verdict.route,
+            }
+            for recipient, state, verdict in zip(received.envelope.recipients, states, decided.decision.verdicts, strict=True)
+        ],
+    }
