@@ -30,3 +30,9 @@ class SpoolError(SluisError):
 
 class StoreError(SluisError):
     """The store can't be used as it is: old schema, missing trigger, lost connection, held by another process."""
+
+
+class Withdrawn(SluisError):
+    """What was about to leave may not leave any more: the lease was lost or the brake fell. The connection is dropped before the final
+    dot.
+    """

@@ -136,7 +136,7 @@ class Outcome:
     """What became of one ticket: `state` DELIVERED, or READY where it is tried again, or the failure as decided by bounce policy.
     `reply` is the next hop's,
     printable; `status` an enhanced status code (RFC 3463); `next_hop` is `host[address]:port`; `dsn_passed` says that the next hop
-    took over the DSN duty."""
+    took over the DSN duty; `unknown` that the final dot was sent and no reply came, so that the next attempt may send twice."""
 
     ordinal: int
     state: State
@@ -147,3 +147,4 @@ class Outcome:
     dsn_passed: bool = False
     prefix_sha256: str = ""
     attempted: bool = True
+    unknown: bool = False

@@ -12,6 +12,9 @@ Field = tuple[bytes, bytes]
 """Name as written, and the raw value: everything after the colon, folding and final CRLF included."""
 
 
+Range = tuple[int, int]
+
+
 class UnreadableHeader(Exception):
     """The header is too large, or has a line that is no field: readers differ on what it says, so nobody can vouch for it."""
 
@@ -30,12 +33,23 @@ def read_header(body: BodyReader) -> bytes:
     return block[2:]
 
 
-def without(block: bytes, ranges: tuple[tuple[int, int], ...]) -> bytes:
-    """`block` without the byte ranges (start, end exclusive; sorted)."""
+def merged(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
+    """Byte ranges (start, end exclusive) sorted and apart."""
+    result: list[Range] = []
+    for start, end in sorted(ranges):
+        if result and start <= result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        else:
+            result.append((start, end))
+    return tuple(result)
+
+
+def without(block: bytes, ranges: tuple[Range, ...]) -> bytes:
+    """`block` without the ranges, which are sorted and apart."""
     kept, position = [], 0
     for start, end in ranges:
         kept.append(block[position:start])
-        position = max(position, end)
+        position = end
     return b"".join([*kept, block[position:]])
 
 

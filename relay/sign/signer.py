@@ -8,7 +8,7 @@ from relay.model.message import Claimed, Signed, StoredMessage
 from relay.model.ports import BodyReader
 from relay.policy.models import Policy, Signing
 from relay.sign.dkim_signature import SigningIdentity, signature_field
-from relay.sign.header_block import Field, UnreadableHeader, fields, read_header, without
+from relay.sign.header_block import Field, UnreadableHeader, fields, merged, read_header, without
 from relay.sign.keys import KeyRing
 from relay.sign.received import received_field
 
@@ -27,7 +27,7 @@ class Signer:
         Raises ConfigurationError if policy asks for a key that is missing or unfit: unsigned mail of ours does not leave (promise 6).
         SpoolError from the reader."""
         message = claimed.message
-        skip = tuple(sorted(message.inspection.header.forged_results))
+        skip = merged(message.inspection.header.forged_results)
         recipient = claimed.tickets[0].recipient.mailbox if claimed.tickets else None
         prefix = received_field(message, recipient, hostname)
         signing = signing_for(message, policy)

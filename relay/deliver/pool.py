@@ -1,0 +1,92 @@
+"""Open connections that wait for the next message, and how many may be open to one destination."""
+
+import asyncio
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from relay.deliver.answer import Lost
+from relay.deliver.connection import Connection
+
+IDLE = 10.0  # seconds; short, because an idle connection takes a place at the next hop
+RESET = 5.0  # seconds for the reply to RSET: a server that is slower gets a fresh connection
+GOODBYE = 2.0  # seconds for all idle connections together, at a stop
+TRANSACTIONS = 100  # per connection: some servers count, and a fresh one sees a changed certificate or DNS
+
+
+@dataclass(slots=True)
+class _Limit:
+    places: asyncio.Semaphore
+    users: int = 0
+
+
+@dataclass(slots=True)
+class _Idle:
+    connection: Connection
+    timer: asyncio.TimerHandle = field(repr=False)
+
+
+class Pool:
+    """Keys are what makes two connections the same: route and host for idle ones, destination for places."""
+
+    def __init__(self, idle: float = IDLE) -> None:
+        self._idle_seconds = idle
+        self._limits: dict[Hashable, _Limit] = {}
+        self._idle: dict[Hashable, list[_Idle]] = {}
+
+    @asynccontextmanager
+    async def place(self, destination: Hashable, limit: int) -> AsyncIterator[None]:
+        """Waits until fewer than `limit` are busy with the destination."""
+        entry = self._limits.setdefault(destination, _Limit(asyncio.Semaphore(limit)))
+        entry.users += 1
+        try:
+            async with entry.places:
+                yield
+        finally:
+            entry.users -= 1
+            if not entry.users:
+                del self._limits[destination]
+
+    async def take(self, key: Hashable) -> Connection | None:
+        """An open connection that just answered RSET, or None. A stale one costs nothing: nothing of a transaction was sent on it."""
+        while waiting := self._idle.get(key):
+            entry = waiting.pop()
+            if not waiting:
+                del self._idle[key]
+            entry.timer.cancel()
+            if await _alive(entry.connection):
+                return entry.connection
+            entry.connection.channel.abort()
+        return None
+
+    def give(self, key: Hashable, connection: Connection) -> None:
+        """Keeps a connection whose last reply was read."""
+        if connection.channel.closing or connection.transactions >= TRANSACTIONS:
+            connection.channel.quit()
+            return
+        timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._expire, key, connection)
+        self._idle.setdefault(key, []).append(_Idle(connection, timer))
+
+    def _expire(self, key: Hashable, connection: Connection) -> None:
+        left = [entry for entry in self._idle.get(key, []) if entry.connection is not connection]
+        if left:
+            self._idle[key] = left
+        else:
+            self._idle.pop(key, None)
+        connection.channel.quit()
+
+    async def close(self) -> None:
+        """Says QUIT on all that wait."""
+        waiting = [entry for entries in self._idle.values() for entry in entries]
+        self._idle.clear()
+        for entry in waiting:
+            entry.timer.cancel()
+        await asyncio.gather(*(entry.connection.channel.quit_and_wait(GOODBYE) for entry in waiting))
+
+
+async def _alive(connection: Connection) -> bool:
+    try:
+        answer = await connection.channel.command(b"RSET", RESET)
+    except Lost:
+        return False
+    return answer.code == 250

@@ -1,0 +1,39 @@
+"""DNS from a dictionary: a Resolver whose answers a test writes down."""
+
+from collections.abc import Sequence
+
+from relay.model.ports import MailExchanger, ResolverTemporaryError
+
+
+class FakeResolver:
+    """`mx_records` by domain, `hosts` by name, `texts` by name; names in `failing` give no answer. `asked` keeps what was asked."""
+
+    def __init__(
+        self,
+        mx_records: dict[str, list[tuple[int, str]]] | None = None,
+        hosts: dict[str, list[str]] | None = None,
+        texts: dict[str, list[bytes]] | None = None,
+        failing: set[str] | None = None,
+    ) -> None:
+        self.mx_records = mx_records or {}
+        self.hosts = hosts or {}
+        self.texts = texts or {}
+        self.failing = failing or set()
+        self.asked: list[tuple[str, str]] = []
+
+    async def mx(self, domain: str) -> Sequence[MailExchanger]:
+        self._ask("MX", domain)
+        return [MailExchanger(preference, host) for preference, host in self.mx_records.get(domain, [])]
+
+    async def addresses(self, host: str) -> Sequence[str]:
+        self._ask("A", host)
+        return self.hosts.get(host, [])
+
+    async def txt(self, name: str) -> Sequence[bytes]:
+        self._ask("TXT", name)
+        return self.texts.get(name, [])
+
+    def _ask(self, kind: str, name: str) -> None:
+        self.asked.append((kind, name))
+        if name in self.failing:
+            raise ResolverTemporaryError(f"{kind} {name}: SERVFAIL")
