@@ -12,16 +12,11 @@ from relay.receive.transaction import Transaction
 
 class Intake(Protocol):
     """The road as seen by a session. Every method may raise Refusal, whose reply the client hears. Anything else that it raises is a bug:
-    the session logs it and answers 451 4.3.0."""
-
-    async def connect(self, peer: Peer) -> None:
-        """A connection was made (after PROXY, before the greeting). A Refusal here is said instead of the greeting (554 or 421), then
-        the connection closes.
-        """
-        ...
+    the session logs it and answers 451 4.3.0.
+    """
 
     async def authenticate(self, peer: Peer, login: str, password: str) -> bool:
-        """Whether the password is right. Constant time in the sense that an unknown login costs as much as a wrong password."""
+        """Whether the password is right. An unknown login costs as much as a wrong password."""
         ...
 
     async def mail(self, peer: Peer, sender: Sender) -> Transaction:
@@ -38,12 +33,12 @@ class Intake(Protocol):
 
     async def accept(self, transaction: Transaction, body: Body) -> tuple[Reply, ...]:
         """After the last byte: inspected, decided and durable when it returns. One reply for SMTP; for LMTP one for each recipient, in
-        order.
-        The session shields this from a client that goes away."""
+        order. The session shields this from a client that goes away.
+        """
         ...
 
-    async def refused_body(self, transaction: Transaction, reply: Reply, reason: str, size: int, digest: str) -> None:
-        """The session refused the bytes (line discipline, size): writes the message row, without body. `digest` (SHA-256, hex) and
-        `size` are of what was read.
+    async def refuse_body(self, transaction: Transaction, body: Body, reply: Reply, reason: str) -> tuple[Reply, ...]:
+        """The session refuses the bytes (line discipline, size): writes the message row, and removes the body. Replies as in `accept`:
+        a client that has said 250 already hears no 5xx, its message goes to a person.
         """
         ...

@@ -1,0 +1,52 @@
+"""Reads DATA: dot-unstuffing, the one end of data (RFC 5321 §4.1.1.4), and line discipline, in chunks and without a loop over lines.
+
+Bare CR, bare LF and NUL never pass as they are, and never end a message: SMTP smuggling (CVE-2023-51764 and its family) lives off servers
+that disagree about what ends one.
+"""
+
+import re
+
+END = b"\r\n.\r\n"
+_ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+class DataDecoder:
+    """Feed it what the socket gives; it gives back the message's bytes. `bad_line_ends` says that bare CR, bare LF or NUL were seen;
+    with `normalise` they are put right instead (and it is still said). `rest` is what follows the end of data."""
+
+    def __init__(self, normalise: bool = False) -> None:
+        self._normalise = normalise
+        # The line before the message ended in CRLF: so a first line of a single dot is an end, too.
+        self._held = b"\r\n"
+        self._virtual = 2
+        self.finished = False
+        self.bad_line_ends = False
+        self.rest = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The next clean bytes, perhaps none. After `finished` there is nothing to feed."""
+        buffer = self._held + chunk
+        end = buffer.find(END)
+        if end >= 0:
+            self.finished = True
+            self.rest = buffer[end + len(END) :]
+            self._held = b""
+            return self._clean(buffer[: end + 2])
+        keep = next((size for size in (4, 3, 2, 1) if buffer.endswith(END[:size])), 0)
+        ready = len(buffer) - keep
+        self._held = buffer[ready:]
+        return self._clean(buffer[:ready])
+
+    def _clean(self, piece: bytes) -> bytes:
+        """`piece` never ends between CR and LF, nor between CRLF and a dot: those are held back."""
+        if not piece:
+            return b""
+        plain = piece.replace(b"\r\n.", b"\r\n") if b"\r\n." in piece else piece
+        if self._virtual:
+            plain, self._virtual = plain[self._virtual :], 0
+        pairs = plain.count(b"\r\n")
+        if plain.count(b"\n") != pairs or plain.count(b"\r") != pairs or b"\0" in plain:
+            self.bad_line_ends = True
+            if self._normalise:
+                return _ANY_LINE_END.sub(b"\r\n", plain.replace(b"\0", b""))
+        return plain
