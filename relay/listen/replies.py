@@ -62,9 +62,9 @@ def document() -> str:
     lines = [
         "# Replies",
         "",
-        "What a client can hear, generated from the code (`python -m relay.listen.replies`). Texts are constants; after DATA the
-        message id is added,",
-        "and never a rule or an internal error. 250 after DATA names the message id and the commitment of its accepted event.",
+        "What a client can hear, generated from the code (`python -m relay.listen.replies`). Texts are constants; after DATA",
+        "the message id is added, and never a rule or an internal error. 250 after DATA names the message id and the",
+        "commitment of its accepted event.",
         "",
         "| reply | text |",
         "|---|---|",

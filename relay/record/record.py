@@ -115,7 +115,9 @@ class Record:
                 for t, s, v in zip(claimed.tickets, states_, verdicts, strict=True)
             ],
         }
-        event = self._claimed_event("decided", claimed, details, result=", ".join(sorted({s.value for s in states_})), reason=_because(decision))
+        event = self._claimed_event(
+            "decided", claimed, details, result=", ".join(sorted({s.value for s in states_})), reason=_because(decision)
+        )
 
         def work(connection: Connection) -> None:
             queue.check_lease(connection, claimed)

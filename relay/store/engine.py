@@ -47,9 +47,10 @@ def check_durability(engine: Engine) -> None:
         with engine.connect() as connection:
             if engine.dialect.name == "sqlite":
                 # 2 is FULL (SQLite documentation, PRAGMA synchronous)
-                if connection.execute(text("PRAGMA synchronous")).scalar() != 2 or not connection.execute(
-                    text("PRAGMA recursive_triggers")
-                ).scalar():
+                if (
+                    connection.execute(text("PRAGMA synchronous")).scalar() != 2
+                    or not connection.execute(text("PRAGMA recursive_triggers")).scalar()
+                ):
                     raise StoreError("SQLite does not sync its commits, or recursive_triggers is off")
                 return
             for name in ("fsync", "full_page_writes", "synchronous_commit"):

@@ -24,7 +24,8 @@ class LeaseLost(SluisError):
 
 
 def claim(connection: Connection, owner: str, now_us: int, lease_us: int, limit: int) -> list[Claimed]:
-    """Takes up to `limit` due rows, and with each the other due rows of its message and route. What is leased to nobody, or to somebody whose
+    """Takes up to `limit` due rows, and with each the other due rows of its message and route. What is leased to nobody, or to
+    somebody whose
     lease ran out, can be taken; a mark that has no outcome is then a possible duplicate."""
     free = (QUEUE.c.next_us <= now_us) & or_(QUEUE.c.lease_until_us.is_(None), QUEUE.c.lease_until_us < now_us)
     query = select(QUEUE).where(free).order_by(QUEUE.c.next_us).limit(limit).with_for_update(skip_locked=True)

@@ -1,6 +1,7 @@
 """The version of the tables: make them, migrate them, and refuse what does not fit this program."""
 
 import datetime
+import itertools
 import uuid
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def _make_partitions(connection: Connection) -> None:
     now = datetime.datetime.now(datetime.UTC)
     months = [(now.year + (now.month - 1 + ahead) // 12, (now.month - 1 + ahead) % 12 + 1) for ahead in range(MONTHS_AHEAD + 1)]
     for table in PARTITIONED:
-        for (year, month), (next_year, next_month) in zip(months, months[1:], strict=False):
+        for (year, month), (next_year, next_month) in itertools.pairwise(months):
             connection.execute(
                 text(
                     f"CREATE TABLE IF NOT EXISTS {table}_{year}_{month:02d} PARTITION OF {table} "

@@ -57,7 +57,8 @@ def move(
     queue: QueueEntry | None = None,
     **values: Any,
 ) -> State:
-    """Moves one delivery to `new` and gives its old state; `values` are more columns of the delivery. A queued state needs `queue`, unless its row
+    """Moves one delivery to `new` and gives its old state; `values` are more columns of the delivery. A queued state needs `queue`,
+    unless its row
     is there already and stays as it is. Raises MoveRefused; the caller's transaction is then rolled back."""
     where = (DELIVERY.c.message_id == message_id) & (DELIVERY.c.ordinal == ordinal)
     found = connection.execute(select(DELIVERY.c.state).where(where).with_for_update()).scalar_one_or_none()
@@ -123,11 +124,10 @@ class Balance:
 
 def balance(connection: Connection) -> Balance:
     """Counts every delivery; a read that takes its time on a large store."""
-    states = {
-        state: number for state, number in connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).tuples()
-    }
+    states: dict[str, int] = dict(connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).tuples().all())
     tallies = {
-        name: int(number) for name, number in connection.execute(select(TALLY.c.name, func.sum(TALLY.c.count)).group_by(TALLY.c.name)).tuples()
+        name: int(number)
+        for name, number in connection.execute(select(TALLY.c.name, func.sum(TALLY.c.count)).group_by(TALLY.c.name)).tuples()
     }
     waiting = sum(number for state, number in states.items() if State(state) not in FINISHED)
     return Balance(

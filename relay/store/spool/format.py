@@ -3,11 +3,13 @@
     0     magic and version (16 octets)
     16    two key slots of 136 octets: generation, key id, ephemeral X25519 key, wrapped body key, check (docs/record.md)
     288   zeros up to 512
-    512   the body: chunks of 64 KiB, AES-256-GCM, each followed by its 16-octet tag; the last one is shorter, or empty, and says that it is the last
+    512   the body: chunks of 64 KiB, AES-256-GCM, each followed by its 16-octet tag; the last one is shorter, or empty, and says that
+    it is the last
           the manifest: JSON, AES-256-GCM in a nonce domain of its own
           trailer (16 octets): body size, manifest size
 
-The nonce is domain (1 octet), counter (10 octets), last flag (1 octet): the STREAM construction (Hoang, Reyhanitabar, Rogaway and Vizar 2015),
+The nonce is domain (1 octet), counter (10 octets), last flag (1 octet): the STREAM construction (Hoang, Reyhanitabar, Rogaway and
+Vizar 2015),
 as age uses it. Associated data is the object's name, so that two objects can't be swapped.
 """
 
@@ -53,7 +55,8 @@ def body_length(size: int) -> int:
 
 
 def read_body(file: BinaryIO, name: str, key: bytes, start: int = 0) -> Iterator[bytes]:
-    """The body from offset `start` on, chunk by chunk, each checked before it is given out. Raises SpoolError where the object is altered, cut short
+    """The body from offset `start` on, chunk by chunk, each checked before it is given out. Raises SpoolError where the object is
+    altered, cut short
     or longer than its last chunk allows."""
     cipher = AESGCM(key)
     size = read_size(file, name)

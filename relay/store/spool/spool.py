@@ -25,7 +25,9 @@ SEALERS = 8  # fsyncs that run side by side; more gains nothing on one disk
 
 
 class SpoolFatal(SluisError):
-    """A failed fsync: what is on the disk is unknown from here on, and asking again would lie (Rebello et al., USENIX ATC 2020). The process stops."""
+    """A failed fsync: what is on the disk is unknown from here on, and asking again would lie (Rebello et al., USENIX ATC 2020). The
+    process stops.
+    """
 
 
 class SpoolReader:
