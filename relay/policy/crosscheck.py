@@ -8,7 +8,7 @@ from pathlib import Path
 from relay.model.client import Side
 from relay.policy.builtin import BUILTIN_FINAL, BUILTIN_RULES
 from relay.policy.models import Condition, Policy, RecipientCheck
-from relay.policy.problems import nearest
+from relay.settings.problems import nearest
 
 Places = dict[tuple[str, str], str]
 

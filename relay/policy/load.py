@@ -11,7 +11,7 @@ from relay.model.address import address_key
 from relay.model.errors import ConfigurationError
 from relay.policy import models
 from relay.policy.crosscheck import crosscheck
-from relay.policy.problems import describe
+from relay.settings.problems import describe
 from relay.policy.yaml import Document, YamlError, parse
 
 MAX_LIST_BYTES = 64 * 1024 * 1024

@@ -12,11 +12,16 @@ import yaml
 MAX_BYTES = 1024 * 1024  # a policy file is written by people
 MAX_DEPTH = 32
 
-# YAML 1.2.2 §10.3.2
-_NULL = re.compile(r"null|Null|NULL|~|")
-_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
-_INT = re.compile(r"[-+]?[0-9]{1,18}")
+# YAML 1.2.2 §10.3.2, the core schema; digits are bounded, so that no number costs time to read.
+_NULL = frozenset({"null", "Null", "NULL", "~", ""})
+_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INTEGERS = (
+    (re.compile(r"[-+]?[0-9]{1,18}"), 10),
+    (re.compile(r"0o[0-7]{1,20}"), 8),
+    (re.compile(r"0x[0-9a-fA-F]{1,15}"), 16),
+)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,18}|[0-9]{1,18}(\.[0-9]{0,18})?)([eE][-+]?[0-9]{1,3})?")
+_NO_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
 class YamlError(Exception):
@@ -99,16 +104,17 @@ def _build(node: yaml.Node, path: tuple[str | int, ...], lines: dict[tuple[str |
     return _scalar(node)
 
 
-def _scalar(node: Any) -> Any:
+def _scalar(node: yaml.ScalarNode) -> Any:
     text: str = node.value
-    if node.style is not None:  # quoted or block: always a string
+    if node.style:  # quoted or block: always a string (the C composer says '' for a plain scalar)
         return text
-    if _NULL.fullmatch(text):
+    if text in _NULL:
         return None
-    if _BOOL.fullmatch(text):
-        return text.lower() == "true"
-    if _INT.fullmatch(text):
-        return int(text)
-    if _FLOAT.fullmatch(text) and any(mark in text for mark in ".eE"):
-        return float(text)
-    return text
+    if text in _BOOL:
+        return _BOOL[text]
+    for pattern, base in _INTEGERS:
+        if pattern.fullmatch(text):
+            return int(text, base)
+    if _NO_NUMBER.fullmatch(text):
+        raise YamlError(node.start_mark.line + 1, f"'{text}' is no number that policy can use")
+    return float(text) if _FLOAT.fullmatch(text) else text

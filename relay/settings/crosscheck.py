@@ -1,0 +1,104 @@
+"""Checks of the settings that no single key can make, and of the two places where passwords lie."""
+
+import ipaddress
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from relay.settings.models import Listener, Settings
+from relay.settings.positions import Path as Key
+
+Problem = tuple[Key, str]
+"""Where (the path of a key) and what."""
+
+
+def crosscheck(settings: Settings) -> Iterator[Problem]:
+    """Every problem, in the order of the file's keys."""
+    yield from _hostname(settings)
+    yield from _listeners(settings)
+    yield from _secrets(settings)
+    if settings.delivery.delay_notice >= settings.delivery.expiry:
+        yield ("delivery", "delay_notice"), "a delay notice that comes after the expiry is never sent"
+    if settings.inspection.deadline < settings.clamd.deadline and settings.clamd.socket is not None:
+        yield ("inspection", "deadline"), "shorter than clamd.deadline: a slow scan would end as a crash of the worker"
+
+
+def _hostname(settings: Settings) -> Iterator[Problem]:
+    for key, name in ((("hostname",), settings.hostname), (("delivery", "hostname"), settings.delivery.hostname)):
+        if name is not None and not _is_hostname(name):
+            yield key, f"'{name}' is no full host name such as relay.example.org (RFC 5321 §2.3.5)"
+
+
+def _is_hostname(name: str) -> bool:
+    labels = name.split(".")
+    return len(labels) > 1 and len(name) <= 253 and all(_is_label(label) for label in labels)
+
+
+def _is_label(label: str) -> bool:
+    """RFC 1123 §2.1: letters, digits and hyphens, at most 63, no hyphen at an end."""
+    return 0 < len(label) <= 63 and label.isascii() and label.replace("-", "").isalnum() and label[0] != "-" and label[-1] != "-"
+
+
+def _listeners(settings: Settings) -> Iterator[Problem]:
+    names: set[str] = set()
+    bound: dict[str, str] = {}
+    for index, listener in enumerate(settings.listeners):
+        where: Key = ("listeners", index)
+        if listener.name in names:
+            yield (*where, "name"), f"another listener is named '{listener.name}' too"
+        names.add(listener.name)
+        for address in listener.addresses:
+            problem = _address_problem(address)
+            if problem:
+                yield (*where, "addresses"), f"'{address}': {problem}"
+            elif not address.endswith(":0") and bound.setdefault(address, listener.name) != listener.name:
+                yield (*where, "addresses"), f"{address} belongs to the listener '{bound[address]}' already"
+        yield from _tls(listener, settings, where)
+        yield from _networks(listener, where)
+
+
+def _address_problem(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return "no IP address"
+    if (address.version == 6) != host.startswith("["):
+        return "an IPv6 address stands in brackets, an IPv4 address does not"
+    return "" if int(port) <= 65535 else "a port is at most 65535"
+
+
+def _tls(listener: Listener, settings: Settings, where: Key) -> Iterator[Problem]:
+    if listener.tls is None:
+        for key in ("require_tls", "implicit_tls", "auth"):
+            if getattr(listener, key):
+                hint = "; give it a tls table, or say require_tls = false" if key == "require_tls" else ""
+                yield (*where, key), f"the listener '{listener.name}' has {key} and no certificate{hint}"
+    if listener.auth and settings.logins is None:
+        yield (*where, "auth"), "nobody can log in without a 'logins' file"
+
+
+def _networks(listener: Listener, where: Key) -> Iterator[Problem]:
+    for key in ("proxy_from", "xclient_from", "xforward_from"):
+        for text in getattr(listener, key):
+            try:
+                network = ipaddress.ip_network(text)
+            except ValueError as error:
+                yield (*where, key), f"'{text}' is no network: {error}"
+                continue
+            if network.prefixlen == 0:
+                yield (*where, key), f"{text} is everybody: anybody could claim any address"
+
+
+def _secrets(settings: Settings) -> Iterator[Problem]:
+    """Passwords that others may read are passwords no more; what does not exist is no problem here, `sluis check` looks for it."""
+    for key, path in ((("secrets",), settings.secrets), (("logins",), settings.logins)):
+        if path is not None and _others_may_read(path):
+            yield key, f"{path} can be read or changed by everybody (chmod o-rwx)"
+
+
+def _others_may_read(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IRWXO)
+    except OSError:
+        return False
