@@ -14,6 +14,7 @@ from relay.model.features import Inspection
 from relay.policy.models import Client
 from relay.sign.signer import Signer
 from tests.fakes.custody import NOW_US, MemoryBody, claimed, stored
+from tests.stages.sign import opendkim
 from tests.stages.sign.keys import DOMAIN, ED25519, RSA, policy, txt_record, write_key
 from tests.stages.sign.verifier import verify
 
@@ -55,6 +56,13 @@ def test_the_rsa_signature_verifies_with_dkimpy(keys: Keys) -> None:
     verifier = dkim.DKIM(leaving(keys))
     assert verifier.verify(idx=0, dnsfunc=lambda name, timeout=5: keys.records[name.decode().rstrip(".")])
     assert verifier.selector == RSA.encode()
+
+
+def test_both_signatures_verify_with_opendkim(keys: Keys, tmp_path: Path) -> None:
+    original = leaving(keys)
+    assert opendkim.verify(original, keys.records, tmp_path) == dict.fromkeys(keys.records, True)
+    changed = original.replace(b"Beste  Piet", b"Beste  Kees")
+    assert opendkim.verify(changed, keys.records, tmp_path) == dict.fromkeys(keys.records, False)
 
 
 @pytest.mark.parametrize(
