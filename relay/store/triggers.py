@@ -57,7 +57,7 @@ def create(connection: Connection) -> None:
 def check(connection: Connection) -> None:
     """Raises StoreError where one is missing, disabled or not as it was made."""
     if connection.dialect.name == "sqlite":
-        found = dict(connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")).tuples().all())
+        found: dict[str, str] = dict(connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")).tuples().all())
         wrong = [name for name, sql in _SQLITE.items() if found.get(name) != sql]
     else:
         rows = connection.execute(

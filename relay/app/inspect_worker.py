@@ -1,0 +1,118 @@
+"""The worker process: joins read and inspect, confines itself, then answers one message after the other. Started by the pool with a
+socket.
+"""
+
+import os
+import socket
+import sys
+from typing import Any
+
+from relay.inspect import frames
+from relay.inspect.archive import ArchiveLimits
+from relay.inspect.clamav import ClamdInspector
+from relay.inspect.engine import Engine
+from relay.inspect.item import Inspector, Item, Unavailable
+from relay.inspect.sandbox import SandboxUnavailable, confine, limit_cpu
+from relay.inspect.yara import YaraInspector
+from relay.model.errors import ConfigurationError, SpoolError
+from relay.model.features import Header, Inspection
+from relay.model.finding import Finding, Kind
+from relay.read import read
+from relay.read.limits import ReadLimits
+from relay.settings.models import Settings
+from relay.store.spool.format import read_body
+
+NAME = "inspect"
+
+
+def main() -> None:
+    """Ends with its socket."""
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    first = frames.receive(connection)
+    if first is None:
+        return
+    settings = Settings.model_validate(first[0]["settings"])
+    try:
+        scanners = _scanners(settings)
+        engine = Engine(scanners, _archive_limits(settings))
+        engine.inspect([Item("0", "warm-up.txt", "text/plain", True, b"loads what is loaded late, before the filter is on\n")])
+        confine(settings.inspection.memory)
+    except (ConfigurationError, SandboxUnavailable) as error:
+        connection.sendall(frames.pack({"problems": str(error).splitlines()}))
+        return
+    connection.sendall(frames.pack({"unavailable": _self_test(scanners)}))
+    while (job := frames.receive(connection)) is not None:
+        head, body, descriptor = job
+        limit_cpu(settings.inspection.cpu_seconds)
+        connection.sendall(frames.pack(_answer(head, body, descriptor, engine, settings).to_json()))
+
+
+def _scanners(settings: Settings) -> list[Inspector]:
+    scanners: list[Inspector] = [YaraInspector(settings.inspection.rules)]
+    clamd = settings.clamd
+    if clamd.socket is not None:
+        scanners.append(ClamdInspector(clamd.socket, clamd.connect_timeout, clamd.deadline, clamd.cache_entries, clamd.cache_seconds))
+    return scanners
+
+
+def _archive_limits(settings: Settings) -> ArchiveLimits:
+    given = settings.inspection
+    return ArchiveLimits(given.archive_members, given.archive_bytes, given.archive_depth, given.archive_ratio)
+
+
+def _self_test(scanners: list[Inspector]) -> dict[str, str]:
+    """A scanner that is down at the start is no reason not to start: its mail is deferred until it is back."""
+    down: dict[str, str] = {}
+    for scanner in scanners:
+        if isinstance(scanner, ClamdInspector):
+            try:
+                scanner.version()
+                scanner.self_test()
+            except Unavailable as error:
+                down[scanner.name] = str(error)
+    return down
+
+
+def _answer(head: dict[str, Any], body: bytes, descriptor: int | None, engine: Engine, settings: Settings) -> Inspection:
+    """The top of a worker: whatever a message does to a reader or inspector is a finding about that message."""
+    try:
+        data = body if descriptor is None else _read_spool(head, descriptor)
+        return inspect_bytes(data, head["authserv_id"], engine, settings)
+    except MemoryError:
+        return _undecidable(Kind.LIMIT, "memory")
+    except SpoolError as error:
+        return _undecidable(Kind.CRASH, "spool-damaged", str(error))
+    except Exception as error:  # noqa: BLE001 - the top of a worker
+        return _undecidable(Kind.CRASH, "reader-crashed", type(error).__name__)
+
+
+def _read_spool(head: dict[str, Any], descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as file:
+        return b"".join(read_body(file, head["object"], bytes.fromhex(head["key"])))
+
+
+def inspect_bytes(data: bytes, authserv_id: str, engine: Engine, settings: Settings) -> Inspection:
+    """read, then inspect."""
+    given = settings.inspection
+    result = read(data, ReadLimits(given.header_size, given.parts, given.depth), authserv_id)
+    items = [Item(leaf.path, leaf.name, leaf.media_type, leaf.inline, leaf.data) for leaf in result.leaves]
+    if result.raw:
+        items.append(Item("raw", "", "message/rfc822", True, data))
+    inspected = engine.inspect(items)
+    return Inspection(
+        header=result.header,
+        attachments=tuple(attachment for attachment in inspected.attachments if attachment.part != "raw"),
+        findings=(*result.findings, *inspected.findings),
+        unavailable=tuple(sorted(inspected.unavailable)),
+        answered=tuple(inspected.answered),
+        eight_bit=not data.isascii(),
+        versions=tuple(inspected.versions),
+    )
+
+
+def _undecidable(kind: Kind, name: str, detail: str = "") -> Inspection:
+    return Inspection(Header(), findings=(Finding(kind, NAME, name, detail=detail),))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""clamd over its unix socket, through the `clamd` package, one instance for each scan; streaming, time-outs and verdicts are ours.
+
+Only a literal OK is clean. clamd's size limits answer OK unless `AlertExceedsMax yes` is set (deploy/clamav), and then
+`Heuristics.Limits.Exceeded`.
+"""
+
+import hashlib
+import re
+import socket
+import struct
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import clamd
+
+from relay.inspect.item import Item, Unavailable
+from relay.model.finding import Finding, Kind
+from relay.model.text import printable
+
+PIECE = 128 * 1024
+MAX_REPLY = 4096
+VERSION_SECONDS = 10.0  # how long a version is believed; a new database is seen within this time
+# The EICAR test file, put together here so that no copy of it lies in the code.
+EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+
+
+class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
+    """The package's connection with a connect time-out and one deadline for the whole exchange; it sends in 1 KB pieces, this in 128 KB."""
+
+    def __init__(self, path: str, connect_timeout: float, deadline: float) -> None:
+        super().__init__(path, timeout=connect_timeout)
+        self._deadline = time.monotonic() + deadline
+
+    def exchange(self, command: bytes, data: bytes | None = None) -> str:
+        """One command and its answer, to the terminating NUL. Raises Unavailable."""
+        try:
+            self._init_socket()
+            connection: socket.socket = self.clamd_socket
+            try:
+                return self._exchange(connection, command, data)
+            finally:
+                connection.close()
+        except (OSError, clamd.ClamdError) as error:
+            raise Unavailable(f"clamd: {error}") from None
+
+    def _exchange(self, connection: socket.socket, command: bytes, data: bytes | None) -> str:
+        self._send(connection, b"z" + command + b"\0")
+        if data is not None:
+            try:
+                for start in range(0, len(data), PIECE):
+                    piece = memoryview(data)[start : start + PIECE]
+                    self._send(connection, struct.pack(">I", len(piece)))
+                    self._send(connection, piece)
+                self._send(connection, bytes(4))
+            except BrokenPipeError:
+                pass  # clamd closes its side when it has seen enough; its answer is waiting
+        answer = bytearray()
+        while not answer.endswith(b"\0"):
+            connection.settimeout(self._left())
+            piece_of_answer = connection.recv(MAX_REPLY)
+            if not piece_of_answer or len(answer) > MAX_REPLY:
+                raise Unavailable("clamd: the answer was cut short or too long")
+            answer += piece_of_answer
+        return bytes(answer[:-1]).decode("utf-8", "replace")
+
+    def _send(self, connection: socket.socket, data: Any) -> None:
+        connection.settimeout(self._left())
+        connection.sendall(data)
+
+    def _left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise Unavailable("clamd: no answer within the deadline")
+        return left
+
+
+class ClamdInspector:
+    """Verdicts of literal OK are kept for a while, by digest, engine version and database generation; one cache for each worker."""
+
+    name = "clamd"
+
+    def __init__(self, path: Path, connect_timeout: float, deadline: float, cache_entries: int, cache_seconds: float) -> None:
+        self._path = str(path)
+        self._connect_timeout = connect_timeout
+        self._deadline = deadline
+        self._cache_entries = cache_entries
+        self._cache_seconds = cache_seconds
+        self._clean: OrderedDict[tuple[str, bytes], float] = OrderedDict()
+        self._version = ("", 0.0)
+        self._tested = False
+        self.hits = 0
+
+    def _socket(self) -> ClamdSocket:
+        return ClamdSocket(self._path, self._connect_timeout, self._deadline)
+
+    def version(self) -> str:
+        """Engine, database version and its date, as clamd says it."""
+        if time.monotonic() - self._version[1] > VERSION_SECONDS or not self._version[0]:
+            text = self._socket().exchange(b"VERSION")
+            if not re.fullmatch(r"ClamAV [ -~]{1,200}", text):
+                raise Unavailable(f"clamd: {printable(text, 100)!r} is no version")
+            self._version = (text, time.monotonic())
+        return self._version[0]
+
+    def self_test(self) -> None:
+        """A scanner that does not find EICAR finds nothing. Raises Unavailable."""
+        if not self._tested:
+            if "FOUND" not in self._socket().exchange(b"INSTREAM", EICAR):
+                raise Unavailable("clamd: it does not find the EICAR test file")
+            self._tested = True
+
+    def inspect(self, item: Item) -> Iterable[Finding]:
+        """Raises Unavailable for all that is neither a verdict nor a limit; the self-test is then due again."""
+        try:
+            return self._inspect(item)
+        except Unavailable:
+            self._tested = False
+            self._version = ("", 0.0)
+            raise
+
+    def _inspect(self, item: Item) -> list[Finding]:
+        version = self.version()
+        self.self_test()
+        key = (version, hashlib.sha256(item.data).digest())
+        now = time.monotonic()
+        if self._clean.get(key, 0.0) > now:
+            self.hits += 1
+            return []
+        finding = self._verdict(self._socket().exchange(b"INSTREAM", item.data), item)
+        if finding is None and self._cache_entries:
+            self._clean[key] = now + self._cache_seconds
+            if len(self._clean) > self._cache_entries:
+                self._clean.popitem(last=False)
+        return [finding] if finding else []
+
+    def _verdict(self, answer: str, item: Item) -> Finding | None:
+        if answer == "stream: OK":
+            return None
+        found = re.fullmatch(r"stream: (.+) FOUND", answer)
+        if found:
+            name = printable(found[1], 200)
+            if name.startswith("Heuristics.Limits.Exceeded"):
+                return Finding(Kind.LIMIT, self.name, "limits-exceeded", item.path, name)
+            if name.startswith("Heuristics.Encrypted"):
+                return Finding(Kind.ENCRYPTED, self.name, "encrypted", item.path, name)
+            return Finding(Kind.MALWARE, self.name, name, item.path)
+        if "size limit exceeded" in answer:  # StreamMaxLength
+            return Finding(Kind.LIMIT, self.name, "limits-exceeded", item.path, "stream size")
+        raise Unavailable(f"clamd: {printable(answer, 200)}")

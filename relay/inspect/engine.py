@@ -1,0 +1,91 @@
+"""Runs every inspector over every item, opens archives and goes into them, and gathers what was found and who could not answer."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from relay.inspect.archive import NAME as ARCHIVE
+from relay.inspect.archive import ArchiveLimits, Budget, open_archive
+from relay.inspect.encrypted import encrypted, macro
+from relay.inspect.filetype import TypeInspector
+from relay.inspect.item import Inspector, Item, Unavailable
+from relay.model.features import Attachment
+from relay.model.finding import Finding, Kind
+from relay.model.text import printable
+
+MAX_MEMBERS_RECORDED = 1000
+
+
+@dataclass(slots=True)
+class Inspected:
+    """`unavailable` maps an inspector to why it could not answer."""
+
+    attachments: list[Attachment] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    answered: list[str] = field(default_factory=list)
+    versions: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Engine:
+    """`scanners` look at every item, nested ones too. One Engine for each worker process, one message at a time."""
+
+    def __init__(self, scanners: Sequence[Inspector], limits: ArchiveLimits) -> None:
+        self._type = TypeInspector()
+        self._scanners = [self._type, *scanners]
+        self._limits = limits
+
+    def inspect(self, items: Iterable[Item]) -> Inspected:
+        """All items of one message."""
+        result = Inspected()
+        budget = Budget(self._limits)
+        for item in items:
+            self._item(item, 0, budget, result)
+        for scanner in self._scanners:
+            if scanner.name not in result.unavailable:
+                self._note_version(scanner, result)
+        result.answered += [scanner.name for scanner in self._scanners if scanner.name not in result.unavailable] + [ARCHIVE]
+        result.findings = sorted(set(result.findings))
+        return result
+
+    def _note_version(self, scanner: Inspector, result: Inspected) -> None:
+        try:
+            result.versions.append((scanner.name, scanner.version()))
+        except Unavailable as error:
+            result.unavailable[scanner.name] = str(error)
+
+    def _item(self, item: Item, depth: int, budget: Budget, result: Inspected) -> None:
+        item = replace(item, true_type=self._type.true_type(item.data))
+        for scanner in self._scanners:
+            self._scan(scanner, item, result)
+        secret = encrypted(item)
+        opened = open_archive(item, budget, depth + 1)
+        members = tuple(opened.names) if opened else ()
+        result.findings += [*secret, *macro(item, members), *(opened.findings if opened else ())]
+        if depth == 0:
+            locked = bool(secret) or any(finding.kind is Kind.ENCRYPTED for finding in (opened.findings if opened else ()))
+            result.attachments.append(_attachment(item, members, locked))
+        for member in opened.items if opened else ():
+            self._item(member, depth + 1, budget, result)
+
+    def _scan(self, scanner: Inspector, item: Item, result: Inspected) -> None:
+        if scanner.name in result.unavailable:
+            return
+        try:
+            result.findings += scanner.inspect(item)
+        except Unavailable as error:
+            result.unavailable[scanner.name] = str(error)
+
+
+def _attachment(item: Item, members: tuple[str, ...], locked: bool) -> Attachment:
+    return Attachment(
+        part=item.path,
+        name=printable(item.name, 250),
+        declared=printable(item.declared, 100),
+        true_type=item.true_type,
+        size=len(item.data),
+        sha256=hashlib.sha256(item.data).hexdigest(),
+        inline=item.inline,
+        encrypted=locked,
+        members=members[:MAX_MEMBERS_RECORDED],
+    )

@@ -1,0 +1,91 @@
+"""The true type of a part (libmagic, through python-magic) against what it says it is. The only place that knows python-magic."""
+
+from collections.abc import Iterable
+
+import magic
+
+from relay.inspect.item import Item
+from relay.model.finding import Finding, Kind
+
+HEAD = 64 * 1024  # libmagic looks at the beginning; more costs and finds nothing
+
+EXECUTABLE = frozenset(
+    {
+        "application/x-dosexec",
+        "application/vnd.microsoft.portable-executable",
+        "application/x-executable",
+        "application/x-pie-executable",
+        "application/x-sharedlib",
+        "application/x-mach-binary",
+        "application/x-msi",
+        "application/x-ms-shortcut",
+        "application/java-archive",
+        "text/x-shellscript",
+        "text/x-msdos-batch",
+    }
+)
+
+# What a type may turn out to be without a word: containers, and text that libmagic takes for code.
+_ZIP = frozenset({"application/zip", "application/x-zip", "application/x-zip-compressed"})
+_OFFICE_ZIP_PREFIXES = ("application/vnd.openxmlformats", "application/vnd.oasis.opendocument", "application/epub", "application/java")
+_CFB = frozenset(
+    {"application/x-ole-storage", "application/cdfv2", "application/vnd.ms-office", "application/msword", "application/vnd.ms-excel"}
+)
+_BY_EXTENSION = {
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "gif": "image/gif",
+    "zip": "application/zip",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+}
+_CHECKED = ("application/pdf", "image/png", "image/jpeg", "image/gif", "image/tiff", "image/bmp", "audio/", "video/")
+_OVERRIDES = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f"
+
+
+class TypeInspector:
+    """`magic.Magic` locks, so that one object serves (the `detect_from_*` shims of the file package do not)."""
+
+    name = "type"
+
+    def __init__(self) -> None:
+        self._magic = magic.Magic(mime=True)
+
+    def version(self) -> str:
+        return f"libmagic {magic.version()}"  # type: ignore[no-untyped-call]
+
+    def true_type(self, data: bytes) -> str:
+        """A media type in lower case; empty data is `application/x-empty`."""
+        return str(self._magic.from_buffer(data[:HEAD])).lower()
+
+    def inspect(self, item: Item) -> Iterable[Finding]:
+        if item.true_type in EXECUTABLE:
+            yield Finding(Kind.TYPE, self.name, "executable", item.path, item.true_type)
+        if _mismatch(item.declared, item.true_type):
+            yield Finding(Kind.TYPE, self.name, "type-mismatch", item.path, f"says {item.declared}, is {item.true_type}")
+        extension = item.name.rpartition(".")[2].lower() if "." in item.name else ""
+        expected = _BY_EXTENSION.get(extension)
+        if expected and _mismatch(expected, item.true_type):
+            yield Finding(Kind.TYPE, self.name, "extension-mismatch", item.path, f".{extension} is {item.true_type}")
+        if any(char in _OVERRIDES for char in item.name):
+            yield Finding(Kind.TYPE, self.name, "deceptive-name", item.path, "the name has characters that turn the reading direction")
+
+
+def _mismatch(declared: str, true_type: str) -> bool:
+    """Only for types that libmagic knows surely: a PDF that is a program, a picture that is an archive."""
+    if true_type in ("application/x-empty", "inode/x-empty", "") or declared == true_type:
+        return False
+    if declared.startswith(_OFFICE_ZIP_PREFIXES):
+        return not (
+            true_type in _ZIP or true_type.startswith(_OFFICE_ZIP_PREFIXES) or true_type in _CFB or true_type == "application/octet-stream"
+        )
+    if declared in _ZIP:
+        return not (true_type in _ZIP or true_type.startswith(_OFFICE_ZIP_PREFIXES))
+    if declared.startswith("text/"):
+        return true_type in EXECUTABLE and not true_type.startswith("text/")
+    if declared.startswith(_CHECKED):
+        return declared.partition("/")[0] != true_type.partition("/")[0] or declared == "application/pdf"
+    return False

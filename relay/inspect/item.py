@@ -1,0 +1,38 @@
+"""What inspectors look at, and what one is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from relay.model.errors import SluisError
+from relay.model.finding import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Decoded bytes with where they were found. `path` such as `1.2` or `1.2/inner.zip`; `true_type` is what the bytes are."""
+
+    path: str
+    name: str
+    declared: str
+    inline: bool
+    data: bytes
+    true_type: str = ""
+
+
+class Unavailable(SluisError):
+    """An inspector can't answer now: down, slow, garbled. An unknown that may pass."""
+
+
+class Inspector(Protocol):
+    """Looks at one item. `name` is what policy calls it."""
+
+    name: str
+
+    def version(self) -> str:
+        """Engine and data, as recorded with each message. Raises Unavailable."""
+        ...
+
+    def inspect(self, item: Item) -> Iterable[Finding]:
+        """What was found; nothing means clean. Raises Unavailable."""
+        ...

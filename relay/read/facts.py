@@ -1,0 +1,92 @@
+"""The facts of the message header that policy, people and the later stages need."""
+
+import re
+from email.header import decode_header
+
+from relay.model.address import address_key, domain_key
+from relay.model.features import Header
+from relay.model.text import printable
+from relay.read.addresses import HeaderAddress, parse_addresses
+from relay.read.part import HeaderField
+
+MAX_TEXT = 1000
+MAX_RECIPIENTS = 1000
+_COMMENT = re.compile(r"\([^()]*\)")
+
+
+def header_facts(fields: list[HeaderField], size: int, authserv_id: str) -> Header:
+    """From all fields of the message header; `size` is its octets. A From that is no address list gives a `from_fields` of 1 and no
+    address.
+    """
+    froms = [item for item in fields if item.name == "from"]
+    addresses = [_addresses(item) for item in froms]
+    known = [address for found in addresses if found for address in found]
+    # One that can't be read makes the whole From unreadable: half of it would be somebody's guess.
+    readable = all(found for found in addresses)
+    return Header(
+        from_addresses=tuple(address_key(item.address) for item in known) if readable else (),
+        from_fields=len(froms),
+        from_display=_text(known[0].display) if known else "",
+        sender=_first_address(fields, "sender"),
+        to=tuple(_recipients(fields))[:MAX_RECIPIENTS],
+        subject=_text(_value(fields, "subject")),
+        message_id=printable(_value(fields, "message-id").strip(" \t"), 250),
+        date=printable(_value(fields, "date").strip(" \t"), 100),
+        auto_submitted=printable(_value(fields, "auto-submitted").strip(" \t").lower(), 50),
+        received=sum(item.name == "received" for item in fields),
+        size=size,
+        eight_bit=any(not item.value.isascii() for item in fields),
+        forged_results=tuple((item.start, item.end) for item in fields if _claims(item, authserv_id)),
+    )
+
+
+def _value(fields: list[HeaderField], name: str) -> str:
+    raw = next((item.value for item in fields if item.name == name), b"")
+    return _decoded(raw)
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _addresses(item: HeaderField) -> list[HeaderAddress] | None:
+    return parse_addresses(_decoded(item.value))
+
+
+def _first_address(fields: list[HeaderField], name: str) -> str:
+    for item in fields:
+        if item.name == name and (found := _addresses(item)):
+            return address_key(found[0].address)
+    return ""
+
+
+def _recipients(fields: list[HeaderField]) -> list[str]:
+    return [address_key(found.address) for item in fields if item.name in ("to", "cc") for found in _addresses(item) or []]
+
+
+def _text(value: str) -> str:
+    """RFC 2047 words decoded, controls shown as escapes."""
+    value = value.strip(" \t")[: 4 * MAX_TEXT]
+    if "=?" in value:
+        try:
+            value = "".join(
+                piece.decode(charset or "ascii", "replace") if isinstance(piece, bytes) else piece
+                for piece, charset in decode_header(value)
+            )
+        except (LookupError, ValueError):
+            return printable(value, MAX_TEXT)
+    return printable(value, MAX_TEXT)
+
+
+def _claims(item: HeaderField, authserv_id: str) -> bool:
+    """Whether an Authentication-Results field is in our name (RFC 8601 §5): comments and case aside, and rather once too often removed."""
+    if item.name != "authentication-results":
+        return False
+    text = _decoded(item.value)
+    while (stripped := _COMMENT.sub(" ", text)) != text:
+        text = stripped
+    first = re.match(r'[ \t]*"?([^ \t;"/]+)', text)
+    return bool(first) and domain_key(first[1]) == domain_key(authserv_id) if first else True

@@ -1,0 +1,155 @@
+"""The strict reader: just the well-formed subset of MIME in which every reader there is agrees, with byte offsets.
+
+Every byte of the message belongs to a header, a body, a delimiter, a preamble or an epilogue (RFC 2046 §5.1.1). What falls outside
+raises Ambiguous.
+"""
+
+import codecs
+import itertools
+import re
+
+from relay.read.ambiguity import Ambiguous
+from relay.read.decode import IDENTITY, decode_body
+from relay.read.header import header_end, one, strict_fields
+from relay.read.limits import LimitReached, ReadLimits
+from relay.read.part import HeaderField, Leaf, Reading, Role, Span
+from relay.read.structured import Structured, file_name, parse_content_type, parse_disposition
+
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")  # RFC 2046 §5.1.1
+_TEXT = Structured("text/plain", {})
+_MESSAGE = Structured("message/rfc822", {})
+
+
+class StrictReader:
+    """Reads one message. Raises Ambiguous or LimitReached."""
+
+    def __init__(self, data: bytes, limits: ReadLimits) -> None:
+        self._data = data
+        self._limits = limits
+        self._leaves: list[Leaf] = []
+        self._spans: list[Span] = []
+        self._parts = 0
+
+    def read(self) -> Reading:
+        """The whole message."""
+        fields = self._entity(0, len(self._data), "", 0, _TEXT, ())
+        return Reading(fields, self._leaves, self._spans)
+
+    def _entity(self, start: int, end: int, path: str, depth: int, default: Structured, boundaries: tuple[bytes, ...]) -> list[HeaderField]:
+        self._parts += 1
+        if self._parts > self._limits.parts:
+            raise LimitReached("parts")
+        if depth > self._limits.depth:
+            raise LimitReached("depth")
+        fields_end, body_start = header_end(self._data, start, end, self._limits.header_size)
+        fields = strict_fields(self._data, start, fields_end, path)
+        self._span(start, body_start, Role.HEADER, path)
+        version = one(fields, "mime-version")
+        if version is not None and version.strip(b" \t") != b"1.0":
+            raise Ambiguous("mime-version-unknown", path)
+        raw_type = one(fields, "content-type")
+        content_type = parse_content_type(raw_type, path) if raw_type is not None else default
+        encoding = (one(fields, "content-transfer-encoding") or b"7bit").strip(b" \t").decode("ascii", "replace").lower()
+        main, _, subtype = content_type.value.partition("/")
+        if main in ("multipart", "message") and subtype != "delivery-status" and encoding not in IDENTITY:
+            # RFC 2045 §6.4; message/delivery-status and its kin are text to every reader
+            raise Ambiguous("transfer-encoding-on-container", path)
+        if content_type.value in ("message/external-body", "message/partial"):
+            raise Ambiguous("external-body", path)
+        if main == "multipart":
+            self._multipart(content_type, body_start, end, path, depth, boundaries)
+        elif content_type.value == "message/rfc822":
+            self._entity(body_start, end, f"{path}.message".lstrip("."), depth + 1, _TEXT, boundaries)
+        else:
+            self._leaf(fields, content_type, encoding, body_start, end, path)
+        return fields
+
+    def _leaf(self, fields: list[HeaderField], content_type: Structured, encoding: str, start: int, end: int, path: str) -> None:
+        raw = one(fields, "content-disposition")
+        disposition = parse_disposition(raw, path) if raw is not None else None
+        charset = content_type.parameters.get("charset")
+        if charset is not None and content_type.value.startswith("text/"):
+            _known_charset(charset, path)
+        self._span(start, end, Role.BODY, path)
+        self._leaves.append(
+            Leaf(
+                path=path or "1",
+                media_type=content_type.value,
+                name=file_name(content_type, disposition, path),
+                inline=disposition is None or disposition.value == "inline",
+                data=decode_body(self._data[start:end], encoding, path),
+            )
+        )
+
+    def _multipart(self, content_type: Structured, start: int, end: int, path: str, depth: int, outer: tuple[bytes, ...]) -> None:
+        text = content_type.parameters.get("boundary")
+        if not text:
+            raise Ambiguous("boundary-missing", path)
+        if not _BOUNDARY.fullmatch(text):
+            raise Ambiguous("boundary-unsound", path)
+        boundary = text.encode("ascii")
+        # One that begins like another is told apart by some readers and not by others.
+        if any(boundary.startswith(other) or other.startswith(boundary) for other in outer):
+            raise Ambiguous("boundary-nested", path)
+        delimiters = self._delimiters(b"--" + boundary, start, end, path)
+        default = _MESSAGE if content_type.value == "multipart/digest" else _TEXT
+        first_line = delimiters[0][0]
+        self._around(start, first_line, Role.PREAMBLE, path)
+        for index, ((line, after), (next_line, _)) in enumerate(itertools.pairwise(delimiters), 1):
+            self._span(line, after, Role.DELIMITER, path)
+            child = f"{path}.{index}".lstrip(".")
+            # The CRLF in front of a delimiter belongs to it; a part without body may end at its own delimiter line.
+            self._entity(after, max(next_line, after), child, depth + 1, default, (*outer, boundary))
+        close_line, close_next = delimiters[-1]
+        self._span(max(close_line, delimiters[-2][1]), close_next, Role.DELIMITER, path)
+        self._around(close_next, end, Role.EPILOGUE, path)
+
+    def _delimiters(self, dash_boundary: bytes, start: int, end: int, path: str) -> list[tuple[int, int]]:
+        """(where the delimiter with its leading CRLF begins, where the next part begins), the closing one last. Raises Ambiguous."""
+        data, found, closed = self._data, [], False
+        position = start
+        while (position := data.find(dash_boundary, position, end)) >= 0:
+            at_line_start = position == start or data[position - 2 : position] == b"\r\n"
+            after = position + len(dash_boundary)
+            if at_line_start:
+                if closed:
+                    raise Ambiguous("boundary-look-alike", path)
+                line = position if position == start else position - 2
+                if data.startswith(b"\r\n", after, end):
+                    found.append((line, after + 2))
+                elif data.startswith(b"--\r\n", after, end) or data[after:end] == b"--":
+                    found.append((line, min(after + 4, end)))
+                    closed = True
+                else:
+                    raise Ambiguous("boundary-look-alike", path)
+            position = after
+        if not found or (closed and len(found) == 1):
+            raise Ambiguous("boundary-missing", path)
+        if not closed:
+            raise Ambiguous("boundary-unclosed", path)
+        return found
+
+    def _around(self, start: int, end: int, role: Role, path: str) -> None:
+        """Preamble and epilogue are shown to nobody, and inspected all the same."""
+        if start >= end:
+            return
+        self._span(start, end, role, path)
+        data = self._data[start:end]
+        if data.strip():
+            self._leaves.append(Leaf(f"{path}.{role.value}".lstrip("."), "text/plain", "", True, data))
+
+    def _span(self, start: int, end: int, role: Role, path: str) -> None:
+        if end > start:
+            self._spans.append(Span(start, end, role, path))
+
+
+def _known_charset(charset: str, path: str) -> None:
+    try:
+        codecs.lookup(charset)
+    except (LookupError, ValueError):
+        raise Ambiguous("charset-unknown", path) from None
+
+
+def read_strictly(data: bytes, limits: ReadLimits) -> Reading:
+    """Raises Ambiguous or LimitReached."""
+    return StrictReader(data, limits).read()
