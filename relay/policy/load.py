@@ -11,8 +11,8 @@ from relay.model.address import address_key
 from relay.model.errors import ConfigurationError
 from relay.policy import models
 from relay.policy.crosscheck import crosscheck
-from relay.settings.problems import describe
 from relay.policy.yaml import Document, YamlError, parse
+from relay.settings.problems import describe
 
 MAX_LIST_BYTES = 64 * 1024 * 1024
 MAX_FILES = 10_000

@@ -101,6 +101,7 @@ def _build(node: yaml.Node, path: tuple[str | int, ...], lines: dict[tuple[str |
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_build(child, (*path, index), lines) for index, child in enumerate(node.value)]
+    assert isinstance(node, yaml.ScalarNode)
     return _scalar(node)
 
 

@@ -1,0 +1,56 @@
+"""What all policy models are made of: strictness, names, and patterns of addresses."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+class Strict(BaseModel):
+    """Frozen, and nothing is guessed: no unknown key, no coercion between types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+"""A name that others refer to: kebab-case."""
+
+_LABEL = re.compile(r"[^\s@*.,;:<>()\[\]\"\\/]{1,63}")
+_LITERAL = re.compile(r"\[[0-9A-Fa-fIPVipv:.]+\]")  # RFC 5321 §4.1.3
+
+
+def _is_domain(text: str) -> bool:
+    return len(text) <= 253 and all(_LABEL.fullmatch(label) for label in text.split("."))
+
+
+def _domain(text: str) -> str:
+    if not _is_domain(text):
+        raise ValueError(f"'{text}' is no domain")
+    return text
+
+
+def _pattern(text: str) -> str:
+    """A pattern that can never match anything is a mistake, and in a deny rule a dangerous one."""
+    if text == "*":
+        return text
+    local, at, domain = text.rpartition("@")
+    if at:
+        if not local:
+            raise ValueError(f"'{text}': a whole domain is written '{domain}'")
+        if "*" in local or not local.isprintable() or " " in local.replace('"', "").strip():
+            raise ValueError(f"'{text}': an address has no '*' and no space; a whole domain is written '{domain}'")
+        if not _is_domain(domain) and not _LITERAL.fullmatch(domain):
+            raise ValueError(f"'{text}': '{domain}' is no domain")
+        return text
+    if text.startswith("*."):
+        raise ValueError(f"'{text}': everything below a domain is written '{text[1:]}'")
+    if not _is_domain(text.removeprefix(".")):
+        raise ValueError(f"'{text}' is no address, no domain, no '.domain' and not '*'")
+    return text
+
+
+Domain = Annotated[str, AfterValidator(_domain)]
+"""A domain, as A-labels or as written in its own script."""
+
+Pattern = Annotated[str, Field(min_length=1, max_length=320), AfterValidator(_pattern)]
+"""An address (`a@b.nl`), a domain (`b.nl`), all below a domain (`.b.nl`, not the domain itself), or `*` for any."""
