@@ -77,10 +77,6 @@ async def connect(host: Host, approach: Approach) -> Connection:
     except aiosmtplib.SMTPResponseException as error:
         client.close()
         raise HopFailed(_refused(host, error)) from error
-    except (ssl.SSLError, ssl.CertificateError) as error:
-        client.close()
-        # Never plaintext after a failed handshake: whoever can break the handshake could read the mail.
-        raise HopFailed(found("4.7.5", f"TLS with {host} failed: {_ssl_reason(error)}")) from error
     except (aiosmtplib.SMTPException, OSError) as error:
         client.close()
         raise HopFailed(found("4.4.2", f"{host}: {error}")) from error
@@ -133,7 +129,13 @@ async def _secure(client: aiosmtplib.SMTP, host: Host, approach: Approach) -> No
         if approach.level is TlsLevel.OPPORTUNISTIC:
             return
         raise HopFailed(found("4.7.4", f"{host} does not offer STARTTLS, and the route demands it"))
-    await client.starttls(tls_context=approach.context, server_hostname=host.name)
+    try:
+        await client.starttls(tls_context=approach.context, server_hostname=host.name)
+    except aiosmtplib.SMTPResponseException:
+        raise
+    except (aiosmtplib.SMTPException, OSError) as error:
+        # Never plaintext after a failed handshake: whoever can break the handshake could read the mail.
+        raise HopFailed(found("4.7.5", f"TLS with {host} failed: {_tls_reason(error)}")) from error
     await _hello(client, approach)  # RFC 3207 §4.2: what was said before TLS counts no more
 
 
@@ -184,7 +186,7 @@ def _errno(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def _ssl_reason(error: Exception) -> str:
+def _tls_reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     return getattr(error, "reason", None) or str(error)

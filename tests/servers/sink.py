@@ -4,6 +4,7 @@ import asyncio
 import base64
 import re
 import ssl
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -69,7 +70,6 @@ class Sink:
         behaviour: Behaviour | None = None,
         *,
         certificate: tuple[Path, Path] | None = None,
-        tls_options: int = 0,
         tls_maximum: ssl.TLSVersion | None = None,
         folder: Path | None = None,
         address: str = "127.0.0.1",
@@ -87,15 +87,16 @@ class Sink:
         self._server: asyncio.Server | None = None
         self._sessions: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Condition()
-        self._context = self._make_context(certificate, tls_options, tls_maximum) if certificate else None
+        self._context = self._make_context(certificate, tls_maximum) if certificate else None
 
-    def _make_context(self, certificate: tuple[Path, Path], options: int, maximum: ssl.TLSVersion | None) -> ssl.SSLContext:
+    def _make_context(self, certificate: tuple[Path, Path], maximum: ssl.TLSVersion | None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
-        context.options |= options
         if maximum is not None:
-            context.minimum_version = ssl.TLSVersion.TLSv1
-            context.maximum_version = maximum
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # an old server is what is wanted here
+                context.minimum_version = ssl.TLSVersion.TLSv1
+                context.maximum_version = maximum
             context.set_ciphers("ALL:@SECLEVEL=0")
         context.sni_callback = lambda _socket, name, _context: self.server_names.append(name)
         return context
