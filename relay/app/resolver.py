@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import dns.asyncresolver
 import dns.exception
+import dns.name
 import dns.nameserver
 import dns.rdatatype
 import dns.resolver
@@ -25,13 +26,13 @@ LOOPBACK = ("::1", "127.0.0.1")
 class DnsResolver:
     """Asks the name servers given as `address:port`, or those of the system. Answers are kept for their time to live."""
 
-    def __init__(self, servers: Sequence[str] = ()) -> None:
+    def __init__(self, servers: Sequence[str] = (), lifetime: float = LIFETIME) -> None:
         try:
             self._resolver = dns.asyncresolver.Resolver(configure=not servers)
         except dns.resolver.NoResolverConfiguration as error:
             raise ConfigurationError(["/etc/resolv.conf: no name server (set delivery.resolver)"]) from error
         self._resolver.cache = dns.resolver.LRUCache(10_000)
-        self._resolver.lifetime = LIFETIME
+        self._resolver.lifetime = lifetime
         if servers:
             self._resolver.nameservers = [_nameserver(server) for server in servers]
 
@@ -64,10 +65,12 @@ class DnsResolver:
 
     async def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> list[object]:
         try:
-            answer = await self._resolver.resolve(f"{name}.", kind, raise_on_no_answer=False, search=False)
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            question = dns.name.from_text(name.rstrip("."))
+        except (dns.exception.DNSException, UnicodeError):  # a label that is empty or too long names nothing
             return []
-        except (dns.exception.SyntaxError, dns.exception.FormError, UnicodeError):  # a label that is empty or too long names nothing
+        try:
+            answer = await self._resolver.resolve(question, kind, raise_on_no_answer=False, search=False)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return []
         except (dns.exception.DNSException, OSError) as error:
             raise ResolverTemporaryError(f"{kind.name} {name}: {type(error).__name__}") from error
