@@ -1,20 +1,21 @@
 """The order of the stages. `accept` is the road from the last byte of DATA to the reply, `dispatch` from the record to the next hop."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from relay.admission import PolicyInForce
 from relay.decide import decide
-from relay.decide.answer import Answer, answer
+from relay.decide.answer import answer
 from relay.model.case import Case
 from relay.model.client import Side
 from relay.model.decision import Decision, Epoch, Release
+from relay.model.delivery import State
 from relay.model.envelope import Envelope
-from relay.model.features import Inspection
-from relay.model.finding import Finding
+from relay.model.features import Header, Inspection
+from relay.model.finding import Finding, Kind
 from relay.model.message import Body, Claimed, Decided, Inspected, Received, Recorded
 from relay.model.ports import Clock
 from relay.model.reply import Reply
@@ -34,7 +35,7 @@ class InspectBody(Protocol):
 class Recorder(Protocol):
     """record: durable when it returns."""
 
-    async def accept(self, decided: Decided, answer: Answer) -> Recorded: ...
+    async def accept(self, decided: Decided, states_: Sequence[State]) -> Recorded: ...
 
     async def refuse(self, decided: Decided, reply: Reply, reason: str) -> None: ...
 
@@ -60,8 +61,25 @@ class Road:
             spoken = _refusal(reply.codes[0], received, decided)
             await self._recorder.refuse(decided, spoken, _because(decided.decision))
             return (spoken,) * len(reply.codes)
-        recorded = await self._recorder.accept(decided, reply)
+        recorded = await self._recorder.accept(decided, reply.states)
         return tuple(_accepted(recorded) if code == 250 else _refusal(code, received, decided) for code in reply.codes)
+
+    async def refuse_body(self, transaction: Transaction, body: Body, reply: Reply, reason: str) -> tuple[Reply, ...]:
+        """Bytes that the session refuses are not read; the row tells what was refused. A client that has said 250 already hears no 5xx: its
+        message is kept, and a person looks at it."""
+        received = _received(transaction, body, self._clock.now_us())
+        finding = Finding(
+            Kind.LIMIT if reply.code == 552 else Kind.AMBIGUOUS, "listen", "too-large" if reply.code == 552 else "bare-line-end"
+        )
+        inspected = Inspected(received, Inspection(Header(), findings=(finding,)))
+        policy, epoch = self._policies.current()
+        decided = Decided(inspected, self._decide(inspected, policy, epoch))
+        count = len(received.envelope.recipients) if received.peer.lmtp else 1
+        if received.already_accepted:
+            recorded = await self._recorder.accept(decided, (State.QUARANTINED,) * len(received.envelope.recipients))
+            return (_accepted(recorded),) * count
+        await self._recorder.refuse(decided, reply, reason)
+        return (reply,) * count
 
     async def inspect_again(self, claimed: Claimed, body: Body, policy: Policy, epoch: Epoch) -> tuple[Inspection, Decision]:
         """What comes back from hold, quarantine or an older epoch: today's signatures, today's policy, and the releases that staff gave."""

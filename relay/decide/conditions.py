@@ -1,111 +1,139 @@
-"""Whether a condition of the policy holds for one recipient of a case: yes, no, or unknown where the content is not known yet."""
+"""Conditions of the policy made into functions: does this hold for a recipient, does it not, or is it unknown."""
 
-from collections.abc import Callable, Iterable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterator
 
-from relay.decide.logic import Truth, every, opposite, some, truth
-from relay.model.case import Case, Direction
-from relay.model.features import Attachment
-from relay.policy.match import pattern_matches
-from relay.policy.models import AttachmentCondition, Condition, Policy
+from relay.decide.attachments import attachment_test
+from relay.decide.facts import Facts
+from relay.decide.logic import NO, UNKNOWN, YES, Truth, opposite, truth
+from relay.policy.match import PatternSet
+from relay.policy.models import Condition, Partner
 
-
-def holds(condition: Condition, case: Case, recipient: str, direction: Direction, phase: str, policy: Policy) -> Truth:
-    """`recipient` is an address key."""
-
-    def recurse(child: Condition) -> Truth:
-        return holds(child, case, recipient, direction, phase, policy)
-
-    return every(_terms(condition, case, recipient, direction, phase, policy, recurse))
+Test = Callable[[Facts], Truth]
 
 
-def _terms(
-    condition: Condition,
-    case: Case,
-    recipient: str,
-    direction: Direction,
-    phase: str,
-    policy: Policy,
-    recurse: Callable[[Condition], Truth],
-) -> Iterator[Truth]:
-    """Each thing that is given, as a truth; lazily, so that the first NO can end it."""
-    inspection = case.inspection
-    if condition.direction is not None:
-        yield truth(direction.value in condition.direction)
-    if condition.client is not None:
-        yield truth(case.client in condition.client)
-    if condition.phase is not None:
-        yield truth(phase in condition.phase)
-    if condition.sender is not None:
-        yield truth(_any_pattern(condition.sender, case.sender))
-    if condition.null_sender is not None:
-        yield truth((case.sender == "") == condition.null_sender)
-    if condition.recipient is not None:
-        yield truth(_any_pattern(condition.recipient, recipient))
-    if condition.partner is not None:
-        yield truth(_is_partner(condition.partner, recipient if direction is not Direction.INBOUND else case.sender, policy))
-    if condition.tls is not None:
-        yield truth(case.tls == condition.tls)
-    if condition.larger_than is not None:
-        yield truth(None if inspection is None or case.size is None else case.size > condition.larger_than)
-    if condition.smaller_than is not None:
-        yield truth(None if inspection is None or case.size is None else case.size < condition.smaller_than)
-    if condition.recipients_more_than is not None:
-        yield truth(None if inspection is None else case.recipients_total > condition.recipients_more_than)
-    if condition.header_from is not None:
-        yield truth(None if inspection is None else any(_any_pattern(condition.header_from, a) for a in inspection.header.from_addresses))
-    if condition.finding is not None:
-        yield truth(None if inspection is None else any(found.kind in condition.finding for found in inspection.findings))
-    if condition.finding_name is not None:
-        yield truth(None if inspection is None else any(found.name in condition.finding_name for found in inspection.findings))
-    if condition.subject_contains is not None:
-        yield truth(None if inspection is None else _contains(inspection.header.subject, condition.subject_contains))
-    if condition.attachment is not None:
-        yield truth(None if inspection is None else any(_fits(condition.attachment, item) for item in inspection.attachments))
-    if condition.any is not None:
-        yield some(recurse(child) for child in condition.any)
-    if condition.all is not None:
-        yield every(recurse(child) for child in condition.all)
-    if condition.not_ is not None:
-        yield opposite(recurse(condition.not_))
-
-
-def _any_pattern(patterns: Iterable[str], address: str) -> bool:
-    return any(pattern_matches(pattern, address) for pattern in patterns)
-
-
-def _is_partner(names: tuple[str, ...], address: str, policy: Policy) -> bool:
-    return any(_any_pattern(partner.domains, address) for partner in policy.organisation.partners if partner.name in names)
-
-
-def _contains(subject: str, words: tuple[str, ...]) -> bool:
-    folded = subject.casefold()
-    return any(word.casefold() in folded for word in words)
-
-
-def _fits(condition: AttachmentCondition, item: Attachment) -> bool:
-    """Names inside an archive count as names and extensions of the attachment."""
-    names = (item.name, *item.members)
-    return all(
-        (
-            condition.extensions is None or any(_extension(name) in condition.extensions for name in names),
-            condition.types is None or any(fnmatchcase(kind, p) for p in condition.types for kind in (item.declared, item.true_type)),
-            condition.names is None or any(fnmatchcase(name.lower(), p.lower()) for p in condition.names for name in names),
-            condition.sha256 is None or item.sha256 in condition.sha256,
-            condition.encrypted is None or item.encrypted == condition.encrypted,
-            condition.larger_than is None or item.size > condition.larger_than,
-            condition.smaller_than is None or item.size < condition.smaller_than,
-        )
+def compile_condition(condition: Condition, partners: tuple[Partner, ...]) -> Test:
+    """Everything that is given must hold. What is quick and most often decides comes first."""
+    tests = (
+        *_where(condition),
+        *_who(condition, partners),
+        *_measures(condition),
+        *_content(condition),
+        *_nested(condition, partners),
     )
+    return tests[0] if len(tests) == 1 else _every(tests)
 
 
-def _extension(name: str) -> str:
-    return name.rpartition(".")[2].lower() if "." in name else ""
+def _every(tests: tuple[Test, ...]) -> Test:
+    """And: the first NO ends it; nothing at all is YES."""
+
+    def every(facts: Facts) -> Truth:
+        result = YES
+        for test in tests:
+            found = test(facts)
+            if found is NO:
+                return NO
+            if found is UNKNOWN:
+                result = UNKNOWN
+        return result
+
+    return every
 
 
-def direction_of(case: Case, recipient: str, policy: Policy) -> Direction:
-    """From where to where, for one recipient."""
-    if case.side == "outside":
-        return Direction.INBOUND
-    ours = any(pattern_matches(pattern, recipient) for pattern in policy.organisation.domains)
-    return Direction.INTERNAL if ours else Direction.OUTBOUND
+def _some(tests: tuple[Test, ...]) -> Test:
+    """Or: the first YES ends it; nothing at all is NO."""
+
+    def some(facts: Facts) -> Truth:
+        result = NO
+        for test in tests:
+            found = test(facts)
+            if found is YES:
+                return YES
+            if found is UNKNOWN:
+                result = UNKNOWN
+        return result
+
+    return some
+
+
+def _where(condition: Condition) -> Iterator[Test]:
+    if condition.direction is not None:
+        directions = frozenset(condition.direction)
+        yield lambda facts: YES if facts.direction in directions else NO
+    if condition.phase is not None:
+        phases = frozenset(condition.phase)
+        yield lambda facts: YES if facts.message.phase in phases else NO
+    if condition.tls is not None:
+        tls = condition.tls
+        yield lambda facts: YES if facts.message.case.tls is tls else NO
+
+
+def _who(condition: Condition, partners: tuple[Partner, ...]) -> Iterator[Test]:
+    if condition.client is not None:
+        clients = frozenset(condition.client)
+        yield lambda facts: YES if facts.message.case.client in clients else NO
+    if condition.null_sender is not None:
+        null = condition.null_sender
+        yield lambda facts: YES if (facts.message.case.sender == "") is null else NO
+    if condition.recipient is not None:
+        recipients = PatternSet(condition.recipient)
+        yield lambda facts: YES if recipients.covers(facts.recipient) else NO
+    if condition.sender is not None:
+        senders = PatternSet(condition.sender)
+        yield lambda facts: YES if senders.covers(facts.message.case.sender) else NO
+    if condition.partner is not None:
+        named = PatternSet(pattern for partner in partners if partner.name in condition.partner for pattern in partner.domains)
+        yield lambda facts: YES if named.covers(facts.other_side) else NO
+
+
+def _measures(condition: Condition) -> Iterator[Test]:
+    if condition.larger_than is not None:
+        floor = condition.larger_than
+        yield lambda facts: UNKNOWN if facts.message.size is None else YES if facts.message.size > floor else NO
+    if condition.smaller_than is not None:
+        ceiling = condition.smaller_than
+        yield lambda facts: UNKNOWN if facts.message.size is None else YES if facts.message.size < ceiling else NO
+    if condition.recipients_more_than is not None:
+        count = condition.recipients_more_than
+        yield lambda facts: UNKNOWN if facts.message.recipients_total is None else YES if facts.message.recipients_total > count else NO
+
+
+def _content(condition: Condition) -> Iterator[Test]:
+    if condition.finding is not None:
+        kinds = frozenset(condition.finding)
+        yield lambda facts: _found(facts, not kinds.isdisjoint(facts.message.kinds))
+    if condition.finding_name is not None:
+        names = frozenset(condition.finding_name)
+        yield lambda facts: _found(facts, not names.isdisjoint(facts.message.names))
+    if condition.header_from is not None:
+        authors = PatternSet(condition.header_from)
+        yield lambda facts: _header_from(facts, authors)
+    if condition.subject_contains is not None:
+        words = tuple(word.casefold() for word in condition.subject_contains)
+        yield lambda facts: _subject_contains(facts, words)
+    if condition.attachment is not None:
+        yield attachment_test(condition.attachment)
+
+
+def _found(facts: Facts, found: bool) -> Truth:
+    """What was found was found; what was not is NO only where everything could be read."""
+    return YES if found else UNKNOWN if facts.message.header is None else NO
+
+
+def _header_from(facts: Facts, authors: PatternSet) -> Truth:
+    header = facts.message.header
+    return truth(None if header is None else any(authors.covers(address) for address in header.from_addresses))
+
+
+def _subject_contains(facts: Facts, words: tuple[str, ...]) -> Truth:
+    subject = facts.message.subject
+    return truth(None if subject is None else any(word in subject for word in words))
+
+
+def _nested(condition: Condition, partners: tuple[Partner, ...]) -> Iterator[Test]:
+    if condition.any is not None:
+        yield _some(tuple(compile_condition(child, partners) for child in condition.any))
+    if condition.all is not None:
+        yield _every(tuple(compile_condition(child, partners) for child in condition.all))
+    if condition.not_ is not None:
+        inner = compile_condition(condition.not_, partners)
+        yield lambda facts: opposite(inner(facts))

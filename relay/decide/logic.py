@@ -1,32 +1,30 @@
-"""Three values: what a condition is when something in it is not known yet (Kleene's strong logic)."""
+"""Three values: what a condition is when something in it is not known (Kleene's strong logic)."""
 
-from collections.abc import Iterable
 from enum import Enum
 
 
 class Truth(Enum):
-    """UNKNOWN is no third answer but the lack of one: it stays until the answer would not depend on it."""
+    """UNKNOWN is no third answer but the lack of one: it stays as long as the answer would depend on it."""
 
     NO = 0
     UNKNOWN = 1
     YES = 2
 
 
+NO, UNKNOWN, YES = Truth.NO, Truth.UNKNOWN, Truth.YES
+_OPPOSITE = {NO: YES, UNKNOWN: UNKNOWN, YES: NO}
+
+
 def truth(value: bool | None) -> Truth:
     """None is unknown."""
-    return Truth.UNKNOWN if value is None else Truth.YES if value else Truth.NO
-
-
-def every(values: Iterable[Truth]) -> Truth:
-    """And. Nothing at all is YES."""
-    return min(values, key=lambda item: item.value, default=Truth.YES)
-
-
-def some(values: Iterable[Truth]) -> Truth:
-    """Or. Nothing at all is NO."""
-    return max(values, key=lambda item: item.value, default=Truth.NO)
+    return UNKNOWN if value is None else YES if value else NO
 
 
 def opposite(value: Truth) -> Truth:
     """Not."""
-    return Truth(2 - value.value)
+    return _OPPOSITE[value]
+
+
+def both(one: Truth, other: Truth) -> Truth:
+    """And."""
+    return one if one.value < other.value else other

@@ -166,10 +166,10 @@ def _tar(item: Item, budget: Budget, opened: Opened) -> None:
 def _stream(item: Item, kind: str, budget: Budget, opened: Opened) -> None:
     budget.member()
     source = io.BytesIO(item.data)
-    opened_stream: Any = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}[kind](source)
+    openers: dict[str, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
     name = item.name.removesuffix(f".{kind}").removesuffix(".tgz") or "content"
     opened.names.append(printable(name, 250))
-    with opened_stream as stream:
+    with openers[kind](source) as stream:
         _add(item, name, _limited(stream, budget, max(len(item.data), 1)), opened)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from relay.model.client import Side
-from relay.policy.builtin import BUILTIN_FINAL, BUILTIN_RULES
+from relay.policy.builtin import BUILTIN
 from relay.policy.models import Condition, Policy, RecipientCheck
 from relay.settings.problems import nearest
 
@@ -27,7 +27,7 @@ def crosscheck(policy: Policy, places: Places, folder: Path) -> list[str]:
 def _rules(policy: Policy, places: Places) -> Iterator[str]:
     for rule in policy.rules:
         where = places["rules", rule.name]
-        if rule.name in BUILTIN_RULES:
+        if rule.name in BUILTIN:
             yield f"{where}: the rule '{rule.name}' is built in; choose another name"
         yield from _unknown(where, "route", (rule.route,) if rule.route else (), (route.name for route in policy.routes))
         for condition in (rule.when, rule.unless):
@@ -35,8 +35,8 @@ def _rules(policy: Policy, places: Places) -> Iterator[str]:
 
 
 def _waivers(policy: Policy, places: Places) -> Iterator[str]:
-    finals = {rule.name for rule in policy.rules if rule.final} | BUILTIN_FINAL
-    names = {rule.name for rule in policy.rules} | BUILTIN_RULES
+    finals = {rule.name for rule in policy.rules if rule.final} | {name for name, (_, final, _) in BUILTIN.items() if final}
+    names = {rule.name for rule in policy.rules} | BUILTIN.keys()
     for waiver in policy.waivers:
         where = places["waivers", waiver.name]
         yield from _unknown(where, "rule", waiver.rules, names)

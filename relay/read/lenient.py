@@ -14,6 +14,10 @@ from relay.read.limits import LimitReached, ReadLimits
 from relay.read.part import Leaf
 
 
+class Unreadable(Exception):
+    """The fast parser gave up."""
+
+
 def with_stdlib(data: bytes, limits: ReadLimits) -> list[Leaf]:
     """Raises LimitReached; anything else that the reader raises is the caller's to name."""
     leaves: list[Leaf] = []
@@ -49,9 +53,13 @@ def _walk(message: Message, path: str, depth: int, limits: ReadLimits, leaves: l
 
 
 def with_fast_parser(data: bytes, limits: ReadLimits) -> list[Leaf]:
-    """Raises LimitReached and fast_mail_parser.ParseError."""
+    """Raises LimitReached and Unreadable."""
     leaves: list[Leaf] = []
-    _descend(fast_mail_parser.parse_email_tree(data), "", 0, limits, leaves)
+    try:
+        tree = fast_mail_parser.parse_email_tree(data)
+    except fast_mail_parser.ParseError as error:
+        raise Unreadable(str(error)) from None
+    _descend(tree, "", 0, limits, leaves)
     return leaves
 
 

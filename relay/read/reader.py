@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import fast_mail_parser
-
 from relay.model.features import Header
 from relay.model.finding import Finding, Kind
 from relay.read.ambiguity import Ambiguous
 from relay.read.facts import header_facts
 from relay.read.header import loose_fields
-from relay.read.lenient import differ, with_fast_parser, with_stdlib
+from relay.read.lenient import Unreadable, differ, with_fast_parser, with_stdlib
 from relay.read.limits import LimitReached, ReadLimits
 from relay.read.part import Leaf
 from relay.read.strict import read_strictly
@@ -66,7 +64,7 @@ def _attempt(
     except LimitReached as limit:
         findings.append(Finding(Kind.LIMIT, INSPECTOR, limit.name))
     except (
-        fast_mail_parser.ParseError,
+        Unreadable,
         RecursionError,
         ValueError,
         LookupError,

@@ -161,8 +161,10 @@ class Record:
                     due = next_us.get(outcome.ordinal, now_us)
                     route = claimed.route if outcome.state is State.READY else ""
                     entry = states.QueueEntry(route, claimed.epoch.policy, claimed.epoch.phase, due, claimed.expires_us, attempts)
-                stored = _outcome_details(outcome)
-                states.move(connection, claimed.message.id, outcome.ordinal, outcome.state, now_us, entry, outcome=stored)
+                values: dict[str, Any] = {"outcome": _outcome_details(outcome)}
+                if outcome.unknown:  # the final dot was sent, and no reply came: the next attempt may send twice
+                    values["possible_duplicates"] = DELIVERY.c.possible_duplicates + 1
+                states.move(connection, claimed.message.id, outcome.ordinal, outcome.state, now_us, entry, **values)
             write(connection, [event])
 
         await self._journal.submit(work)

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from relay.model.decision import Epoch
 from relay.model.delivery import State
@@ -153,7 +153,7 @@ def end_leases(connection: Connection) -> int:
     return int(connection.execute(statement).rowcount)
 
 
-def next_due_us(connection: Connection) -> int | None:
-    """When the next unleased row is due."""
-    due: int | None = connection.execute(select(func.min(QUEUE.c.next_us)).where(QUEUE.c.owner.is_(None))).scalar_one_or_none()
-    return due
+def is_due(connection: Connection, now_us: int) -> bool:
+    """Whether a claim would find anything."""
+    free = (QUEUE.c.next_us <= now_us) & or_(QUEUE.c.lease_until_us.is_(None), QUEUE.c.lease_until_us < now_us)
+    return connection.execute(select(QUEUE.c.ordinal).where(free).limit(1)).first() is not None

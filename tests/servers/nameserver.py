@@ -1,6 +1,9 @@
 """A DNS server on loopback, UDP and TCP, that answers from a dictionary."""
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self, cast
 
@@ -85,6 +88,23 @@ class NameServer:
             pass
         finally:
             writer.close()
+
+
+@contextmanager
+def in_a_thread(records: Records) -> Iterator[NameServer]:
+    """A NameServer on a loop of its own, for code that runs its own loop."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = NameServer(records)
+    try:
+        asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(10)
+        yield server
+        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
 
 
 class _Datagrams(asyncio.DatagramProtocol):

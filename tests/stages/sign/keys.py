@@ -6,6 +6,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from relay.model.address import domain_key
 from relay.policy.models import Organisation, Policy, Signing, SigningKey
 
 DOMAIN = "example.nl"
@@ -35,4 +36,6 @@ def policy(domain: str = DOMAIN, **changes: object) -> Policy:
     """A policy that signs `domain` with both keys."""
     keys = (SigningKey(selector=RSA, algorithm="rsa-sha256"), SigningKey(selector=ED25519, algorithm="ed25519-sha256"))
     organisation = Organisation(name="Example", domains=(domain,), authserv_id="relay.example.nl", postmaster=f"postmaster@{domain}")
-    return Policy(digest="0" * 64, organisation=organisation, signing=(Signing(domain=domain, keys=keys),)).model_copy(update=changes)
+    return Policy(digest="0" * 64, organisation=organisation, signing=(Signing(domain=domain_key(domain), keys=keys),)).model_copy(
+        update=changes
+    )

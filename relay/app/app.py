@@ -1,0 +1,248 @@
+"""Builds the road from its settings, starts it in an order in which nothing is promised too early, and stops it without losing anything."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Coroutine, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from relay.admission import Admission
+from relay.app.custody import Custody
+from relay.app.dispatcher import Dispatcher
+from relay.app.in_force import InForce
+from relay.app.intake import RoadIntake
+from relay.app.notices import Notices
+from relay.app.resolver import DnsResolver
+from relay.control.operation import Operation, Services
+from relay.control.server import ControlServer
+from relay.deliver.deliverer import Deliverer
+from relay.inspect.pool import InspectJob, InspectPool
+from relay.listen.server import Listeners
+from relay.model.errors import SluisError
+from relay.model.features import Inspection
+from relay.model.message import Body
+from relay.model.ports import SystemClock
+from relay.observe.http import HttpServer
+from relay.observe.metrics import Metrics
+from relay.phases import held
+from relay.policy.models import Policy
+from relay.receive.rates import DAY_US, Rates
+from relay.receive.verification import RecipientVerifier
+from relay.record import Record
+from relay.road import Road
+from relay.settings.models import Settings
+from relay.sign.body_hash import RelaxedBodyHash
+from relay.sign.signer import Signer
+from relay.store import queue, schema
+from relay.store.counters import Counters
+from relay.store.engine import WriterLock, check_durability, open_engine, sqlite_path
+from relay.store.journal import Journal
+from relay.store.logins import Logins
+from relay.store.reader import Reader
+from relay.store.spool import Spool
+from relay.store.tables import Message
+
+log = logging.getLogger("sluis.app")
+WORKER = "relay.app.inspect_worker"
+STOP_SECONDS = 30.0
+SWEEP_SECONDS = 3600.0
+REFRESH_SECONDS = 1.0
+MESSAGE = Message.__table__  # type: ignore[attr-defined]
+
+
+class App:
+    """One process. `operations` are what people may do over the control socket."""
+
+    def __init__(self, settings: Settings, operations: Mapping[str, Operation]) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self._operations = operations
+        self._stack = contextlib.AsyncExitStack()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> list[tuple[str, str, int]]:
+        """Gives name, address and port of each socket. Raises StoreError, ConfigurationError, WorkerFailed; what was started is
+        stopped then.
+        """
+        try:
+            return await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> list[tuple[str, str, int]]:
+        settings, stack = self.settings, self._stack
+        self._open_store()
+        self.spool = Spool(settings.spool, RelaxedBodyHash)
+        stack.callback(self.spool.close)
+        self.in_force = InForce(settings, self.journal, self.reader, self.clock)
+        await self.in_force.load()
+        await self.in_force.refresh()
+        self.pool = InspectPool(settings, WORKER)
+        stack.push_async_callback(self.pool.close)
+        await self.pool.start()
+        self._build_road()
+        await self.record.operation("start", object_="relay", result="started", origin="process", actor=self._owner, reason="started")
+        stack.push_async_callback(self._say_stopped)
+        services = Services(
+            settings, self.journal, self.reader, self.spool, self.clock, self.in_force.current, self._changed_by_hand, self.reload
+        )
+        for part in (ControlServer(settings.control, self._operations, services), HttpServer(settings.http, self.metrics)):
+            await part.start()
+            stack.push_async_callback(part.close)
+        self.in_force.on_change = self._epoch_changed
+        self.dispatcher.start()
+        stack.push_async_callback(self.dispatcher.stop, STOP_SECONDS)
+        bound = await self.listeners.start()
+        stack.push_async_callback(self.listeners.close, STOP_SECONDS)
+        self._run(self._refresh())
+        self._run(self._sweep())
+        log.info("started", extra={"fields": {"sockets": [f"{name} {host}:{port}" for name, host, port in bound]}})
+        return bound
+
+    async def _say_stopped(self) -> None:
+        await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
+        await self.record.operation("stop", object_="relay", result="stopped", origin="process", actor=self._owner, reason="stopped")
+
+    @property
+    def _owner(self) -> str:
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    def _open_store(self) -> None:
+        database = sqlite_path(self.settings.store)
+        if database is not None:
+            lock = WriterLock(database)
+            lock.acquire()
+            self._stack.callback(lock.release)
+        self.engine = open_engine(self.settings.store)
+        self._stack.callback(self.engine.dispose)
+        schema.check_schema(self.engine)
+        check_durability(self.engine)
+        self.journal = Journal(self.engine, self.settings.store.batch_messages, self._on_fatal)
+        self.journal.start()
+        self._stack.callback(self.journal.close)
+        self.reader = Reader(self.engine)
+        self._stack.callback(self.reader.close)
+        if database is not None:
+            self.journal.submit_now(queue.end_leases)
+
+    def _build_road(self) -> None:
+        settings = self.settings
+        delivery = settings.delivery
+        hostname = delivery.hostname or settings.hostname
+        self.record = Record(
+            self.journal, self.spool, self.clock, settings.hostname, int(delivery.expiry * 1e6), int(delivery.schedule[0] * 1e6)
+        )
+        self.deliverer = Deliverer(settings, DnsResolver(delivery.resolver))
+        self._stack.push_async_callback(self.deliverer.close)
+        self.road = Road(self.in_force, self._inspect, self.record, self.clock, delivery.max_received)
+        self.counters = Counters(self.journal)
+        admission = Admission(
+            self.in_force,
+            Rates(self.counters, self.clock),
+            RecipientVerifier(self.deliverer.probe, self.clock),
+            self.record,
+            Logins(settings.logins).verify,
+            self.spool.full,
+            self.clock,
+        )
+        self.intake = RoadIntake(admission, self.road, self.spool, settings.hostname, self._wake)
+        notices = Notices(self.intake, self.in_force, self.spool, self.clock, hostname)
+        signer = Signer(settings.dkim_keys)
+        custody = Custody(self.in_force, self.road, signer, self.deliverer, self.record, self.spool, notices, self.clock, settings)
+        self.dispatcher = Dispatcher(custody, self.journal, self.reader, self.clock, delivery, self._owner, self._braked)
+        self.listeners = Listeners(settings, self.intake)
+        self.metrics = Metrics(
+            self.reader, self.listeners, self.pool, self.journal, self.spool, self.in_force.current, settings, self.clock
+        )
+
+    def _braked(self) -> bool:
+        return self.in_force.current()[1].brake
+
+    def _wake(self) -> None:
+        self.dispatcher.wake()
+
+    async def _inspect(self, body: Body, policy: Policy) -> Inspection:
+        """read and inspect, in a worker: the bytes while they are in memory, else the file and the key of this one body."""
+        authserv_id = policy.organisation.authserv_id
+        if body.bytes is not None:
+            return await self.pool.inspect(InspectJob(body.object, body.size, authserv_id, body=body.bytes))
+        return await self.pool.inspect(InspectJob(body.object, body.size, authserv_id, path=self.spool.path(body.object), key=body.key))
+
+    def _on_fatal(self, reason: str) -> None:
+        """From the journal's thread: the disk is not to be trusted any more. The process ends without another promise."""
+        log.critical("stopping at once", extra={"fields": {"reason": reason}})
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    async def _changed_by_hand(self) -> None:
+        """An operation has changed something: the queue, the phase or the brake."""
+        await self.in_force.refresh()
+        self.dispatcher.wake()
+
+    async def _epoch_changed(self) -> None:
+        """What was held is decided again; what is queued is when it is claimed. While the brake is on, all stays as it is."""
+        if self._braked():
+            return
+        _, epoch = self.in_force.current()
+        after = None
+        while True:
+            now_us = self.clock.now_us()
+            expires_us = now_us + int(self.settings.delivery.expiry * 1e6)
+            after = await self.journal.submit(partial(held.bring_back, epoch=epoch, after=after, now_us=now_us, expires_us=expires_us))
+            if after is None:
+                break
+        self.dispatcher.wake()
+
+    async def reload(self, settings: Settings) -> None:
+        """SIGHUP: listeners, certificates and policy. Raises ConfigurationError, and then the old is in force."""
+        await self.in_force.load()
+        await self.listeners.reload(settings)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _refresh(self) -> None:
+        """Sees what other processes changed; a store that is away is not a reason to stop looking."""
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            with contextlib.suppress(SluisError):
+                await self.in_force.refresh()
+            with contextlib.suppress(SluisError):
+                await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
+
+    async def _sweep(self) -> None:
+        """Orphans: bodies that no row names, older than the longest session."""
+        longest = max((listener.session_timeout for listener in self.settings.listeners), default=3600.0)
+        while True:
+            removed = await asyncio.to_thread(self.spool.sweep, self._known, 2 * longest)
+            if removed:
+                log.info("orphans swept from the spool", extra={"fields": {"removed": removed}})
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def _known(self, names: Iterable[str]) -> set[str]:
+        wanted = list(names)
+
+        def look(connection: Connection) -> set[str]:
+            return {
+                name
+                for start in range(0, len(wanted), 500)
+                for (name,) in connection.execute(
+                    select(MESSAGE.c.spool_object).where(MESSAGE.c.spool_object.in_(wanted[start : start + 500]))
+                )
+            }
+
+        return self.reader.read_now(look)
+
+    async def stop(self) -> None:
+        """No new mail, what was received is finished, what is being delivered comes to its end; then the store closes."""
+        for task in list(self._background):
+            task.cancel()
+        await self._stack.aclose()

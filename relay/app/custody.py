@@ -1,0 +1,180 @@
+"""The second half of the road, for one claim: inspect and decide again, or sign and deliver; then record what became of it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from relay.admission import PolicyInForce
+from relay.app.notices import Notices
+from relay.decide.answer import custody_state
+from relay.deliver.bounce_text import Action
+from relay.deliver.custody import after_failure, expired
+from relay.deliver.deliverer import Deliverer
+from relay.deliver.retry import delay_notice_us, next_attempt_us
+from relay.model.decision import Decision, Disposition
+from relay.model.delivery import State
+from relay.model.errors import Withdrawn
+from relay.model.message import Body, Claimed, Outcome, Signed
+from relay.model.ports import Clock
+from relay.policy.models import Policy, Route
+from relay.record import Record
+from relay.road import Road
+from relay.settings.models import Settings
+from relay.sign.signer import Signer
+from relay.store.queue import LeaseLost
+from relay.store.spool import Spool
+
+log = logging.getLogger("sluis.queue")
+
+
+class Custody:
+    """Brings one claim on."""
+
+    def __init__(
+        self,
+        policies: PolicyInForce,
+        road: Road,
+        signer: Signer,
+        deliverer: Deliverer,
+        record: Record,
+        spool: Spool,
+        notices: Notices,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
+        self._policies = policies
+        self._road = road
+        self._signer = signer
+        self._deliverer = deliverer
+        self._record = record
+        self._spool = spool
+        self._notices = notices
+        self._clock = clock
+        self._settings = settings
+
+    async def bring_on(self, claimed: Claimed) -> None:
+        """Raises LeaseLost, Withdrawn, SpoolError, StoreError, ConfigurationError."""
+        policy, epoch = self._policies.current()
+        route = next((route for route in policy.routes if route.name == claimed.route), None)
+        if route is None or claimed.epoch != epoch:
+            await self._decide_again(claimed)
+        else:
+            await self._deliver(claimed, policy, route)
+
+    async def _decide_again(self, claimed: Claimed) -> None:
+        message = claimed.message
+        policy, epoch = self._policies.current()
+        body = Body(message.spool_object, message.size, message.digest, message.body_hash, self._spool.unlock(message.spool_object))
+        inspection, decision = await self._road.inspect_again(claimed, body, policy, epoch)
+        states = self._states(claimed, decision)
+        failed = [_refused(claimed, index, decision) for index, state in enumerate(states) if state is State.BOUNCED]
+        states = await self._told(claimed, states, failed)
+        now_us = self._clock.now_us()
+        next_us = next_attempt_us(self._settings.delivery, message.id, 1, now_us, claimed.expires_us) or now_us
+        await self._record.redecide(claimed, inspection, decision, states, next_us)
+
+    def _states(self, claimed: Claimed, decision: Decision) -> list[State]:
+        """As at accept, but that a rejection is carried out here, and that what stays unknown until its end has failed."""
+        states = []
+        for ticket, verdict in zip(claimed.tickets, decision.verdicts, strict=True):
+            state = custody_state(verdict, vouched=claimed.message.vouched)
+            over = verdict.deferred and self._clock.now_us() >= claimed.expires_us
+            if state is State.UNDECIDED and (verdict.disposition is Disposition.REJECT or over):
+                state = after_failure(claimed.message, ticket.recipient)
+            states.append(state)
+        return states
+
+    async def _told(self, claimed: Claimed, states: Sequence[State], failed: Sequence[Outcome]) -> list[State]:
+        """Bounces are in the record before the deliveries are called bounced: a crash between repeats one, and loses none."""
+        if not failed or await self._notices.send(Action.FAILED, claimed, failed):
+            return list(states)
+        return [State.UNDELIVERABLE if state is State.BOUNCED else state for state in states]
+
+    async def _deliver(self, claimed: Claimed, policy: Policy, route: Route) -> None:
+        reader = self._spool.open(claimed.message.spool_object)
+        try:
+            signed = self._signer.sign(claimed, policy, reader, self._hostname, self._clock.now_us())
+        finally:
+            reader.close()
+        marked = _OnceMarked(self._before_final_dot, signed)
+        outcomes = await self._deliverer.deliver(signed, route, lambda: self._spool.open(claimed.message.spool_object), marked)
+        if not any(outcome.attempted for outcome in outcomes):
+            raise Withdrawn("the epoch changed, or the lease was lost")
+        await self._conclude(signed, outcomes)
+
+    @property
+    def _hostname(self) -> str:
+        return self._settings.delivery.hostname or self._settings.hostname
+
+    async def _before_final_dot(self, signed: Signed) -> None:
+        """The durable mark; raises Withdrawn where the message may not leave any more."""
+        if self._policies.current()[1] != signed.claimed.epoch:
+            raise Withdrawn("the epoch changed")
+        try:
+            await self._record.mark(signed.claimed)
+        except LeaseLost as error:
+            raise Withdrawn(str(error)) from None
+
+    async def _conclude(self, signed: Signed, outcomes: list[Outcome]) -> None:
+        claimed = signed.claimed
+        now_us = self._clock.now_us()
+        tickets = {ticket.ordinal: ticket for ticket in claimed.tickets}
+        next_us: dict[int, int] = {}
+        final: list[Outcome] = []
+        for outcome in outcomes:
+            ticket = tickets[outcome.ordinal]
+            if outcome.state is State.READY:
+                due = next_attempt_us(self._settings.delivery, claimed.message.id, ticket.attempts + 1, now_us, claimed.expires_us)
+                if due is None:
+                    outcome = expired(claimed.message, ticket, outcome)
+                else:
+                    next_us[outcome.ordinal] = due
+            final.append(outcome)
+        bounced = [outcome for outcome in final if outcome.state is State.BOUNCED]
+        if bounced and not await self._notices.send(Action.FAILED, claimed, bounced):
+            final = [replace(outcome, state=State.UNDELIVERABLE) if outcome.state is State.BOUNCED else outcome for outcome in final]
+        await self._record.outcomes(signed, final, next_us)
+        await self._notices.send(Action.RELAYED, claimed, [outcome for outcome in final if outcome.state is State.DELIVERED])
+        await self._delays(claimed, [outcome for outcome in final if outcome.state is State.READY], now_us)
+
+    async def _delays(self, claimed: Claimed, late: Sequence[Outcome], now_us: int) -> None:
+        """Once for each recipient, when the time has come (RFC 3461 §4.1)."""
+        if now_us < delay_notice_us(self._settings.delivery, claimed.message.received_us):
+            return
+        untold = {ticket.ordinal for ticket in claimed.tickets if not ticket.delay_notified}
+        due = [outcome for outcome in late if outcome.ordinal in untold]
+        if due:
+            await self._notices.send(Action.DELAYED, claimed, due)
+            await self._record.delay_notified(claimed, [outcome.ordinal for outcome in due])
+
+    async def unreadable(self, claimed: Claimed, reason: str) -> None:
+        """The body is missing or altered: never delivered, never dropped; a person must look."""
+        outcomes = [
+            Outcome(ticket.ordinal, State.UNDELIVERABLE, f"the stored body can't be used: {reason}", "5.3.0", attempted=False)
+            for ticket in claimed.tickets
+        ]
+        await self._record.outcomes(Signed(claimed, b""), outcomes, {})
+
+
+class _OnceMarked:
+    """A claim over MX has several final dots; its mark is one."""
+
+    def __init__(self, mark: Callable[[Signed], Awaitable[None]], signed: Signed) -> None:
+        self._mark = mark
+        self._signed = signed
+        self._lock = asyncio.Lock()
+        self._done = False
+
+    async def __call__(self) -> None:
+        async with self._lock:
+            if not self._done:
+                await self._mark(self._signed)
+                self._done = True
+
+
+def _refused(claimed: Claimed, index: int, decision: Decision) -> Outcome:
+    """What a bounce says of a rejection in custody: no rule (RFC 3463 §3.8, X.7.1)."""
+    deferred = decision.verdicts[index].deferred
+    reply = "554 5.4.7 Could not be decided in time" if deferred else "550 5.7.1 Refused by policy"
+    return Outcome(claimed.tickets[index].ordinal, State.BOUNCED, reply, "5.4.7" if deferred else "5.7.1", attempted=False)

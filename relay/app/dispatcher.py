@@ -1,0 +1,137 @@
+"""Takes what is due from the queue and brings it on: decides again where the epoch is another, signs and delivers where it is this one."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from relay.app.custody import Custody
+from relay.model.errors import ConfigurationError, SpoolError, StoreError, Withdrawn
+from relay.model.message import Claimed
+from relay.model.ports import Clock
+from relay.settings.models import Delivery
+from relay.store import queue
+from relay.store.journal import Journal
+from relay.store.queue import LeaseLost
+from relay.store.reader import Reader
+
+log = logging.getLogger("sluis.queue")
+SECOND = 1_000_000
+BROKEN_SECONDS = 60  # before what a missing key or a lost store stopped is tried again
+
+
+class Dispatcher:
+    """One for each process; `owner` names it in leases."""
+
+    def __init__(
+        self, custody: Custody, journal: Journal, reader: Reader, clock: Clock, settings: Delivery, owner: str, braked: Callable[[], bool]
+    ) -> None:
+        self._custody = custody
+        self._journal = journal
+        self._reader = reader
+        self._clock = clock
+        self._settings = settings
+        self._owner = owner
+        self._braked = braked
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._running: set[asyncio.Task[None]] = set()
+        self._loop_task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._loop_task = asyncio.create_task(self._loop())
+
+    def wake(self) -> None:
+        """Something is due now."""
+        self._wake.set()
+
+    @property
+    def busy(self) -> int:
+        """How many claims are being worked on."""
+        return len(self._running)
+
+    async def stop(self, deadline: float) -> None:
+        """Claims no more, and lets what is running come to its end for `deadline` seconds; what is not done then keeps its lease, and
+        the mark tells.
+        """
+        self._stopping = True
+        self._wake.set()
+        if self._loop_task is not None:
+            await self._loop_task
+        if self._running:
+            _, late = await asyncio.wait(set(self._running), timeout=deadline)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _loop(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                claims = await self._claim()
+            except StoreError as error:
+                log.error("the queue can't be read", extra={"fields": {"error": str(error)}})
+                claims = []
+            for claimed in claims:
+                task = asyncio.create_task(self._one(claimed))
+                self._running.add(task)
+                task.add_done_callback(self._finished)
+            if not claims or len(self._running) >= self._settings.parallel:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self._settings.poll)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if len(self._running) == self._settings.parallel - 1:
+            self._wake.set()
+
+    async def _claim(self) -> list[Claimed]:
+        """Looks before it writes: an idle queue costs no commit. While the brake is on nothing is claimed, so that nothing leaves."""
+        free = self._settings.parallel - len(self._running)
+        if free <= 0 or self._braked():
+            return []
+        now_us = self._clock.now_us()
+        if not await self._reader.read(lambda connection: queue.is_due(connection, now_us)):
+            return []
+        lease_us = int(self._settings.lease * SECOND)
+        return await self._journal.submit(lambda connection: queue.claim(connection, self._owner, now_us, lease_us, free))
+
+    async def _one(self, claimed: Claimed) -> None:
+        renewal = asyncio.create_task(self._renew(claimed))
+        fields: dict[str, Any] = {"message": claimed.message.id.hex}
+        try:
+            await self._custody.bring_on(claimed)
+        except LeaseLost as error:
+            log.warning("lease lost", extra={"fields": fields | {"error": str(error)}})
+        except Withdrawn:
+            await self._give_back(claimed, 0)
+        except SpoolError as error:
+            log.error("a body can't be read", extra={"fields": fields | {"error": str(error)}})
+            await self._custody.unreadable(claimed, str(error))
+        except (ConfigurationError, StoreError) as error:
+            log.error("can't be brought on now", extra={"fields": fields | {"error": str(error)}})
+            await self._give_back(claimed, BROKEN_SECONDS)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # A bug on one message must not stop the others, and must not spin.
+            log.exception("a message failed in custody", extra={"fields": fields})
+            await self._give_back(claimed, BROKEN_SECONDS)
+        finally:
+            renewal.cancel()
+
+    async def _give_back(self, claimed: Claimed, seconds: int) -> None:
+        next_us = self._clock.now_us() + seconds * SECOND
+        with contextlib.suppress(StoreError):
+            await self._journal.submit(lambda connection: queue.give_back(connection, claimed, next_us))
+
+    async def _renew(self, claimed: Claimed) -> None:
+        """A delivery may take longer than its lease."""
+        lease_us = int(self._settings.lease * SECOND)
+        while True:
+            await asyncio.sleep(self._settings.lease / 3)
+            with contextlib.suppress(LeaseLost, StoreError):
+                now_us = self._clock.now_us()
+                await self._journal.submit(partial(queue.renew, claimed=claimed, now_us=now_us, lease_us=lease_us))

@@ -1,0 +1,91 @@
+"""The control socket: one JSON object a line, one answer a line; who asks is what the kernel says."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from relay.control.actor import actor_of, peer_uid
+from relay.control.operation import Operation, OperationRefused, Services, perform
+from relay.model.errors import ConfigurationError, SluisError
+from relay.settings.models import Control
+
+log = logging.getLogger("sluis.control")
+MAX_LINE = 1024 * 1024
+
+
+class ControlServer:
+    """Listens on the unix socket of the settings, mode 0660: the folder and the group say who can reach it at all."""
+
+    def __init__(self, settings: Control, operations: Mapping[str, Operation], services: Services) -> None:
+        self._settings = settings
+        self._operations = operations
+        self._services = services
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Raises ConfigurationError. A socket that nobody answers on is left over from a crash, and replaced."""
+        path = self._settings.socket
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        if path.exists() or path.is_symlink():
+            if _answers(str(path)):
+                raise ConfigurationError([f"{path}: another relay answers on this socket"])
+            path.unlink()
+        mask = os.umask(0o117)
+        try:
+            self._server = await asyncio.start_unix_server(self._client, path, limit=MAX_LINE)
+        except OSError as error:
+            raise ConfigurationError([f"{path}: {error.strerror or error}"]) from None
+        finally:
+            os.umask(mask)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._settings.socket.unlink(missing_ok=True)
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            line = await reader.readline()
+            answer = await self._answer(line, peer_uid(writer.get_extra_info("socket")))
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+        except (ConnectionError, ValueError):
+            return  # the caller went away, or sent a line beyond all measure
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes, uid: int) -> dict[str, Any]:
+        """`{"ok": …}` or `{"error": text}`; the top of a session here."""
+        try:
+            asked = json.loads(line)
+            operation = self._operations.get(asked["operation"])
+            params = asked["params"]
+            if operation is None or not isinstance(params, dict):
+                return {"error": "the relay does not know this operation; is it of another version?"}
+        except (ValueError, KeyError, TypeError):
+            return {"error": "not a request"}
+        actor = actor_of(uid, self._settings)
+        try:
+            return {"ok": await perform(operation, self._services, actor, params)}
+        except OperationRefused as refused:
+            return {"error": str(refused)}
+        except SluisError as error:
+            log.warning("an operation failed", extra={"fields": {"operation": operation.name, "actor": actor.name, "error": str(error)}})
+            return {"error": str(error)}
+        except Exception:
+            log.exception("an operation failed", extra={"fields": {"operation": operation.name, "actor": actor.name}})
+            return {"error": "the relay failed on this; its log says why"}
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,56 @@
+"""What conditions look at: a case laid out once for the message and once for each recipient, so that many rules ask cheaply."""
+
+from relay.model.case import Case, Direction
+from relay.model.features import Attachment, Header
+from relay.model.finding import Kind
+
+
+class Shown:
+    """One attachment with its names folded. Names inside an archive count as names of the archive."""
+
+    __slots__ = ("attachment", "extensions", "names")
+
+    def __init__(self, attachment: Attachment) -> None:
+        self.attachment = attachment
+        self.names = tuple(name.casefold() for name in (attachment.name, *attachment.members))
+        self.extensions = frozenset(_extension(name) for name in self.names)
+
+
+def _extension(name: str) -> str:
+    """Windows drops dots and spaces at the end of a name, so that `a.exe. ` is a program."""
+    return name.rstrip(". ").rpartition(".")[2] if "." in name else ""
+
+
+class MessageFacts:
+    """The same for all recipients. Content is None where nobody could read it: before DATA, or where the reader died. `size` is None
+    before DATA: a declared SIZE is a claim."""
+
+    __slots__ = ("attachments", "case", "header", "kinds", "memo", "names", "phase", "recipients_total", "size", "subject")
+
+    def __init__(self, case: Case, phase: str) -> None:
+        inspection = case.inspection
+        self.case = case
+        self.phase = phase
+        self.size = case.size if inspection else None
+        self.recipients_total = max(case.recipients_total, len(case.recipients)) if inspection else None
+        readable = inspection is not None and inspection.header.size > 0
+        self.header: Header | None = inspection.header if inspection and readable else None
+        self.subject: str | None = self.header.subject.casefold() if self.header else None
+        self.attachments: tuple[Shown, ...] | None = (
+            tuple(Shown(item) for item in inspection.attachments) if inspection and readable else None
+        )
+        self.kinds: frozenset[Kind] = frozenset(found.kind for found in inspection.findings) if inspection else frozenset()
+        self.names: frozenset[str] = frozenset(found.name for found in inspection.findings) if inspection else frozenset()
+        self.memo: dict[object, bool] = {}
+
+
+class Facts:
+    """One recipient of it. `other_side` is whom partners are looked up by: the sender of inbound mail, else the recipient."""
+
+    __slots__ = ("direction", "message", "other_side", "recipient")
+
+    def __init__(self, message: MessageFacts, recipient: str, direction: Direction) -> None:
+        self.message = message
+        self.recipient = recipient
+        self.direction = direction
+        self.other_side = message.case.sender if direction is Direction.INBOUND else recipient

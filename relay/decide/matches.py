@@ -1,0 +1,103 @@
+"""Which rules match for one recipient, and what takes them away: waivers of the policy, a release by staff."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+
+from relay.decide.compiled import Compiled
+from relay.decide.facts import Facts
+from relay.decide.logic import NO, UNKNOWN, YES
+from relay.model.case import Case
+from relay.model.decision import Disposition, Epoch, Match, Release
+from relay.model.finding import Finding, Kind
+from relay.policy import builtin
+
+
+def matches_for(facts: Facts, policy: Compiled, epoch: Epoch, today: date, release: Release | None) -> list[Match]:
+    """All of them, waived ones too, built-in ones first."""
+    found = [*_builtin(facts.message.case, epoch), *_rules(facts, policy)]
+    found = [_waive(match, facts, policy, today) for match in found]
+    if all(match.waived_by is not None for match in found):
+        found.append(_named(builtin.NO_RULE))
+    return found if release is None else _released(found, facts.message.case, release)
+
+
+def _named(rule: str, detail: str = "") -> Match:
+    disposition, final, because = builtin.BUILTIN[rule]
+    return Match(rule, disposition, f"{because}: {detail}" if detail else because, final=final)
+
+
+def _builtin(case: Case, epoch: Epoch) -> Iterator[Match]:
+    findings = case.inspection.findings if case.inspection else ()
+    if findings:
+        yield from _on_findings(findings)
+    if epoch.brake:
+        yield _named(builtin.BRAKE)
+
+
+def _on_findings(findings: tuple[Finding, ...]) -> Iterator[Match]:
+    if any(finding.kind is Kind.MALWARE for finding in findings):
+        yield _named(builtin.MALWARE)
+    for kind, rule in builtin.UNDECIDABLE_RULES.items():
+        names = sorted({finding.name for finding in findings if finding.kind is kind})
+        if names:
+            yield _named(rule, ", ".join(names))
+    # What receive says of the header is no opinion of an inspector: none, several or a foreign From, a loop.
+    header = sorted({finding.name for finding in findings if finding.kind is Kind.HEADER and finding.inspector == "receive"})
+    if header:
+        yield _named(builtin.HEADER, ", ".join(header))
+
+
+def _rules(facts: Facts, policy: Compiled) -> Iterator[Match]:
+    """A rule of which it is unknown whether it holds counts where it is strict, and not where it would let pass."""
+    for rule in policy.rules:
+        found = rule.holds(facts)
+        if found is YES:
+            yield rule.match
+        elif found is UNKNOWN and rule.match.disposition is not Disposition.DELIVER:
+            yield _unsure(rule.match)
+
+
+def _unsure(match: Match) -> Match:
+    """A refusal can't be taken back, so it rests on what is known; what is unknown waits for a person."""
+    because = f"{match.because} (unknown: not everything could be read)"
+    return replace(match, disposition=min(match.disposition, Disposition.QUARANTINE), because=because)
+
+
+def _waive(match: Match, facts: Facts, policy: Compiled, today: date) -> Match:
+    """A waiver takes away what it surely covers; one that is unknown or past its end takes nothing."""
+    if match.final or match.disposition is Disposition.DELIVER:
+        return match
+    for waiver in policy.waivers.get(match.rule, ()):
+        if today <= waiver.until and waiver.when(facts) is YES:
+            return replace(match, waived_by=f"waiver {waiver.name}")
+    return match
+
+
+def may_be_waived(match: Match, facts: Facts, policy: Compiled, today: date) -> bool:
+    """Whether, with more known, a waiver could come to take it away."""
+    if match.final:
+        return False
+    return any(today <= waiver.until and waiver.when(facts) is not NO for waiver in policy.waivers.get(match.rule, ()))
+
+
+def _released(matches: list[Match], case: Case, release: Release) -> list[Match]:
+    """Staff released what they saw. One finding or one rule that they did not see, and nothing is released; the brake is no part of the
+    message: it holds whatever was released, and does not undo it."""
+    standing = [match for match in matches if match.waived_by is None and _stops(match)]
+    seen = case.inspection is not None and release.covers(case.inspection.findings)
+    if not seen or any(match.rule not in release.rules for match in standing):
+        return matches
+    return [
+        replace(match, waived_by=f"release {release.request}") if match in standing and _may_release(match, release) else match
+        for match in matches
+    ]
+
+
+def _stops(match: Match) -> bool:
+    return match.disposition is not Disposition.DELIVER and match.rule != builtin.BRAKE
+
+
+def _may_release(match: Match, release: Release) -> bool:
+    """A final rule needs a second person; `no-rule` is final for waivers only: it is no judgment on the message."""
+    return release.approved or not match.final or match.rule == builtin.NO_RULE

@@ -1,0 +1,153 @@
+"""What Prometheus reads: collected when it asks, from counters in memory and a few indexed reads, at most every few seconds."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cryptography import x509
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection, func, select
+
+from relay.inspect.pool import InspectPool
+from relay.listen.server import Listeners
+from relay.model.decision import Epoch
+from relay.model.delivery import State
+from relay.model.errors import SluisError
+from relay.model.ports import Clock
+from relay.policy.models import Policy
+from relay.settings.models import Settings
+from relay.store import states
+from relay.store.journal import Journal
+from relay.store.reader import Reader
+from relay.store.spool import Spool
+from relay.store.tables import Delivery, Queue
+
+DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
+QUEUE = Queue.__table__  # type: ignore[attr-defined]
+CACHE_SECONDS = 5.0
+SECOND = 1_000_000
+
+
+class Metrics(Collector):
+    """Names begin with `sluis_`; docs/observing.md lists them, and the shipped alert rules use them."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        listeners: Listeners,
+        pool: InspectPool,
+        journal: Journal,
+        spool: Spool,
+        in_force: Callable[[], tuple[Policy, Epoch]],
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._reader = reader
+        self._listeners = listeners
+        self._pool = pool
+        self._journal = journal
+        self._spool = spool
+        self._in_force = in_force
+        self._settings = settings
+        self._clock = clock
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        self._stored: tuple[float, list[Metric]] = (0.0, [])
+
+    def text(self) -> bytes:
+        """The exposition format. Raises StoreError."""
+        return generate_latest(self._registry)
+
+    def not_ready(self) -> list[str]:
+        """Why the relay should get no mail now; empty when it should."""
+        reasons = [f"inspector {name}: {why}" for name, why in self._pool.status().items()]
+        if self._spool.full():
+            reasons.append("the spool is above its watermark")
+        try:
+            self._reader.read_now(lambda connection: connection.execute(select(1)).scalar())
+        except SluisError as error:
+            reasons.append(str(error))
+        return reasons
+
+    def describe(self) -> list[Metric]:
+        """Nothing is collected when the registry starts."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._listeners.counts
+        for name, text, number in (
+            ("sessions", "SMTP sessions", counts.sessions),
+            ("commands", "SMTP commands", counts.commands),
+            ("messages_received", "messages whose last byte came in", counts.messages),
+            ("faults", "errors that are bugs", counts.bugs),
+            ("inspect_crashes", "inspect workers that died", self._pool.crashes),
+            ("inspect_killed", "inspect workers that were killed at their deadline", self._pool.killed),
+            ("journal_commits", "durable commits", self._journal.commits),
+            ("journal_works", "works in those commits", self._journal.works),
+        ):
+            yield CounterMetricFamily(f"sluis_{name}", text, value=number)
+        refusals = CounterMetricFamily("sluis_refusals", "replies of 4xx and 5xx", labels=["code"])
+        for code, number in counts.refusals.items():
+            refusals.add_metric([str(code)], number)
+        yield refusals
+        yield from self._gauges()
+        yield from self._from_store()
+
+    def _gauges(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("sluis_spool_free_bytes", "octets left on the disk of the spool", value=self._spool.free_bytes())
+        down = self._pool.status()
+        scanners = GaugeMetricFamily("sluis_inspector_up", "1 where an inspector answers", labels=["inspector"])
+        for name in ("yara", "type", "archive", *(["clamd"] if self._settings.clamd.socket else [])):
+            scanners.add_metric([name], 0 if name in down else 1)
+        yield scanners
+        expiry = GaugeMetricFamily("sluis_certificate_expiry_seconds", "when a certificate ends, seconds since 1970", labels=["listener"])
+        for listener in self._settings.listeners:
+            if listener.tls and (end := certificate_end(listener.tls.certificate)):
+                expiry.add_metric([listener.name], end)
+        yield expiry
+        _, epoch = self._in_force()
+        yield GaugeMetricFamily("sluis_brake", "1 while the brake is on", value=int(epoch.brake))
+        info = GaugeMetricFamily("sluis_epoch_info", "policy and phase in force", labels=["policy", "phase"])
+        info.add_metric([epoch.policy[:16], epoch.phase], 1)
+        yield info
+
+    def _from_store(self) -> list[Metric]:
+        if time.monotonic() - self._stored[0] > CACHE_SECONDS or not self._stored[1]:
+            self._stored = (time.monotonic(), self._reader.read_now(self._read))
+        return self._stored[1]
+
+    def _read(self, connection: Connection) -> list[Metric]:
+        now_us = self._clock.now_us()
+        deliveries = GaugeMetricFamily("sluis_deliveries", "recipients in each state", labels=["state"])
+        counted: dict[str, int] = dict(connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).tuples().all())
+        for state in State:
+            deliveries.add_metric([state.value], counted.get(state.value, 0))
+        ages = GaugeMetricFamily("sluis_oldest_seconds", "age of the oldest recipient in a waiting state", labels=["state"])
+        for state in (State.READY, State.UNDECIDED, State.HELD, State.QUARANTINED, State.UNDELIVERABLE):
+            first = connection.execute(select(func.min(DELIVERY.c.changed_us)).where(DELIVERY.c.state == state.value)).scalar()
+            ages.add_metric([state.value], (now_us - first) / SECOND if first else 0)
+        duplicates = connection.execute(select(func.coalesce(func.sum(DELIVERY.c.possible_duplicates), 0))).scalar()
+        balance = states.balance(connection)
+        return [
+            deliveries,
+            ages,
+            GaugeMetricFamily("sluis_possible_duplicates", "attempts that may have sent twice", value=duplicates or 0),
+            GaugeMetricFamily(
+                "sluis_balance_difference",
+                "recipients accepted and not accounted for; anything but 0 is an alarm",
+                value=balance.difference,
+            ),
+            GaugeMetricFamily("sluis_balance_holds", "1 while the balance holds", value=int(balance.holds)),
+        ]
+
+
+def certificate_end(path: Path) -> float | None:
+    """Seconds since 1970, or None where the file can't be read."""
+    try:
+        end = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError):
+        return None
+    return end.timestamp()

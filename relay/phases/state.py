@@ -1,0 +1,58 @@
+"""The rows of `control`: which phase is open, and whether the brake is on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from relay.model.errors import SluisError
+from relay.store.tables import Control
+
+CONTROL = Control.__table__  # type: ignore[attr-defined]
+
+
+class ChangedMeanwhile(SluisError):
+    """Somebody else changed it first: look again before you change it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseState:
+    """`phase` None: never set, so the first of the policy. `fences` rise with each change."""
+
+    phase: str | None
+    brake: bool
+    brake_reason: str
+    phase_fence: int
+    brake_fence: int
+
+
+def read(connection: Connection) -> PhaseState:
+    """The state as it is."""
+    rows = {row.name: row for row in connection.execute(select(CONTROL).where(CONTROL.c.name.in_(("phase", "brake"))))}
+    phase, brake = rows.get("phase"), rows.get("brake")
+    return PhaseState(
+        phase=phase.value["phase"] if phase else None,
+        brake=bool(brake and brake.value["on"]),
+        brake_reason=brake.value["reason"] if brake else "",
+        phase_fence=phase.epoch if phase else 0,
+        brake_fence=brake.epoch if brake else 0,
+    )
+
+
+def set_phase(connection: Connection, phase: str, fence: int) -> None:
+    """`fence` is that of the state which was looked at. Raises ChangedMeanwhile."""
+    _set(connection, "phase", {"phase": phase}, fence)
+
+
+def set_brake(connection: Connection, on: bool, reason: str, fence: int) -> None:
+    """Raises ChangedMeanwhile."""
+    _set(connection, "brake", {"on": on, "reason": reason}, fence)
+
+
+def _set(connection: Connection, name: str, value: dict[str, Any], fence: int) -> None:
+    if fence == 0 and connection.execute(select(CONTROL.c.name).where(CONTROL.c.name == name)).first() is None:
+        connection.execute(insert(CONTROL).values(name=name, value=value, epoch=1))
+        return
+    where = (CONTROL.c.name == name) & (CONTROL.c.epoch == fence)
+    if connection.execute(update(CONTROL).where(where).values(value=value, epoch=fence + 1)).rowcount != 1:
+        raise ChangedMeanwhile(f"the {name} was changed by somebody else meanwhile")

@@ -1,0 +1,69 @@
+"""Rate counters: leased from the table in blocks and counted in memory, so that no message updates a row of its own.
+
+What a process has leased and not used is lost to others until the window ends: with a block of a sixteenth of the limit, at most that
+share for each process.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from relay.store.journal import Journal
+from relay.store.tables import Counter
+
+COUNTER = Counter.__table__  # type: ignore[attr-defined]
+SHARE = 16
+MAX_KEYS = 100_000
+
+
+@dataclass(slots=True)
+class _Lease:
+    window_start: int
+    left: int
+    full: bool
+
+
+class Counters:
+    """Windows are fixed: they begin at whole multiples of their length. A crash forgets at most what was leased, and counts it as used."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._leases: dict[tuple[str, str], _Lease] = {}
+
+    async def take(self, scope: str, key: str, window_us: int, limit: int, amount: int, now_us: int) -> bool:
+        """Counts `amount` in the present window, or nothing and False if that would pass `limit`."""
+        start = now_us - now_us % window_us
+        lease = self._leases.get((scope, key))
+        if lease is None or lease.window_start != start:
+            lease = _Lease(start, 0, False)
+            self._leases[scope, key] = lease
+            if len(self._leases) > MAX_KEYS:
+                self._leases.pop(next(iter(self._leases)))
+        if lease.left < amount and not lease.full:
+            block = max(amount, limit // SHARE, 1)
+            granted = await self._journal.submit(lambda connection: _lease(connection, scope, key, start, limit, block))
+            lease.left += granted
+            lease.full = granted < block
+        if lease.left < amount:
+            return False
+        lease.left -= amount
+        return True
+
+    async def flush(self, older_than_us: int) -> None:
+        """Forgets windows that ended before `older_than_us`."""
+        self._leases = {key: lease for key, lease in self._leases.items() if lease.window_start >= older_than_us}
+        await self._journal.submit(lambda connection: connection.execute(delete(COUNTER).where(COUNTER.c.window_us < older_than_us)))
+
+
+def _lease(connection: Connection, scope: str, key: str, start: int, limit: int, block: int) -> int:
+    """Takes up to `block` of what is left under `limit`."""
+    where = (COUNTER.c.scope == scope) & (COUNTER.c.key == key) & (COUNTER.c.window_us == start)
+    used = connection.execute(select(COUNTER.c.count).where(where).with_for_update()).scalar_one_or_none()
+    granted = min(block, limit - (used or 0))
+    if granted <= 0:
+        return 0
+    if used is None:
+        connection.execute(insert(COUNTER).values(scope=scope, key=key, window_us=start, count=granted))
+    else:
+        connection.execute(update(COUNTER).where(where).values(count=used + granted))
+    return granted
