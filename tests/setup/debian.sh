@@ -2,14 +2,18 @@
 # Installs what the tests need from Debian, without leaving services that the installation started.
 # Safe to run again: it does nothing when everything is there. Needs root, or sudo without a password.
 set -eu
-packages="python3-venv libmagic1 clamav-daemon postfix opendkim-tools postgresql swaks strace openssl bind9 sudo"
+packages="python3-venv libmagic1 clamav-daemon postfix opendkim-tools postgresql swaks strace openssl bind9 sudo systemd util-linux"
+# The shared libraries of Exim, which is unpacked below and so brings none along.
+packages="$packages libdb5.3 libgnutls-dane0 libidn12 libnsl2"
 root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 missing=""
 for package in $packages; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 exim_home=${SLUIS_EXIM_HOME:-/opt/sluis-exim}
-[ -n "$missing" ] || [ ! -x "$exim_home/usr/sbin/exim4" ] || exit 0
+# The user that Debian's Exim was compiled for: it does not start on a machine that has none of that name.
+exim_user=Debian-exim
+[ -n "$missing" ] || [ ! -x "$exim_home/usr/sbin/exim4" ] || ! getent passwd "$exim_user" >/dev/null || exit 0
 echo "installing:$missing exim4 (unpacked in $exim_home)"
 root apt-get -qq update
 if [ -n "$missing" ]; then
@@ -31,3 +35,4 @@ if [ ! -x "$exim_home/usr/sbin/exim4" ]; then
     root dpkg-deb -x "$folder"/exim4-daemon-light_*.deb "$exim_home"
     rm -rf "$folder"
 fi
+getent passwd "$exim_user" >/dev/null || root useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$exim_user"
