@@ -75,7 +75,7 @@ class Admission:
         try:
             return await self._mail(peer, sender)
         except Refusal as refusal:
-            await self._refusals.refusal(peer, sender, None, refusal.reply, refusal.reason)
+            await self._refused(peer, sender, None, refusal)
             raise
 
     async def rcpt(self, transaction: Transaction, recipient: Recipient) -> None:
@@ -83,8 +83,13 @@ class Admission:
         try:
             await self._rcpt(transaction, recipient)
         except Refusal as refusal:
-            await self._refusals.refusal(transaction.peer, transaction.sender, recipient, refusal.reply, refusal.reason)
+            await self._refused(transaction.peer, transaction.sender, recipient, refusal)
             raise
+
+    async def _refused(self, peer: Peer, sender: Sender, recipient: Recipient | None, refusal: Refusal) -> None:
+        fields = {"address": peer.address, "from": str(sender), "to": str(recipient or ""), "reply": str(refusal.reply)}
+        log.info("refused", extra={"fields": fields | {"because": refusal.reason}})
+        await self._refusals.refusal(peer, sender, recipient, refusal.reply, refusal.reason)
 
     async def _mail(self, peer: Peer, sender: Sender) -> Transaction:
         policy, epoch = self._policies.current()

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from relay.admission import PolicyInForce
 from relay.decide import decide
@@ -40,13 +40,22 @@ class Recorder(Protocol):
     async def refuse(self, decided: Decided, reply: Reply, reason: str) -> None: ...
 
 
+class Alert(Protocol):
+    """Where what a person must know of is told."""
+
+    def __call__(self, name: str, **fields: Any) -> None: ...
+
+
 class Road:
     """Inspect, decide, record: every message, whoever wrote it."""
 
-    def __init__(self, policies: PolicyInForce, inspect_body: InspectBody, recorder: Recorder, clock: Clock, max_received: int) -> None:
+    def __init__(
+        self, policies: PolicyInForce, inspect_body: InspectBody, recorder: Recorder, alert: Alert, clock: Clock, max_received: int
+    ) -> None:
         self._policies = policies
         self._inspect = inspect_body
         self._recorder = recorder
+        self._alert = alert
         self._clock = clock
         self._max_received = max_received
 
@@ -60,17 +69,18 @@ class Road:
         if not reply.custody:
             spoken = _refusal(reply.codes[0], received, decided)
             await self._recorder.refuse(decided, spoken, _because(decided.decision))
+            _log("refused", decided, str(spoken))
             return (spoken,) * len(reply.codes)
         recorded = await self._recorder.accept(decided, reply.states)
+        _log("accepted", decided, ", ".join(state.value for state in reply.states))
         return tuple(_accepted(recorded) if code == 250 else _refusal(code, received, decided) for code in reply.codes)
 
     async def refuse_body(self, transaction: Transaction, body: Body, reply: Reply, reason: str) -> tuple[Reply, ...]:
         """Bytes that the session refuses are not read; the row tells what was refused. A client that has said 250 already hears no 5xx: its
         message is kept, and a person looks at it."""
         received = _received(transaction, body, self._clock.now_us())
-        finding = Finding(
-            Kind.LIMIT if reply.code == 552 else Kind.AMBIGUOUS, "listen", "too-large" if reply.code == 552 else "bare-line-end"
-        )
+        kind, name = (Kind.LIMIT, "too-large") if reply.code == 552 else (Kind.AMBIGUOUS, "bare-line-end")
+        finding = Finding(kind, "listen", name)
         inspected = Inspected(received, Inspection(Header(), findings=(finding,)))
         policy, epoch = self._policies.current()
         decided = Decided(inspected, self._decide(inspected, policy, epoch))
@@ -79,6 +89,7 @@ class Road:
             recorded = await self._recorder.accept(decided, (State.QUARANTINED,) * len(received.envelope.recipients))
             return (_accepted(recorded),) * count
         await self._recorder.refuse(decided, reply, reason)
+        _log("refused", decided, str(reply))
         return (reply,) * count
 
     async def inspect_again(self, claimed: Claimed, body: Body, policy: Policy, epoch: Epoch) -> tuple[Inspection, Decision]:
@@ -123,7 +134,10 @@ class Road:
             recipients_total=total or len(received.envelope.recipients),
         )
         today = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC).date()
-        return decide(case, policy, epoch, today, releases or {})
+        decision = decide(case, policy, epoch, today, releases or {})
+        for name in sorted({verdict.alert for verdict in decision.verdicts if verdict.alert}):
+            self._alert(name, message=received.id.hex, because=_because(decision))
+        return decision
 
 
 OWN_CLIENT = Client(name="sluis", side=Side.INSIDE, may_send_as=("*",), may_send_to=("*",), require_tls=False)
@@ -166,6 +180,23 @@ def _refusal(code: int, received: Received, decided: Decided) -> Reply:
     if any(finding.name == "mail-loop" for finding in decided.inspected.inspection.findings):
         return Reply(554, 4, 6, f"Too many hops; {received.id.hex}")  # RFC 3463 §3.5: X.4.6 routing loop
     return Reply(550, 7, 1, f"Refused by policy; {received.id.hex}")
+
+
+def _log(event: str, decided: Decided, result: str) -> None:
+    """One line a message, beside the record: people grep for the id."""
+    received = decided.inspected.received
+    fields = {
+        "message": received.id.hex,
+        "client": received.client,
+        "address": received.peer.address,
+        "from": str(received.envelope.sender),
+        "recipients": len(received.envelope.recipients),
+        "size": received.body.size,
+        "message_id": decided.inspected.inspection.header.message_id,
+        "result": result,
+        "because": _because(decided.decision),
+    }
+    log.info(event, extra={"fields": fields})
 
 
 def _because(decision: Decision) -> str:

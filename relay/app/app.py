@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Coroutine, Iterable, Mapping
+from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -24,13 +25,14 @@ from relay.control.server import ControlServer
 from relay.deliver.deliverer import Deliverer
 from relay.inspect.pool import InspectJob, InspectPool
 from relay.listen.server import Listeners
-from relay.model.errors import SluisError
+from relay.model.errors import ConfigurationError, SluisError
 from relay.model.features import Inspection
 from relay.model.message import Body
 from relay.model.ports import SystemClock
+from relay.observe.alerts import Alerts
 from relay.observe.http import HttpServer
 from relay.observe.metrics import Metrics
-from relay.phases import held
+from relay.phases import change, held
 from relay.policy.models import Policy
 from relay.receive.rates import DAY_US, Rates
 from relay.receive.verification import RecipientVerifier
@@ -39,7 +41,7 @@ from relay.road import Road
 from relay.settings.models import Settings
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.sign.signer import Signer
-from relay.store import queue, schema
+from relay.store import queue, schema, states
 from relay.store.counters import Counters
 from relay.store.engine import WriterLock, check_durability, open_engine, sqlite_path
 from relay.store.journal import Journal
@@ -56,12 +58,25 @@ REFRESH_SECONDS = 1.0
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
 
 
+class Role(StrEnum):
+    """What this process does of the whole. On SQLite it is always all of it: one process owns the store."""
+
+    ALL = "all"
+    LISTEN = "listen"  # accepts, inspects, decides, records; needs the spool's public key only
+    DELIVER = "deliver"  # the queue, the control socket, the sweeps
+
+
 class App:
     """One process. `operations` are what people may do over the control socket."""
 
-    def __init__(self, settings: Settings, operations: Mapping[str, Operation]) -> None:
+    def __init__(self, settings: Settings, operations: Mapping[str, Operation], role: Role = Role.ALL) -> None:
         self.settings = settings
         self.clock = SystemClock()
+        self.alerts = Alerts()
+        self._listens = role is not Role.DELIVER
+        self._delivers = role is not Role.LISTEN
+        if role is not Role.ALL and sqlite_path(settings.store) is not None:
+            raise ConfigurationError([f"--role {role.value}: on SQLite one process does everything; separate roles need PostgreSQL"])
         self._operations = operations
         self._stack = contextlib.AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
@@ -88,27 +103,34 @@ class App:
         stack.push_async_callback(self.pool.close)
         await self.pool.start()
         self._build_road()
-        await self.record.operation("start", object_="relay", result="started", origin="process", actor=self._owner, reason="started")
+        await self._say("start", "started", f"epoch {self.in_force.current()[1]}")
         stack.push_async_callback(self._say_stopped)
         services = Services(
             settings, self.journal, self.reader, self.spool, self.clock, self.in_force.current, self._changed_by_hand, self.reload
         )
-        for part in (ControlServer(settings.control, self._operations, services), HttpServer(settings.http, self.metrics)):
-            await part.start()
-            stack.push_async_callback(part.close)
-        self.in_force.on_change = self._epoch_changed
-        self.dispatcher.start()
-        stack.push_async_callback(self.dispatcher.stop, STOP_SECONDS)
-        bound = await self.listeners.start()
-        stack.push_async_callback(self.listeners.close, STOP_SECONDS)
+        http = HttpServer(settings.http, self.metrics)
+        await http.start()
+        stack.push_async_callback(http.close)
+        bound = [("http", "", http.port)] if settings.http.address else []
+        if self._delivers:
+            control = ControlServer(settings.control, self._operations, services)
+            await control.start()
+            stack.push_async_callback(control.close)
+            self.in_force.on_change = self._epoch_changed
+            self.dispatcher.start()
+            stack.push_async_callback(self.dispatcher.stop, STOP_SECONDS)
+            self._run(self._sweep())
+            self._run(self._balance())
+        if self._listens:
+            stack.push_async_callback(self.listeners.close, STOP_SECONDS)
+            bound += await self.listeners.start()
         self._run(self._refresh())
-        self._run(self._sweep())
         log.info("started", extra={"fields": {"sockets": [f"{name} {host}:{port}" for name, host, port in bound]}})
         return bound
 
     async def _say_stopped(self) -> None:
         await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
-        await self.record.operation("stop", object_="relay", result="stopped", origin="process", actor=self._owner, reason="stopped")
+        await self._say("stop", "stopped", "stopped")
 
     @property
     def _owner(self) -> str:
@@ -141,7 +163,7 @@ class App:
         )
         self.deliverer = Deliverer(settings, DnsResolver(delivery.resolver))
         self._stack.push_async_callback(self.deliverer.close)
-        self.road = Road(self.in_force, self._inspect, self.record, self.clock, delivery.max_received)
+        self.road = Road(self.in_force, self._inspect, self.record, self.alerts, self.clock, delivery.max_received)
         self.counters = Counters(self.journal)
         admission = Admission(
             self.in_force,
@@ -159,14 +181,14 @@ class App:
         self.dispatcher = Dispatcher(custody, self.journal, self.reader, self.clock, delivery, self._owner, self._braked)
         self.listeners = Listeners(settings, self.intake)
         self.metrics = Metrics(
-            self.reader, self.listeners, self.pool, self.journal, self.spool, self.in_force.current, settings, self.clock
+            self.reader, self.listeners, self.pool, self.journal, self.spool, self.in_force.current, settings, self.alerts, self.clock
         )
 
     def _braked(self) -> bool:
         return self.in_force.current()[1].brake
 
     def _wake(self) -> None:
-        self.dispatcher.wake()
+        self.dispatcher.wake()  # without a dispatcher here, the one that delivers polls
 
     async def _inspect(self, body: Body, policy: Policy) -> Inspection:
         """read and inspect, in a worker: the bytes while they are in memory, else the file and the key of this one body."""
@@ -200,9 +222,20 @@ class App:
         self.dispatcher.wake()
 
     async def reload(self, settings: Settings) -> None:
-        """SIGHUP: listeners, certificates and policy. Raises ConfigurationError, and then the old is in force."""
-        await self.in_force.load()
-        await self.listeners.reload(settings)
+        """SIGHUP: policy, then listeners with their certificates and limits; the rest of the settings needs a restart. Raises
+        ConfigurationError, and then the old policy is in force."""
+        try:
+            await self.in_force.load()
+            if self._listens:
+                await self.listeners.reload(settings)
+        except ConfigurationError as error:
+            self.alerts("reload-refused", problems=error.problems[:20])
+            await self._say("reload", "refused", "; ".join(error.problems)[:1000])
+            raise
+        await self._say("reload", "done", f"policy {self.in_force.current()[1].policy}")
+
+    async def _say(self, kind: str, result: str, reason: str) -> None:
+        await self.record.operation(kind, object_="relay", result=result, origin="process", actor=self._owner, reason=reason)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -217,6 +250,21 @@ class App:
                 await self.in_force.refresh()
             with contextlib.suppress(SluisError):
                 await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
+
+    async def _balance(self) -> None:
+        """Promise 14: what does not add up is an alarm, and nothing more leaves until a person has looked."""
+        while True:
+            await asyncio.sleep(self.settings.delivery.balance)
+            with contextlib.suppress(SluisError):
+                found = await self.reader.read(states.balance)
+                if not found.holds:
+                    self.alerts("balance", difference=found.difference, balance=str(found))
+                    await self.journal.submit(
+                        partial(
+                            change.pull_brake, actor=self._owner, reason=f"the balance does not hold: {found}", now_us=self.clock.now_us()
+                        )
+                    )
+                    await self.in_force.refresh()
 
     async def _sweep(self) -> None:
         """Orphans: bodies that no row names, older than the longest session."""

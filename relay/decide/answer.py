@@ -20,9 +20,8 @@ class Answer:
 
 
 def answer(decision: Decision, *, lmtp: bool, already_accepted: bool, vouched: bool) -> Answer:
-    """Under SMTP: all rejected, 550; all deferred or rejected, 451; otherwise 250 and custody of every recipient. A client that is
-    known to have said
-    250 already takes no refusal: everything is custody (promise 13)."""
+    """Under SMTP: all rejected, 550; all deferred or rejected, 451; otherwise 250 and custody of every recipient. A client that is known
+    to have said 250 already takes no refusal: everything is custody (promise 13)."""
     verdicts = decision.verdicts
     taken = tuple(custody_state(verdict, vouched=vouched) for verdict in verdicts)
     if already_accepted:
@@ -30,8 +29,7 @@ def answer(decision: Decision, *, lmtp: bool, already_accepted: bool, vouched: b
     if lmtp:
         codes = tuple(_code(verdict) for verdict in verdicts)
         return Answer(tuple(state if code == 250 else State.REFUSED for state, code in zip(taken, codes, strict=True)), codes)
-    worst_case = {_code(verdict) for verdict in verdicts}
-    code = 250 if 250 in worst_case else 451 if 451 in worst_case else 550
+    code = min(_code(verdict) for verdict in verdicts)  # 250 before 451 before 550
     return Answer(taken if code == 250 else (State.REFUSED,) * len(verdicts), (code,))
 
 

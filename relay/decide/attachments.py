@@ -52,5 +52,5 @@ def _fits(condition: AttachmentCondition) -> Iterator[Fits]:
 
 
 def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """One expression for all shell patterns; an empty list fits nothing."""
-    return re.compile("|".join(translate(pattern) for pattern in patterns) or r"(?!)")
+    """One expression for all patterns of `*` and `?`; `[` is a character like any other. An empty list fits nothing."""
+    return re.compile("|".join(translate(pattern.replace("[", "[[]")) for pattern in patterns) or r"(?!)")

@@ -1,6 +1,6 @@
 """A policy made ready for deciding: conditions as functions, waivers by the rule that they name, routes as sets."""
 
-from collections import OrderedDict
+from collections import deque
 from dataclasses import dataclass
 from datetime import date
 
@@ -86,17 +86,13 @@ def _waiver(waiver: Waiver, partners: tuple[Partner, ...]) -> CompiledWaiver:
     return CompiledWaiver(waiver.name, compile_condition(waiver.when, partners), waiver.until)
 
 
-_known: OrderedDict[int, Compiled] = OrderedDict()
-"""A memory of what was worked out, by the identity of the policy object; the entry holds the policy, so that no id is used twice."""
+_known: deque[Compiled] = deque(maxlen=KEPT)
 
 
 def compiled(policy: Policy) -> Compiled:
-    """The compiled form, remembered for the last few policies. The answer depends on the policy only."""
-    known = _known.get(id(policy))
-    if known is not None and known.policy is policy:
-        return known
-    made = Compiled(policy)
-    _known[id(policy)] = made
-    while len(_known) > KEPT:
-        _known.popitem(last=False)
+    """The compiled form, remembered for the last few policy objects. The answer depends on the policy only."""
+    made = next((known for known in tuple(_known) if known.policy is policy), None)
+    if made is None:
+        made = Compiled(policy)
+        _known.append(made)
     return made

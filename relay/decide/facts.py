@@ -2,7 +2,7 @@
 
 from relay.model.case import Case, Direction
 from relay.model.features import Attachment, Header
-from relay.model.finding import Kind
+from relay.model.finding import UNDECIDABLE, Kind
 
 
 class Shown:
@@ -22,10 +22,11 @@ def _extension(name: str) -> str:
 
 
 class MessageFacts:
-    """The same for all recipients. Content is None where nobody could read it: before DATA, or where the reader died. `size` is None
-    before DATA: a declared SIZE is a claim."""
+    """The same for all recipients. Content is None where nobody has read it: before DATA, where the reader died, where none was free.
+    `size` is None before DATA: a declared SIZE is a claim. `may_pass` says that content is unknown and may come to be known: no reader
+    was free, and none died of it."""
 
-    __slots__ = ("attachments", "case", "header", "kinds", "memo", "names", "phase", "recipients_total", "size", "subject")
+    __slots__ = ("attachments", "case", "header", "kinds", "may_pass", "memo", "names", "phase", "recipients_total", "size", "subject")
 
     def __init__(self, case: Case, phase: str) -> None:
         inspection = case.inspection
@@ -41,6 +42,7 @@ class MessageFacts:
         )
         self.kinds: frozenset[Kind] = frozenset(found.kind for found in inspection.findings) if inspection else frozenset()
         self.names: frozenset[str] = frozenset(found.name for found in inspection.findings) if inspection else frozenset()
+        self.may_pass = self.header is None and self.kinds.isdisjoint(UNDECIDABLE)
         self.memo: dict[object, bool] = {}
 
 

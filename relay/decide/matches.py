@@ -15,8 +15,7 @@ from relay.policy import builtin
 
 def matches_for(facts: Facts, policy: Compiled, epoch: Epoch, today: date, release: Release | None) -> list[Match]:
     """All of them, waived ones too, built-in ones first."""
-    found = [*_builtin(facts.message.case, epoch), *_rules(facts, policy)]
-    found = [_waive(match, facts, policy, today) for match in found]
+    found = [_waive(match, facts, policy, today) for match in (*_builtin(facts.message.case, epoch), *_rules(facts, policy))]
     if all(match.waived_by is not None for match in found):
         found.append(_named(builtin.NO_RULE))
     return found if release is None else _released(found, facts.message.case, release)
@@ -28,9 +27,8 @@ def _named(rule: str, detail: str = "") -> Match:
 
 
 def _builtin(case: Case, epoch: Epoch) -> Iterator[Match]:
-    findings = case.inspection.findings if case.inspection else ()
-    if findings:
-        yield from _on_findings(findings)
+    if case.inspection is not None:
+        yield from _on_findings(case.inspection.findings)
     if epoch.brake:
         yield _named(builtin.BRAKE)
 
@@ -49,12 +47,13 @@ def _on_findings(findings: tuple[Finding, ...]) -> Iterator[Match]:
 
 
 def _rules(facts: Facts, policy: Compiled) -> Iterator[Match]:
-    """A rule of which it is unknown whether it holds counts where it is strict, and not where it would let pass."""
+    """A rule of which it is unknown whether it holds counts where it is strict, and not where it would let pass. The other way round
+    where the unknown may pass: then the verdict is `not yet` at the mildest, and decided again when it is known."""
     for rule in policy.rules:
-        found = rule.holds(facts)
-        if found is YES:
+        found, lets_pass = rule.holds(facts), rule.match.disposition is Disposition.DELIVER
+        if found is YES or (found is UNKNOWN and lets_pass and facts.message.may_pass):
             yield rule.match
-        elif found is UNKNOWN and rule.match.disposition is not Disposition.DELIVER:
+        elif found is UNKNOWN and not lets_pass and not facts.message.may_pass:
             yield _unsure(rule.match)
 
 
@@ -82,22 +81,19 @@ def may_be_waived(match: Match, facts: Facts, policy: Compiled, today: date) -> 
 
 
 def _released(matches: list[Match], case: Case, release: Release) -> list[Match]:
-    """Staff released what they saw. One finding or one rule that they did not see, and nothing is released; the brake is no part of the
-    message: it holds whatever was released, and does not undo it."""
-    standing = [match for match in matches if match.waived_by is None and _stops(match)]
+    """Staff released what they saw. One finding or one rule that they did not see, and nothing is released."""
+    standing = [match for match in matches if match.waived_by is None and match.disposition is not Disposition.DELIVER]
     seen = case.inspection is not None and release.covers(case.inspection.findings)
-    if not seen or any(match.rule not in release.rules for match in standing):
+    if not seen or any(match.rule not in release.rules for match in standing if match.rule not in _NO_JUDGMENT):
         return matches
-    return [
-        replace(match, waived_by=f"release {release.request}") if match in standing and _may_release(match, release) else match
-        for match in matches
-    ]
+    released = f"release {release.request}"
+    return [replace(match, waived_by=released) if match in standing and _may_release(match, release) else match for match in matches]
 
 
-def _stops(match: Match) -> bool:
-    return match.disposition is not Disposition.DELIVER and match.rule != builtin.BRAKE
+_NO_JUDGMENT = (builtin.BRAKE, builtin.NO_RULE)
+"""They say nothing of the message, so there was nothing to see. The brake holds whatever was released, and does not undo it."""
 
 
 def _may_release(match: Match, release: Release) -> bool:
-    """A final rule needs a second person; `no-rule` is final for waivers only: it is no judgment on the message."""
-    return release.approved or not match.final or match.rule == builtin.NO_RULE
+    """A final rule needs a second person; `no-rule` is final for waivers only."""
+    return match.rule != builtin.BRAKE and (release.approved or not match.final or match.rule == builtin.NO_RULE)

@@ -115,7 +115,7 @@ def _outcome(signed: Signed, ticket: Ticket, answer: Answer, connection: Connect
 
 def _log(signed: Signed, route: Route, ticket: Ticket, outcome: Outcome) -> None:
     fields = {
-        "message": str(signed.claimed.message.id),
+        "message": signed.claimed.message.id.hex,
         "to": printable(str(ticket.recipient), 320),
         "from": printable(str(signed.claimed.message.sender), 320),
         "route": route.name,

@@ -17,6 +17,7 @@ from relay.model.decision import Epoch
 from relay.model.delivery import State
 from relay.model.errors import SluisError
 from relay.model.ports import Clock
+from relay.observe.alerts import Alerts
 from relay.policy.models import Policy
 from relay.settings.models import Settings
 from relay.store import states
@@ -43,6 +44,7 @@ class Metrics(Collector):
         spool: Spool,
         in_force: Callable[[], tuple[Policy, Epoch]],
         settings: Settings,
+        alerts: Alerts,
         clock: Clock,
     ) -> None:
         self._reader = reader
@@ -52,6 +54,7 @@ class Metrics(Collector):
         self._spool = spool
         self._in_force = in_force
         self._settings = settings
+        self._alerts = alerts
         self._clock = clock
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -93,6 +96,10 @@ class Metrics(Collector):
         for code, number in counts.refusals.items():
             refusals.add_metric([str(code)], number)
         yield refusals
+        alerts = CounterMetricFamily("sluis_alerts", "what a person must know of", labels=["alert"])
+        for name, number in self._alerts.counts.items():
+            alerts.add_metric([name], number)
+        yield alerts
         yield from self._gauges()
         yield from self._from_store()
 

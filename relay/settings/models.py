@@ -117,6 +117,7 @@ class Delivery(Strict):
     command_timeout: Seconds = 300
     data_timeout: Seconds = 600  # RFC 5321 §4.5.3.2.6: 10 minutes for the reply to the final dot
     poll: Seconds = 1
+    balance: Seconds = 300  # how often all recipients are counted against the running counts
     max_received: int = Field(
         default=50, ge=10
     )  # RFC 5321 §6.3: loop detection, at least 100 recommended for pure relays; we stand in a short chain
@@ -129,6 +130,7 @@ class Control(Strict):
     members of these unix groups may do what the role may."""
 
     socket: Path = Path("/run/sluis/control.sock")
+    two_people: bool = True  # what opens the gates takes a second person; false is a single-admin mode, and each event says so
     review_group: str | None = None
     admin_group: str | None = None
     audit_group: str | None = None

@@ -1,0 +1,34 @@
+"""What the desk shows of a message, and what is new since it was released last."""
+
+from typing import Any
+
+Identity = tuple[str, str, str, str]
+"""Kind, inspector, name, part: what a release is bound to."""
+
+
+def findings_of(row: Any) -> list[Identity]:
+    """The findings of a row of `relay.store.search.find`, without free text."""
+    return sorted((item["kind"], item["inspector"], item["name"], item["part"]) for item in row.m_inspection["findings"])
+
+
+def standing_rules(row: Any) -> list[str]:
+    """The rules that stop it: matched, not waived, and stricter than deliver."""
+    return sorted({match["rule"] for match in row.rules if match["waived_by"] is None and match["disposition"] != "deliver"})
+
+
+def needs_second(row: Any) -> bool:
+    """Whether a final rule stops it: that takes two people (promise 9). `no-rule` is no judgment on the message."""
+    standing = set(standing_rules(row))
+    return any(match["final"] and match["rule"] in standing and match["rule"] != "no-rule" for match in row.rules)
+
+
+def difference(row: Any) -> dict[str, Any] | None:
+    """What stopped a message again that was released before: findings and rules that nobody had seen. None: it never was released."""
+    if not row.release:
+        return None
+    seen = {tuple(item) for item in row.release["findings"]}
+    return {
+        "new_findings": [list(item) for item in findings_of(row) if item not in seen],
+        "new_rules": [rule for rule in standing_rules(row) if rule not in row.release["rules"]],
+        "gone_findings": [list(item) for item in sorted(seen - set(findings_of(row)))],
+    }

@@ -1,0 +1,124 @@
+"""`sluis check`: everything that `serve` would refuse, and what it would stumble over later, said with file, line and hint."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from relay.cli.common import config_option, json_option, print_json
+from relay.listen.tls import ServerTls
+from relay.model.errors import ConfigurationError, SluisError
+from relay.policy.load import load_policy
+from relay.policy.models import Policy
+from relay.settings.load import load_settings
+from relay.settings.models import Settings
+from relay.sign.keys import KeyRing
+from relay.store import schema
+from relay.store.engine import check_durability, open_engine
+from relay.store.logins import read_logins
+from relay.store.spool.keys import load_keys
+
+Made = TypeVar("Made")
+
+
+@click.command()
+@config_option
+@click.option("--offline", is_flag=True, help="files only: do not open the store")
+@json_option
+def command(config: Path, offline: bool, as_json: bool) -> None:
+    """Check settings, policy, certificates, keys and the store. Exits 1 if anything is wrong."""
+    problems: list[str] = []
+    warnings: list[str] = []
+    settings = _noted(problems, load_settings, config)
+    if settings is not None:
+        policy = _noted(problems, load_policy, settings.policies)
+        problems += _listeners(settings)
+        problems += _keys(settings)
+        if policy is not None:
+            problems += _policy_files(settings, policy)
+            warnings += _policy_warnings(settings, policy)
+        if not offline:
+            problems += _store(settings)
+    if as_json:
+        print_json({"problems": problems, "warnings": warnings})
+    else:
+        for line in problems:
+            click.echo(line, err=True)
+        for line in warnings:
+            click.echo(f"{line} (warning)", err=True)
+        click.echo(f"{len(problems)} problems, {len(warnings)} warnings" if problems or warnings else "all is well")
+    if problems:
+        raise SystemExit(1)
+
+
+def _noted(problems: list[str], make: Callable[[Path], Made], path: Path) -> Made | None:
+    """What `make` gives, or None and its problems noted."""
+    try:
+        return make(path)
+    except ConfigurationError as error:
+        problems += error.problems
+    return None
+
+
+def _listeners(settings: Settings) -> Iterator[str]:
+    for listener in settings.listeners:
+        if listener.tls is not None:
+            try:
+                ServerTls(listener.tls)
+            except ConfigurationError as error:
+                yield from error.problems
+    if not settings.listeners:
+        yield "no listener is configured: nothing could come in ([[listeners]])"
+
+
+def _keys(settings: Settings) -> Iterator[str]:
+    try:
+        load_keys(settings.spool.public_key, settings.spool.private_keys)
+        if settings.logins is not None and settings.logins.exists():
+            read_logins(settings.logins)
+    except ConfigurationError as error:
+        yield from error.problems
+
+
+def _policy_files(settings: Settings, policy: Policy) -> Iterator[str]:
+    """Files that the policy refers to and that lie elsewhere: DKIM keys, logins and certificates of routes."""
+    ring = KeyRing(settings.dkim_keys)
+    for signing in policy.signing:
+        for entry in signing.keys:
+            try:
+                ring.key(signing.domain, entry.selector, entry.algorithm)
+            except ConfigurationError as error:
+                yield from error.problems
+    for route in policy.routes:
+        if route.login is not None and not (settings.secrets / route.login).is_file():
+            yield f"{settings.secrets / route.login}: the login of the route '{route.name}' is missing (user:password, chmod 600)"
+        if route.ca_file is not None and not Path(route.ca_file).is_file():
+            yield f"{route.ca_file}: the certificates of the route '{route.name}' are missing"
+    scanner_asked = any("clamd" in getattr(policy.inspection, name) for name in ("outbound", "inbound", "internal"))
+    if scanner_asked and settings.clamd.socket is None:
+        yield f"{settings.policies / 'inspection.yaml'}:1: clamd must answer, but clamd.socket is not set: no mail could ever be delivered"
+
+
+def _policy_warnings(settings: Settings, policy: Policy) -> Iterator[str]:
+    today = datetime.now(UTC).date()
+    for waiver in policy.waivers:
+        if waiver.until < today:
+            yield f"{settings.policies}: the waiver '{waiver.name}' ended on {waiver.until}"
+    sides = {listener.side for listener in settings.listeners}
+    for client in policy.clients:
+        if client.side not in sides:
+            yield f"{settings.policies / 'clients.yaml'}: the client '{client.name}' is {client.side.value}, and no listener is"
+
+
+def _store(settings: Settings) -> Iterator[str]:
+    try:
+        engine = open_engine(settings.store)
+        try:
+            schema.check_schema(engine)
+            check_durability(engine)
+        finally:
+            engine.dispose()
+    except (SluisError, OSError) as error:
+        yield f"store: {error}"

@@ -1,0 +1,82 @@
+"""`sluis serve`: runs the relay until SIGTERM or SIGINT; SIGHUP reads settings and policy again."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+
+import click
+import uvloop
+
+from relay.app.app import App, Role
+from relay.cli.common import config_option, problems_told, settings_from
+from relay.cli.operations import OPERATIONS
+from relay.model.errors import ConfigurationError, SluisError
+from relay.observe.log import configure
+from relay.settings.load import load_settings
+from relay.settings.models import Settings
+
+log = logging.getLogger("sluis.serve")
+
+
+@click.command()
+@config_option
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    default=Role.ALL.value,
+    show_default=True,
+    help="listen: accept mail, without the spool's private key; deliver: the queue, the control socket, what people steer",
+)
+def command(config: Path, role: str) -> None:
+    """Run the relay. SIGTERM stops it gracefully, SIGHUP reads settings, certificates and policy again."""
+    settings = settings_from(config)
+    configure(settings.log.level)
+    with problems_told():
+        uvloop.run(_serve(settings, config, Role(role)))
+
+
+async def _serve(settings: Settings, config: Path, role: Role) -> None:
+    """Raises SluisError where it can't start."""
+    loop = asyncio.get_running_loop()
+    stop, reload = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    app = App(settings, OPERATIONS, role)
+    await app.start()
+    _tell_systemd("READY=1")
+    while not stop.is_set():
+        waiting = [asyncio.create_task(event.wait()) for event in (stop, reload)]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        if reload.is_set():
+            reload.clear()
+            await _reload(app, config)
+    _tell_systemd("STOPPING=1")
+    await app.stop()
+
+
+async def _reload(app: App, config: Path) -> None:
+    """What is wrong is said in the log and in the audit; then the old stays in force."""
+    try:
+        await app.reload(load_settings(config))
+    except ConfigurationError as error:
+        for problem in error.problems:
+            log.error("not reloaded", extra={"fields": {"problem": problem}})
+    except SluisError as error:
+        log.error("not reloaded", extra={"fields": {"problem": str(error)}})
+    else:
+        log.info("reloaded")
+
+
+def _tell_systemd(state: str) -> None:
+    """sd_notify(3): one datagram to the socket that systemd named, if it did."""
+    name = os.environ.get("NOTIFY_SOCKET")
+    if not name:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.sendto(state.encode(), "\0" + name[1:] if name.startswith("@") else name)

@@ -1,0 +1,83 @@
+"""A change to many deliveries: chosen by filters, made in pages, each page one durable commit with its events."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection
+
+from relay.audit.event import make_event, write
+from relay.control.actor import Actor
+from relay.control.operation import OperationRefused, Services
+from relay.control.params import Bulk
+from relay.model.delivery import State
+from relay.store.search import Key, Search, find, shown
+from relay.store.states import MoveRefused
+
+ORIGIN = "control socket"
+PAGE = 100
+
+Change = Callable[[Connection, Any], dict[str, Any] | None]
+"""Changes one row of `find` and gives details for its event, or None where nothing was to be done. Raises OperationRefused or
+MoveRefused where this one can't be changed; what it wrote until then is undone."""
+
+
+async def change_many(services: Services, actor: Actor, bulk: Bulk, states: tuple[State, ...], kind: str, change: Change) -> dict[str, Any]:
+    """`changed` rows, and `refused` rows with their reason. With `dry_run` nothing is written."""
+    if bulk.filters.empty and not bulk.everything:
+        raise OperationRefused("name messages, give a filter, or say --all")
+    search = bulk.filters.search(states)
+    changed: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
+    after: Key | None = None
+    while True:
+        if bulk.dry_run:
+            rows = await services.reader.read(partial(find, search=search, after=after, limit=PAGE))
+            changed += [shown(row) for row in rows]
+        else:
+            work = partial(_page, services=services, actor=actor, search=search, after=after, kind=kind, reason=bulk.reason, change=change)
+            rows, done, not_done = await services.journal.submit(work)
+            changed += done
+            refused += not_done
+        if len(rows) < PAGE:
+            break
+        after = (rows[-1].message_id, rows[-1].ordinal)
+    if bulk.filters.ids and not changed and not refused:
+        raise OperationRefused(f"none of these is {' or '.join(state.value for state in states)}")
+    if changed and not bulk.dry_run:
+        await services.changed()
+    return {"changed": changed, "refused": refused, "dry_run": bulk.dry_run}
+
+
+def _page(
+    connection: Connection, services: Services, actor: Actor, search: Search, after: Key | None, kind: str, reason: str, change: Change
+) -> tuple[Any, list[dict[str, Any]], list[dict[str, Any]]]:
+    rows = find(connection, search, after, PAGE)
+    done: list[dict[str, Any]] = []
+    not_done: list[dict[str, Any]] = []
+    events = []
+    for row in rows:
+        try:
+            with connection.begin_nested():
+                details = change(connection, row)
+        except (OperationRefused, MoveRefused) as error:
+            not_done.append({**shown(row), "error": str(error)})
+            continue
+        if details is None:
+            continue
+        done.append({**shown(row), **details})
+        events.append(
+            make_event(
+                kind,
+                object_=f"message {row.message_id.hex}/{row.ordinal}",
+                result="done",
+                origin=ORIGIN,
+                actor=actor.name,
+                time_us=services.clock.now_us(),
+                reason=reason,
+                message_id=row.message_id,
+                details={"recipient": row.recipient, "from_state": row.state, **details},
+            )
+        )
+    write(connection, events)
+    return rows, done, not_done

@@ -1,0 +1,13 @@
+"""The operations of the relay itself; those of the review desk are in `quarantine`."""
+
+from relay.control.operation import Operation
+from relay.control.operations import audit, keys, message, phase, queue, request
+
+OPERATIONS: tuple[Operation, ...] = (
+    *phase.OPERATIONS,
+    *queue.OPERATIONS,
+    *message.OPERATIONS,
+    *audit.OPERATIONS,
+    *keys.OPERATIONS,
+    *request.OPERATIONS,
+)

@@ -1,0 +1,103 @@
+"""The events: list them, and recompute every commitment."""
+
+import json
+import uuid
+from functools import partial
+from typing import Any
+
+from pydantic import Field
+from sqlalchemy import Connection, select
+
+from relay.audit import event
+from relay.control.actor import Actor, Role
+from relay.control.change import ORIGIN
+from relay.control.operation import Operation, OperationRefused, Services
+from relay.control.params import PAGE, Strict, parsed
+from relay.store.tables import Event, EventRecord
+
+EVENT = Event.__table__  # type: ignore[attr-defined]
+RECORD = EventRecord.__table__  # type: ignore[attr-defined]
+CHECK_PAGE = 1000
+
+
+class Listing(Strict):
+    """A page of events, oldest first, after the event `after`."""
+
+    kinds: list[str] = Field(default=[])
+    message: str | None = None
+    since_us: int | None = None
+    after: str | None = None
+    limit: int = Field(default=PAGE, ge=1, le=1000)
+    reason: str
+
+
+class Checking(Strict):
+    """A page of the check."""
+
+    after: str | None = None
+
+
+async def _list(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
+    asked = parsed(Listing, params)
+    rows = await services.reader.read(partial(_page, asked=asked))
+    told = event.make_event(
+        "audit-read",
+        object_="events",
+        result=f"{len(rows)} events",
+        origin=ORIGIN,
+        actor=actor.name,
+        time_us=services.clock.now_us(),
+        reason=asked.reason,
+        details={"kinds": asked.kinds, "message": asked.message or ""},
+    )
+    await services.journal.submit(lambda connection: event.write(connection, [told]))
+    return {"rows": rows, "next": rows[-1]["event"] if len(rows) == asked.limit else None}
+
+
+def _page(connection: Connection, asked: Listing) -> list[dict[str, Any]]:
+    query = select(EVENT.c.id, EVENT.c.kind, EVENT.c.commitment, RECORD.c.canonical).join(
+        RECORD, RECORD.c.event_id == EVENT.c.id, isouter=True
+    )
+    if asked.kinds:
+        query = query.where(EVENT.c.kind.in_(asked.kinds))
+    if asked.message is not None:
+        query = query.where(RECORD.c.message_id == _identity(asked.message))
+    if asked.since_us is not None:
+        query = query.where(EVENT.c.id >= uuid.UUID(int=max(asked.since_us, 0) // 1000 << 80))
+    if asked.after is not None:
+        query = query.where(EVENT.c.id > _identity(asked.after))
+    return [
+        {
+            "event": row.id.hex,
+            "kind": row.kind,
+            "commitment": row.commitment.hex(),
+            "record": json.loads(row.canonical) if row.canonical else None,
+        }
+        for row in connection.execute(query.order_by(EVENT.c.id).limit(asked.limit))
+    ]
+
+
+def _identity(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise OperationRefused(f"'{text}' is no id") from None
+
+
+async def _check(services: Services, _: Actor, params: dict[str, Any]) -> dict[str, Any]:
+    """One page: how many are sound or erased, and which are broken."""
+    asked = parsed(Checking, params)
+    after = _identity(asked.after) if asked.after else None
+    found = await services.reader.read(lambda connection: list(event.check(connection, after, CHECK_PAGE)))
+    return {
+        "sound": sum(item.state == "sound" for item in found),
+        "erased": sum(item.state == "erased" for item in found),
+        "broken": [{"event": item.id.hex, "kind": item.kind} for item in found if item.state == "broken"],
+        "next": found[-1].id.hex if len(found) == CHECK_PAGE else None,
+    }
+
+
+OPERATIONS = (
+    Operation("audit.list", Role.AUDIT, _list),
+    Operation("audit.check", Role.AUDIT, _check, needs_reason=False),
+)

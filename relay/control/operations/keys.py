@@ -1,0 +1,50 @@
+"""Spool keys: a new pair, and every body key wrapped to it; bodies are not touched."""
+
+import asyncio
+import logging
+from typing import Any
+
+from relay.audit.event import make_event, write
+from relay.control.actor import Actor, Role
+from relay.control.change import ORIGIN
+from relay.control.operation import Operation, OperationRefused, Services
+from relay.model.errors import SpoolError
+from relay.store.spool.keys import load_keys, new_keypair
+
+log = logging.getLogger("sluis.keys")
+
+
+async def _rotate(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
+    settings = services.settings.spool
+    if settings.private_keys is None:
+        raise OperationRefused("this process does not hold the private keys")
+    identity = new_keypair(settings.public_key, settings.private_keys)
+    services.spool.keys = load_keys(settings.public_key, settings.private_keys)
+    rewrapped, failed = await asyncio.to_thread(_rewrap, services)
+    event = make_event(
+        "keys-rotated",
+        object_=f"spool key {identity.hex()}",
+        result=f"{rewrapped} bodies",
+        origin=ORIGIN,
+        actor=actor.name,
+        time_us=services.clock.now_us(),
+        reason=params["reason"],
+        details={"failed": failed},
+    )
+    await services.journal.submit(lambda connection: write(connection, [event]))
+    return {"key": identity.hex(), "rewrapped": rewrapped, "failed": failed}
+
+
+def _rewrap(services: Services) -> tuple[int, int]:
+    """Old private keys stay where they are: a body that could not be rewrapped can still be read."""
+    rewrapped = failed = 0
+    for name in services.spool.names():
+        try:
+            rewrapped += services.spool.rewrap(name)
+        except (SpoolError, OSError) as error:
+            failed += 1
+            log.error("a body key could not be rewrapped", extra={"fields": {"object": name, "error": str(error)}})
+    return rewrapped, failed
+
+
+OPERATIONS = (Operation("keys.rotate", Role.ADMIN, _rotate),)

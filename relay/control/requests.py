@@ -1,0 +1,129 @@
+"""What one person asks and another confirms (promise 9): kept as rows, done by the same code with or without a second person."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from relay.audit.event import make_event, write
+from relay.control.actor import Actor
+from relay.control.operation import OperationRefused, Services
+from relay.model.ids import new_id
+from relay.store.tables import Approval
+from relay.store.tables import Request as RequestTable
+
+REQUEST = RequestTable.__table__  # type: ignore[attr-defined]
+APPROVAL = Approval.__table__  # type: ignore[attr-defined]
+ORIGIN = "control socket"
+OPEN, DONE, REFUSED = "open", "done", "refused"
+
+Carry = Callable[[Connection, Services, Any], dict[str, Any]]
+"""Carries a request row out, in the transaction that closes it. Raises OperationRefused."""
+
+CARRIERS: dict[str, Carry] = {}
+"""By kind; filled by those who make requests."""
+
+
+def ask(
+    connection: Connection,
+    services: Services,
+    actor: Actor,
+    kind: str,
+    details: dict[str, Any],
+    reason: str,
+    *,
+    second: bool,
+    message_id: uuid.UUID | None = None,
+) -> dict[str, Any]:
+    """Writes the request; without the need of a second person it is carried out in the same transaction. Gives its id and state."""
+    identity = new_id()
+    second = second and services.settings.control.two_people
+    connection.execute(
+        insert(REQUEST).values(
+            id=identity,
+            kind=kind,
+            message_id=message_id,
+            details=details,
+            actor=actor.name,
+            reason=reason,
+            asked_us=services.clock.now_us(),
+            state=OPEN,
+        )
+    )
+    told = {"request": identity.hex, "two_people": services.settings.control.two_people, **details}
+    _tell(connection, services, f"{kind}-asked", identity, OPEN if second else DONE, actor, reason, message_id, told)
+    result = {} if second else _carry(connection, services, identity)
+    return {"request": identity.hex, "state": OPEN if second else DONE, **result}
+
+
+def answer(connection: Connection, services: Services, actor: Actor, text: str, reason: str, *, approved: bool) -> dict[str, Any]:
+    """The second person's word. Raises OperationRefused: not open, or by the one who asked."""
+    row = request_row(connection, text)
+    if row.state != OPEN:
+        raise OperationRefused(f"the request is {row.state} already")
+    if approved and row.actor == actor.name:
+        raise OperationRefused("a second person must approve: you asked for it yourself")
+    connection.execute(
+        insert(APPROVAL).values(request_id=row.id, actor=actor.name, reason=reason, approved_us=services.clock.now_us(), approved=approved)
+    )
+    state = DONE if approved else REFUSED
+    _tell(
+        connection,
+        services,
+        f"{row.kind}-{'approved' if approved else 'refused'}",
+        row.id,
+        state,
+        actor,
+        reason,
+        row.message_id,
+        {"asked_by": row.actor},
+    )
+    if approved:
+        return {"request": row.id.hex, "state": state, **_carry(connection, services, row.id)}
+    connection.execute(update(REQUEST).where(REQUEST.c.id == row.id).values(state=REFUSED))
+    return {"request": row.id.hex, "state": state}
+
+
+def request_row(connection: Connection, text: str) -> Any:
+    """Raises OperationRefused."""
+    try:
+        identity = uuid.UUID(text)
+    except ValueError:
+        raise OperationRefused(f"'{text}' is no request") from None
+    row = connection.execute(select(REQUEST).where(REQUEST.c.id == identity).with_for_update()).first()
+    if row is None:
+        raise OperationRefused(f"no request {identity.hex}")
+    return row
+
+
+def _carry(connection: Connection, services: Services, identity: uuid.UUID) -> dict[str, Any]:
+    row = connection.execute(select(REQUEST).where(REQUEST.c.id == identity)).one()
+    result = CARRIERS[row.kind](connection, services, row)
+    connection.execute(update(REQUEST).where(REQUEST.c.id == identity).values(state=DONE))
+    return result
+
+
+def _tell(
+    connection: Connection,
+    services: Services,
+    kind: str,
+    identity: uuid.UUID,
+    result: str,
+    actor: Actor,
+    reason: str,
+    message_id: uuid.UUID | None,
+    details: dict[str, Any],
+) -> None:
+    event = make_event(
+        kind,
+        object_=f"request {identity.hex}",
+        result=result,
+        origin=ORIGIN,
+        actor=actor.name,
+        time_us=services.clock.now_us(),
+        reason=reason,
+        message_id=message_id,
+        details=details,
+    )
+    write(connection, [event])

@@ -1,0 +1,39 @@
+"""What people (and the balance) do to phase and brake: the change and its event in one transaction."""
+
+from sqlalchemy import Connection
+
+from relay.audit.event import make_event, write
+from relay.phases import state
+
+PROCESS = "process"
+
+
+def pull_brake(connection: Connection, actor: str, reason: str, now_us: int, origin: str = PROCESS) -> bool:
+    """Nothing leaves from the commit on. False where the brake was on already."""
+    found = state.read(connection)
+    if found.brake:
+        return False
+    state.set_brake(connection, True, reason, found.brake_fence)
+    _tell(connection, "brake", "brake", "on", origin, actor, reason, now_us)
+    return True
+
+
+def release_brake(connection: Connection, actor: str, reason: str, now_us: int, origin: str = PROCESS) -> bool:
+    """Lets go. False where the brake was off already."""
+    found = state.read(connection)
+    if not found.brake:
+        return False
+    state.set_brake(connection, False, reason, found.brake_fence)
+    _tell(connection, "brake", "brake", "off", origin, actor, reason, now_us)
+    return True
+
+
+def set_phase(connection: Connection, phase: str, actor: str, reason: str, now_us: int, origin: str = PROCESS) -> None:
+    """Raises ChangedMeanwhile."""
+    found = state.read(connection)
+    state.set_phase(connection, phase, found.phase_fence)
+    _tell(connection, "phase", f"phase {found.phase or '(first)'}", phase, origin, actor, reason, now_us)
+
+
+def _tell(connection: Connection, kind: str, object_: str, result: str, origin: str, actor: str, reason: str, now_us: int) -> None:
+    write(connection, [make_event(kind, object_=object_, result=result, origin=origin, actor=actor, time_us=now_us, reason=reason)])
