@@ -29,6 +29,18 @@ def _domain(text: str) -> str:
     return text
 
 
+def is_address(text: str) -> bool:
+    """Whether this is `local@domain`, or a domain literal after the `@` (RFC 5321 §4.1.2); a local part may be in any script."""
+    local, _, domain = text.rpartition("@")
+    return _is_local(local) and (_is_domain(domain) or _LITERAL.fullmatch(domain) is not None)
+
+
+def _is_local(text: str) -> bool:
+    """No space but in quotes, no `*`: some servers take it, and here it would look like a pattern."""
+    quoted = len(text) > 2 and text[0] == text[-1] == '"'
+    return bool(text) and text.isprintable() and "*" not in text and (quoted or " " not in text)
+
+
 def _pattern(text: str) -> str:
     """A pattern that can never match anything is a mistake, and in a deny rule a dangerous one."""
     if text == "*":
@@ -37,9 +49,9 @@ def _pattern(text: str) -> str:
     if at:
         if not local:
             raise ValueError(f"'{text}': a whole domain is written '{domain}'")
-        if "*" in local or not local.isprintable() or " " in local.replace('"', "").strip():
+        if not _is_local(local):
             raise ValueError(f"'{text}': an address has no '*' and no space; a whole domain is written '{domain}'")
-        if not _is_domain(domain) and not _LITERAL.fullmatch(domain):
+        if not is_address(text):
             raise ValueError(f"'{text}': '{domain}' is no domain")
         return text
     if text.startswith("*."):

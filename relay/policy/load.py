@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ from pydantic import BaseModel, ValidationError
 
 from relay.model.address import address_key
 from relay.model.errors import ConfigurationError
+from relay.model.text import printable
 from relay.policy import models
+from relay.policy.base import is_address
 from relay.policy.crosscheck import crosscheck
 from relay.policy.yaml import Document, YamlError, parse
 from relay.settings.problems import describe
 
 MAX_LIST_BYTES = 64 * 1024 * 1024
 MAX_FILES = 10_000
+MAX_SHOWN = 20  # problems of one list: a file that is no list of addresses at all says so without a million lines
 
 # Which file holds what: the file, the model of the whole file, and the field of Policy that it fills.
 
@@ -78,18 +82,32 @@ def read_files(folder: Path) -> dict[str, str]:
         name = path.relative_to(folder).as_posix()
         if not _counts(name) or path.is_dir():
             continue
+        if len(files) >= MAX_FILES:
+            raise ConfigurationError([f"{folder}: more than {MAX_FILES} files"])
         if not path.resolve().is_relative_to(root) or not path.is_file():
             problems.append(f"{path}: not a file inside the policy folder")
-        elif len(files) >= MAX_FILES or path.stat().st_size > MAX_LIST_BYTES:
-            problems.append(f"{path}: too many files, or too large")
-        else:
-            try:
-                files[name] = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                problems.append(f"{path}: {error}")
+            continue
+        try:
+            files[name] = _text(path)
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror}")
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            problems.append(f"{path}:{line}: not UTF-8")
     if problems:
-        raise ConfigurationError(problems)
+        raise _wrong(problems)
     return files
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > MAX_LIST_BYTES:
+        raise OSError(0, f"larger than {MAX_LIST_BYTES} octets")
+    return path.read_bytes().decode("utf-8")
+
+
+def _wrong(problems: list[str]) -> ConfigurationError:
+    """What a file says may hold control characters; a terminal must not."""
+    return ConfigurationError([printable(problem, 1000) for problem in problems])
 
 
 def _counts(name: str) -> bool:
@@ -118,7 +136,8 @@ def build(files: dict[str, str], folder: Path = Path("policies")) -> models.Poli
     for name in sorted(files):
         where = str(folder / name)
         if name.endswith(".txt"):
-            lists[name] = _list(files[name])
+            lists[name] = frozenset(address_key(address) for _, address in _addresses(files[name]))
+            problems += _list_problems(files[name], where)
             continue
         kind = SINGLE.get(name) or TABLES.get(name) or next((kind for start, kind in FOLDERS.items() if name.startswith(start)), None)
         if kind is None:
@@ -135,14 +154,14 @@ def build(files: dict[str, str], folder: Path = Path("policies")) -> models.Poli
         entries = getattr(parsed, target)
         filled[target] = filled.get(target, ()) + entries
         _note_places(target, entries, document, where, places, problems)
-    if "organisation" not in filled and not any("organisation.yaml" in problem for problem in problems):
+    if "organisation.yaml" not in files:
         problems.append(f"{folder / 'organisation.yaml'}:1: the file is missing; it says who we are")
     if problems:
-        raise ConfigurationError(problems)
+        raise _wrong(problems)
     policy = models.Policy(digest=digest(files), recipient_lists=lists, **filled)
     problems = crosscheck(policy, places, folder)
     if problems:
-        raise ConfigurationError(problems)
+        raise _wrong(problems)
     return policy
 
 
@@ -178,7 +197,16 @@ def _note_places(
         places[target, name] = place
 
 
-def _list(text: str) -> frozenset[str]:
-    """One address a line; `#` begins a comment."""
-    lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    return frozenset(address_key(line) for line in lines if line)
+def _addresses(text: str) -> Iterator[tuple[int, str]]:
+    """Line number and text of each address: one a line, `#` begins a comment."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        address = line.partition("#")[0].strip()
+        if address:
+            yield number, address
+
+
+def _list_problems(text: str, where: str) -> list[str]:
+    """A line that is no address would never match, and nobody would know why that mailbox is refused."""
+    wrong = [number for number, address in _addresses(text) if not is_address(address)]
+    problems = [f"{where}:{number}: no address" for number in wrong[:MAX_SHOWN]]
+    return problems + ([f"{where}: {len(wrong) - MAX_SHOWN} more lines that are no address"] if len(wrong) > MAX_SHOWN else [])

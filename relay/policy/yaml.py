@@ -3,6 +3,7 @@
 PyYAML's C composer gives the nodes and their marks; its YAML 1.1 resolver (`no`, `on`, octal, sexagesimal) is not used.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +50,7 @@ def parse(text: str) -> Document:
     try:
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
-        raise _foreign(error) from None
+        raise _foreign(error, text) from None
     document = Document(None)
     if node is not None:
         document.value = _build(node, (), document.lines)
@@ -77,11 +78,13 @@ def _check_events(text: str) -> None:
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
     except yaml.YAMLError as error:
-        raise _foreign(error) from None
+        raise _foreign(error, text) from None
 
 
-def _foreign(error: yaml.YAMLError) -> YamlError:
+def _foreign(error: yaml.YAMLError, text: str) -> YamlError:
     mark = getattr(error, "problem_mark", None)
+    if isinstance(error, yaml.reader.ReaderError):
+        return YamlError(text.encode().count(b"\n", 0, error.position) + 1, "a character that YAML does not allow")
     what = getattr(error, "problem", None) or "not readable as YAML"
     return YamlError(mark.line + 1 if mark else 1, what)
 
@@ -116,6 +119,6 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     for pattern, base in _INTEGERS:
         if pattern.fullmatch(text):
             return int(text, base)
-    if _NO_NUMBER.fullmatch(text):
+    if _NO_NUMBER.fullmatch(text) or (_FLOAT.fullmatch(text) and math.isinf(float(text))):
         raise YamlError(node.start_mark.line + 1, f"'{text}' is no number that policy can use")
     return float(text) if _FLOAT.fullmatch(text) else text
