@@ -11,7 +11,6 @@ RECIPIENT_NOT_ALLOWED = Reply(550, 7, 1, "This client may not send to this addre
 RECIPIENT_UNKNOWN = Reply(550, 1, 1, "No such recipient here")
 RECIPIENT_UNVERIFIED = Reply(451, 4, 3, "The recipient can't be verified now, try again later")
 RECIPIENT_REFUSED = Reply(550, 7, 1, "Refused by policy")
-RECIPIENT_DEFERRED = Reply(451, 7, 1, "Can't be decided now, try again later")
 RATE_EXCEEDED = Reply(450, 7, 1, "Too many messages or recipients, try again later")
 SPOOL_FULL = Reply(452, 3, 1, "Not enough storage now, try again later")
 STOPPING = Reply(421, 3, 2, "Closing down, try again later")

@@ -18,13 +18,20 @@ def is_ours(domain: str, policy: Policy) -> bool:
 def may_send_as(client: Client, login: str | None, address: str, policy: Policy) -> bool:
     """Whether policy lets this client (or the login on it) use this address key.
 
-    From outside, `*` stands for everybody but ourselves: who sends as one of our domains from there must be named to the letter.
+    From outside, `*` and `.b.nl` stand for everybody but ourselves: who sends as one of our domains from there must be named to the letter.
     """
     delegated = tuple(pattern for rule in policy.senders if login is not None and rule.login == login for pattern in rule.may_send_as)
     patterns = client.may_send_as + delegated
     if client.side is Side.OUTSIDE and is_ours(address.rpartition("@")[2], policy):
-        patterns = tuple(pattern for pattern in patterns if pattern != "*")
+        patterns = tuple(pattern for pattern in patterns if _is_of_us(pattern, policy))
     return any(pattern_matches(pattern, address) for pattern in patterns)
+
+
+def _is_of_us(pattern: str, policy: Policy) -> bool:
+    """Whether a pattern speaks of our domains only, and not of a wider circle that happens to hold them."""
+    if pattern == "*":
+        return False
+    return is_ours(f"any{pattern}" if pattern.startswith(".") else pattern.rpartition("@")[2], policy)
 
 
 def authorised(client: Client, login: str | None, path: Mailbox | None, policy: Policy) -> bool:
