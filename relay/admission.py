@@ -11,7 +11,7 @@ from relay.identify import identify
 from relay.model.address import Mailbox
 from relay.model.case import Case
 from relay.model.client import Peer, Side
-from relay.model.decision import Disposition, Epoch
+from relay.model.decision import Epoch
 from relay.model.envelope import Recipient, Sender
 from relay.model.errors import Refusal
 from relay.model.ids import new_id
@@ -147,15 +147,10 @@ class Admission:
             tls=transaction.peer.tls is not None,
             authorised=transaction.authorised,
         )
-        verdict = decide_at_rcpt(
-            case, transaction.policy, transaction.epoch, datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC).date()
-        )
-        if verdict is None or transaction.client.already_accepted:
-            return
-        if verdict.disposition is Disposition.REJECT:
+        today = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC).date()
+        verdict = decide_at_rcpt(case, transaction.policy, transaction.epoch, today)
+        if verdict is not None and not transaction.client.already_accepted:
             raise Refusal(replies.RECIPIENT_REFUSED, f"rules {', '.join(verdict.rules)}")
-        if verdict.deferred:
-            raise Refusal(replies.RECIPIENT_DEFERRED, verdict.because)
 
 
 def _sender_key(sender: Sender) -> str:

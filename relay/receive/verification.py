@@ -1,15 +1,19 @@
 """Whether an inbound recipient exists: a list file, or a cached RCPT probe of the next hop. Unknown by fault is 451, never a guess."""
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
 from relay.model.envelope import Recipient
+from relay.model.errors import SluisError
 from relay.model.ports import Clock
 from relay.model.reply import Reply
 from relay.policy.match import pattern_matches
 from relay.policy.models import Policy, RecipientCheck, Recipients, Route
+
+log = logging.getLogger("sluis.receive")
 
 FOUND_SECONDS = 4 * 3600  # a new mailbox is rare, a deleted one rarer: Postfix keeps positive answers for 31 days, refreshed weekly
 NOT_FOUND_SECONDS = 300  # short: an address that was just made must not stay refused
@@ -61,7 +65,11 @@ class RecipientVerifier:
         return await asyncio.shield(task)
 
     async def _ask(self, key: tuple[str, str, str], route: Route, recipient: Recipient) -> Found:
-        reply = await self._probe(route, recipient)
+        try:
+            reply = await self._probe(route, recipient)
+        except SluisError as error:
+            log.warning("a recipient can't be verified", extra={"fields": {"route": route.name, "error": str(error)}})
+            return Found.UNKNOWN
         if reply.positive:
             found, seconds = Found.FOUND, FOUND_SECONDS
         elif reply.permanent and reply.subject in (None, 1):
