@@ -7,25 +7,23 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from relay.model.errors import ConfigurationError
+from relay.settings.ownership import give, make_folder
 from relay.sign.dkim_signature import PrivateKey
 from relay.sign.keys import key_path, parse_key
 
 
 def new_key(folder: Path, domain: str, selector: str, algorithm: str, bits: int) -> PrivateKey:
     """Makes `<folder>/<domain>/<selector>.pem`, readable by its owner only, and never over an existing file. Made by root it belongs to
-    the owner of `folder`, who is the relay's user. Raises ConfigurationError."""
+    the owner of the folder, who is the relay's user. Raises ConfigurationError."""
     path = key_path(folder, domain, selector)
     key: PrivateKey = rsa.generate_private_key(65_537, bits) if algorithm == "rsa-sha256" else ed25519.Ed25519PrivateKey.generate()
     try:
-        owner = folder.stat()
-        if not path.parent.exists():
-            path.parent.mkdir(mode=0o700)
-            _give(path.parent, owner)
+        owner = make_folder(path.parent)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             file.flush()
             os.fsync(file.fileno())
-        _give(path, owner)
+        give(path, owner)
     except FileExistsError:
         raise ConfigurationError([f"{path}: there is a key already (take another --selector)"]) from None
     except OSError as error:
@@ -43,8 +41,3 @@ def existing_keys(folder: Path, domain: str | None = None) -> list[tuple[str, st
             except OSError as error:
                 raise ConfigurationError([f"{path}: {error.strerror}"]) from error
     return found
-
-
-def _give(path: Path, owner: os.stat_result) -> None:
-    if os.geteuid() == 0:
-        os.chown(path, owner.st_uid, owner.st_gid)

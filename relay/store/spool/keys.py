@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from relay.model.errors import ConfigurationError, SpoolError
+from relay.settings.ownership import give, make_folder
 from relay.store.spool.format import SLOT_SIZE
 
 KEY_ID_SIZE = 8
@@ -76,9 +77,9 @@ def new_keypair(public_file: Path, private_folder: Path) -> bytes:
     private = X25519PrivateKey.generate()
     public = private.public_key().public_bytes_raw()
     identity = key_id(public)
-    private_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(private_folder)
     _write(private_folder / f"{identity.hex()}.key", private.private_bytes_raw().hex().encode() + b"\n", 0o600)
-    public_file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(public_file.parent)
     _write(public_file, public.hex().encode() + b"\n", 0o644)
     return identity
 
@@ -92,6 +93,7 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    give(temporary, path.parent.stat())
     temporary.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
