@@ -12,6 +12,7 @@ COMMANDS = {
     "quarantine": "review what waits for a person",
     "queue": "see and steer what waits for delivery",
     "message": "find a message and show its whole journey",
+    "request": "see, approve and refuse what waits for a second person",
     "phase": "see and set the phase",
     "brake": "stop everything that would leave, and let go again",
     "store": "make and migrate the store",

@@ -1,20 +1,16 @@
 """`sluis dkim`: makes DKIM keys, prints their DNS records, and checks that DNS has them."""
 
 import asyncio
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from relay.app.resolver import DnsResolver
+from relay.cli.common import config_option, json_option, print_json, problems_told, settings_from
 from relay.model.address import domain_key
-from relay.model.errors import ConfigurationError
 from relay.model.ports import Resolver, ResolverTemporaryError
 from relay.policy.load import load_policy
-from relay.settings.load import load_settings
 from relay.settings.models import Settings
 from relay.sign.dns_record import Published, check_record, record_name, record_text, zone_line
 from relay.sign.keys import KeyRing
@@ -30,11 +26,6 @@ ADVICE = {
     Published.SEVERAL: "DNS has several records at this name: leave one",
     Published.UNKNOWN: "DNS gave no answer",
 }
-
-config_option = click.option(
-    "--config", type=click.Path(path_type=Path, dir_okay=False), default=Path("/etc/sluis/sluis.toml"), show_default=True
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
 @click.group()
@@ -53,12 +44,12 @@ def new(domain: str, algorithm: tuple[str, ...], selector: str | None, bits: str
     wanted = algorithm or ALGORITHMS
     if selector and len(wanted) > 1:
         raise click.UsageError("--selector names one key: give one --algorithm with it")
-    folder = _settings(config).dkim_keys
+    folder = settings_from(config).dkim_keys
     key_domain = domain_key(domain)
     entries = []
     for name in wanted:
         chosen = selector or f"{name.partition('-')[0]}-{datetime.now(UTC):%Y%m}"
-        with _problems_told():
+        with problems_told():
             key = new_key(folder, key_domain, chosen, name, int(bits))
         click.echo(zone_line(key_domain, chosen, record_text(key)))
         entries.append(f"      - {{selector: {chosen}, algorithm: {name}}}")
@@ -72,13 +63,13 @@ def new(domain: str, algorithm: tuple[str, ...], selector: str | None, bits: str
 @json_option
 def dns(domain: str | None, config: Path, as_json: bool) -> None:
     """Print the DNS records of the keys that are there, of DOMAIN or of all domains."""
-    with _problems_told():
-        keys = existing_keys(_settings(config).dkim_keys, domain_key(domain) if domain else None)
+    with problems_told():
+        keys = existing_keys(settings_from(config).dkim_keys, domain_key(domain) if domain else None)
     if not keys:
         raise click.ClickException("no DKIM keys here (sluis dkim new DOMAIN)")
     if as_json:
         rows = [{"name": record_name(name, selector), "type": "TXT", "text": record_text(key)} for name, selector, key in keys]
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     for name, selector, key in keys:
         click.echo(zone_line(name, selector, record_text(key)))
@@ -90,13 +81,13 @@ def dns(domain: str | None, config: Path, as_json: bool) -> None:
 @json_option
 def check(domain: str | None, config: Path, as_json: bool) -> None:
     """Check that DNS has the public key of every key that the signing policy names. Exits 1 if one is not right."""
-    settings = _settings(config)
-    with _problems_told():
+    settings = settings_from(config)
+    with problems_told():
         rows = asyncio.run(_checked(settings, domain_key(domain) if domain else None, DnsResolver(settings.delivery.resolver)))
     if not rows:
         raise click.ClickException("the signing policy names no key" + (f" for {domain}" if domain else ""))
     if as_json:
-        click.echo(json.dumps([{"name": name, "result": result.value} for name, result in rows], indent=2))
+        print_json([{"name": name, "result": result.value} for name, result in rows])
     else:
         for name, result in rows:
             click.echo(f"{name}: {result.value}: {ADVICE[result]}")
@@ -118,17 +109,3 @@ async def _checked(settings: Settings, domain: str | None, resolver: Resolver) -
                     result = Published.UNKNOWN
                 rows.append((name, result))
     return rows
-
-
-def _settings(config: Path) -> Settings:
-    with _problems_told():
-        return load_settings(config)
-
-
-@contextmanager
-def _problems_told() -> Iterator[None]:
-    """A ConfigurationError inside becomes the command's error: its lines, and exit code 1."""
-    try:
-        yield
-    except ConfigurationError as error:
-        raise click.ClickException(str(error)) from error

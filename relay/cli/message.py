@@ -1,0 +1,65 @@
+"""`sluis message`: find messages, show the whole journey of one, write out its bytes."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relay.cli.common import config_option, json_option, reason_option, settings_from
+from relay.cli.filters import filter_options
+from relay.cli.journey import journey_command
+from relay.cli.operations import call_operation
+from relay.cli.pages import all_pages, limit_option, show_rows, where
+from relay.model.delivery import State
+
+
+@click.group()
+def command() -> None:
+    """Find a message, and show its whole journey."""
+
+
+@command.command()
+@filter_options
+@click.option("--state", "states", type=click.Choice([state.value for state in State]), multiple=True, help="only these")
+@limit_option
+@reason_option
+@config_option
+@json_option
+def find(config: Path, filters: dict[str, Any], states: tuple[str, ...], limit: int, reason: str, as_json: bool) -> None:
+    """Find messages by sender, recipient, Message-ID, client, rule, state and time; refused ones too. Newest first."""
+    params = {"filters": filters, "states": list(states), "reason": reason}
+    rows = all_pages(settings_from(config), "message.find", params, limit)
+    titles = ("message", "received", "sender", "recipient", "state", "subject", "reason")
+    show_rows(rows, titles, _columns, as_json=as_json, limit=limit, empty="nothing found")
+
+
+def _columns(row: dict[str, Any]) -> list[str]:
+    return [*where(row), row["state"], row["subject"][:60], row["reply"] or row["because"]]
+
+
+command.add_command(journey_command("message.show"), "show")
+
+
+@command.command()
+@click.argument("message")
+@click.argument("file", type=click.File("wb"))
+@reason_option
+@config_option
+def content(message: str, file: Any, reason: str, config: Path) -> None:
+    """Decrypt MESSAGE and write its bytes to FILE (`-` for standard output). Every piece that is read is in the audit."""
+    settings = settings_from(config)
+    offset, size, digest = 0, 1, ""
+    total = hashlib.sha256()
+    while offset < size:
+        piece = call_operation(settings, "message.content", {"id": message, "offset": offset, "reason": reason})
+        data = base64.b64decode(piece["data"])
+        size, digest = piece["size"], piece["digest"]
+        if not data:
+            break
+        file.write(data)
+        total.update(data)
+        offset += len(data)
+    if total.hexdigest() != digest:
+        raise click.ClickException("what was read is not what was recorded: the digests differ")

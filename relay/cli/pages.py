@@ -1,0 +1,60 @@
+"""Lists that come in pages, and the answer to a bulk change."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from relay.cli.common import print_json, print_table, time_text
+from relay.cli.operations import call_operation
+from relay.settings.models import Settings
+
+PAGE = 500
+Columns = Callable[[dict[str, Any]], Sequence[str]]
+
+
+def all_pages(settings: Settings, operation: str, params: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+    """Rows of an operation that gives pages, at most `limit`."""
+    rows: list[dict[str, Any]] = []
+    after = None
+    while len(rows) < limit:
+        page = call_operation(settings, operation, {**params, "after": after, "limit": min(PAGE, limit - len(rows))})
+        rows += page["rows"]
+        after = page["next"]
+        if after is None:
+            break
+    return rows
+
+
+def show_rows(rows: list[dict[str, Any]], titles: Sequence[str], columns: Columns, *, as_json: bool, limit: int, empty: str) -> None:
+    """A table, or JSON. Says so where there may be more."""
+    if as_json:
+        print_json(rows)
+        return
+    print_table(titles, [columns(row) for row in rows], empty)
+    if len(rows) == limit:
+        click.echo(f"the first {limit}; more with --limit", err=True)
+
+
+def show_change(result: dict[str, Any], verb: str, *, as_json: bool) -> None:
+    """What was changed and what could not be. Exits 1 where something could not."""
+    if as_json:
+        print_json(result)
+    else:
+        for row in result["changed"]:
+            waits = " (waits for a second person: sluis request approve " + row["request"] + ")" if row.get("state") == "open" else ""
+            click.echo(f"{row['id']}/{row['ordinal']} {row['recipient']}: {'would be ' if result['dry_run'] else ''}{verb}{waits}")
+        for row in result["refused"]:
+            click.echo(f"{row['id']}/{row['ordinal']} {row['recipient']}: not {verb}: {row['error']}", err=True)
+        if not result["changed"] and not result["refused"]:
+            click.echo("nothing fits")
+    if result["refused"]:
+        raise SystemExit(1)
+
+
+def where(row: dict[str, Any]) -> list[str]:
+    """The first columns of every list."""
+    return [f"{row['id']}/{row['ordinal']}", time_text(row["received_us"]), row["sender"] or "<>", row["recipient"]]
+
+
+limit_option = click.option("--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="rows at most")
