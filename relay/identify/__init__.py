@@ -26,7 +26,10 @@ def _by_certificate(peer: Peer, clients: list[Client]) -> Client | None:
 
 
 def _by_address(text: str, clients: list[Client]) -> Client | None:
-    address = ipaddress.ip_address(text)
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:  # a PROXY header may name a unix socket
+        return None
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     ranges = [(network.prefixlen, client) for client in clients for network in client.addresses if address in network]

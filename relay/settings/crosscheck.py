@@ -51,8 +51,9 @@ def _listeners(settings: Settings) -> Iterator[Problem]:
             problem = _address_problem(address)
             if problem:
                 yield (*where, "addresses"), f"'{address}': {problem}"
-            elif not address.endswith(":0") and bound.setdefault(address, listener.name) != listener.name:
+            elif address in bound and not address.endswith(":0"):
                 yield (*where, "addresses"), f"{address} belongs to the listener '{bound[address]}' already"
+            bound.setdefault(address, listener.name)
         yield from _tls(listener, settings, where)
         yield from _networks(listener, where)
 

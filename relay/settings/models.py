@@ -20,148 +20,158 @@ class Strict(BaseModel):
 
 
 class TlsFiles(Strict):
-    """A server certificate chain and its private key (PEM), and the CA that client certificates are checked against."""
+    """A server certificate. Read again at SIGHUP, so that a new one needs no restart."""
 
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
+    certificate: Path = Field(description="the certificate chain (PEM)")
+    key: Path = Field(description="its private key (PEM)")
+    client_ca: Path | None = Field(
+        default=None, description="what client certificates are checked against (PEM); without it none are asked"
+    )
 
 
 class Listener(Strict):
-    """A group of sockets that face one side. `proxy_from`, `xclient_from`, `xforward_from` are networks that may use those."""
+    """A group of sockets that face one side."""
 
-    name: str
-    side: Side
-    addresses: tuple[Address, ...] = Field(min_length=1)
-    protocol: Literal["smtp", "lmtp"] = "smtp"
-    tls: TlsFiles | None = None
-    implicit_tls: bool = False
-    require_tls: bool = True
-    auth: bool = False
-    proxy_from: tuple[str, ...] = ()
-    xclient_from: tuple[str, ...] = ()
-    xforward_from: tuple[str, ...] = ()
-    connections: int = Field(default=500, ge=1)
-    connections_per_address: int = Field(default=50, ge=1)
-    connections_per_minute: int = Field(default=600, ge=1)
-    message_size: Octets = 50 * 1024 * 1024
-    recipients: int = Field(default=1000, ge=100)  # RFC 5321 §4.5.3.1.8: at least 100
-    errors: int = Field(default=10, ge=1)
-    commands_without_mail: int = Field(default=100, ge=10)
-    command_timeout: Seconds = 300  # RFC 5321 §4.5.3.2.7
-    data_timeout: Seconds = 180  # RFC 5321 §4.5.3.2.5, between chunks
-    session_timeout: Seconds = 3600
+    name: str = Field(description="its name in the log and the record")
+    side: Side = Field(description="`inside`: the organisation's mail servers (outbound mail); `outside`: the world (inbound mail)")
+    addresses: tuple[Address, ...] = Field(min_length=1, description="`127.0.0.1:25` or `[::1]:25`; port 0 takes a free one")
+    protocol: Literal["smtp", "lmtp"] = Field(default="smtp", description="`smtp`, or `lmtp` for a reply for each recipient (RFC 2033)")
+    tls: TlsFiles | None = Field(default=None, description="certificate and key; without it no TLS is offered")
+    implicit_tls: bool = Field(default=False, description="TLS from the first byte, instead of STARTTLS (RFC 8314 §3)")
+    require_tls: bool = Field(default=True, description="no mail without TLS: 530 5.7.0 before MAIL FROM")
+    auth: bool = Field(default=False, description="AUTH PLAIN and LOGIN, only under TLS; `logins` says who")
+    proxy_from: tuple[str, ...] = Field(default=(), description="networks that must send a PROXY header (v1 or v2) first")
+    xclient_from: tuple[str, ...] = Field(default=(), description="networks that may use XCLIENT")
+    xforward_from: tuple[str, ...] = Field(default=(), description="networks that may use XFORWARD")
+    connections: int = Field(default=500, ge=1, description="at a time")
+    connections_per_address: int = Field(default=50, ge=1, description="at a time, from one address")
+    connections_per_minute: int = Field(default=600, ge=1, description="new ones in a minute, from one address")
+    message_size: Octets = Field(default=50 * 1024 * 1024, description="octets of one message (SIZE, RFC 1870)")
+    # RFC 5321 §4.5.3.1.8: at least 100
+    recipients: int = Field(default=1000, ge=100, description="recipients in one transaction; more hear 452 5.5.3")
+    errors: int = Field(default=10, ge=1, description="refused commands in one session, then 421")
+    commands_without_mail: int = Field(default=100, ge=10, description="commands in one session that bring no mail on, then 421")
+    # RFC 5321 §4.5.3.2.7
+    command_timeout: Seconds = Field(default=300, description="seconds to wait for a command")
+    # RFC 5321 §4.5.3.2.5
+    data_timeout: Seconds = Field(default=180, description="seconds to wait for the next piece of a message")
+    session_timeout: Seconds = Field(default=3600, description="seconds that a whole session may take")
 
 
 class Store(Strict):
-    """`url` is `sqlite:///PATH` or `postgresql+psycopg://…`; the password of PostgreSQL comes from its own password file, never from
-    here.
-    """
+    """The record: messages, deliveries, queue, events."""
 
-    url: str = "sqlite:////var/lib/sluis/sluis.db"
-    batch_messages: int = Field(default=64, ge=1)
+    url: str = Field(
+        default="sqlite:////var/lib/sluis/sluis.db",
+        description="`sqlite:///PATH` or `postgresql+psycopg://…`; PostgreSQL's password comes from its own password file, never from here",
+    )
+    batch_messages: int = Field(default=64, ge=1, description="messages in one durable commit, at most")
 
 
 class Spool(Strict):
-    """The folder of bodies and the key files. A role that has no `private_keys` can write and not read. `full_percent`: RCPT hears 452
-    above it.
-    """
+    """The bodies, encrypted. A process without `private_keys` can write and not read."""
 
-    folder: Path = Path("/var/lib/sluis/spool")
-    public_key: Path = Path("/var/lib/sluis/keys/spool.pub")
-    private_keys: Path | None = Path("/var/lib/sluis/keys/spool")
-    full_percent: float = Field(default=90, gt=0, lt=100)
-    reserve: Octets = 256 * 1024 * 1024
-    memory_body: Octets = 256 * 1024
+    folder: Path = Field(default=Path("/var/lib/sluis/spool"), description="where the bodies lie")
+    public_key: Path = Field(default=Path("/var/lib/sluis/keys/spool.pub"), description="what new bodies are encrypted to")
+    private_keys: Path | None = Field(default=Path("/var/lib/sluis/keys/spool"), description="the folder of private keys, old ones too")
+    full_percent: float = Field(default=90, gt=0, lt=100, description="MAIL and RCPT hear 452 when the disk is fuller than this")
+    reserve: Octets = Field(default=256 * 1024 * 1024, description="octets that must stay free, whatever the percentage says")
+    memory_body: Octets = Field(
+        default=256 * 1024, description="octets up to which a body is inspected from memory, without being read back"
+    )
 
 
 class Clamd(Strict):
-    """The unix socket of clamd; None switches the inspector off."""
+    """The ClamAV daemon. Policy says whether it must have answered (`inspection.yaml`)."""
 
-    socket: Path | None = None
-    connect_timeout: Seconds = 5
-    deadline: Seconds = 60
-    cache_entries: int = Field(default=100_000, ge=0)
-    cache_seconds: Seconds = 3600
+    socket: Path | None = Field(default=None, description="its unix socket; without it there is no such inspector")
+    connect_timeout: Seconds = Field(default=5, description="seconds to connect")
+    deadline: Seconds = Field(default=60, description="seconds for the scan of one part")
+    cache_entries: int = Field(default=100_000, ge=0, description="clean answers that are remembered, by digest and signature database")
+    cache_seconds: Seconds = Field(default=3600, description="seconds that an answer is remembered")
 
 
 class Inspection(Strict):
-    """The workers that read hostile bytes, and their limits for each message."""
+    """The workers that read hostile bytes, and their limits for each message. Past a limit a message is undecidable: quarantine."""
 
-    workers: int = Field(default=2, ge=1, le=64)
-    memory: Octets = 1024 * 1024 * 1024
-    cpu_seconds: int = Field(default=60, ge=1)
-    deadline: Seconds = 120
-    queue: int = Field(default=200, ge=1)
-    jobs_per_worker: int = Field(default=1000, ge=1)
-    rules: Path | None = None  # a folder of more yara-x rules; the embedded ones are always on
-    header_size: Octets = 256 * 1024
-    parts: int = Field(default=1000, ge=1)
-    depth: int = Field(default=20, ge=1)
-    archive_members: int = Field(default=10_000, ge=1)
-    archive_bytes: Octets = 512 * 1024 * 1024
-    archive_depth: int = Field(default=4, ge=1)
-    archive_ratio: int = Field(default=200, ge=2)
+    workers: int = Field(default=2, ge=1, le=64, description="worker processes")
+    memory: Octets = Field(default=1024 * 1024 * 1024, description="octets of memory for a worker")
+    cpu_seconds: int = Field(default=60, ge=1, description="seconds of CPU for a message")
+    deadline: Seconds = Field(default=120, description="seconds for a message, then the worker is killed")
+    queue: int = Field(default=200, ge=1, description="messages that may wait for a worker; more hear 451")
+    jobs_per_worker: int = Field(default=1000, ge=1, description="messages after which a worker is replaced")
+    rules: Path | None = Field(default=None, description="a folder of more yara-x rules; the embedded ones are always on")
+    header_size: Octets = Field(default=256 * 1024, description="octets of a header")
+    parts: int = Field(default=1000, ge=1, description="parts of a message")
+    depth: int = Field(default=20, ge=1, description="how deep parts are nested")
+    archive_members: int = Field(default=10_000, ge=1, description="members in all archives of a message")
+    archive_bytes: Octets = Field(default=512 * 1024 * 1024, description="octets unpacked from all archives of a message")
+    archive_depth: int = Field(default=4, ge=1, description="how deep archives are nested")
+    archive_ratio: int = Field(default=200, ge=2, description="octets unpacked for each octet packed")
 
 
 class Delivery(Strict):
     """Attempts: the first retries come after the steps of `schedule`, then its last step again until `expiry` (RFC 5321 §4.5.4.1)."""
 
-    hostname: str | None = None
-    schedule: tuple[Seconds, ...] = (300, 900, 1800, 3600, 7200)
-    expiry: Seconds = 5 * 24 * 3600
-    delay_notice: Seconds = 4 * 3600
-    parallel: int = Field(default=20, ge=1)
-    lease: Seconds = 600
-    connect_timeout: Seconds = 30
-    command_timeout: Seconds = 300
-    data_timeout: Seconds = 600  # RFC 5321 §4.5.3.2.6: 10 minutes for the reply to the final dot
-    poll: Seconds = 1
-    balance: Seconds = 300  # how often all recipients are counted against the running counts
-    max_received: int = Field(
-        default=50, ge=10
-    )  # RFC 5321 §6.3: loop detection, at least 100 recommended for pure relays; we stand in a short chain
-    resolver: tuple[Address, ...] = ()  # name servers; empty: those of the system
+    hostname: str | None = Field(default=None, description="the name in EHLO, where it is not `hostname`")
+    schedule: tuple[Seconds, ...] = Field(
+        default=(300, 900, 1800, 3600, 7200), min_length=1, description="seconds before each next attempt"
+    )
+    expiry: Seconds = Field(default=5 * 24 * 3600, description="seconds after which delivery has failed")
+    delay_notice: Seconds = Field(default=4 * 3600, description="seconds after which the sender is told of a delay, once (RFC 3461)")
+    parallel: int = Field(default=20, ge=1, description="deliveries at a time")
+    lease: Seconds = Field(default=600, description="seconds that a process owns a delivery; if it dies, another takes over then")
+    connect_timeout: Seconds = Field(default=30, description="seconds to connect to a next hop")
+    command_timeout: Seconds = Field(default=300, description="seconds to wait for a reply")
+    # RFC 5321 §4.5.3.2.6: 10 minutes
+    data_timeout: Seconds = Field(default=600, description="seconds to wait for the reply to the final dot")
+    poll: Seconds = Field(default=1, description="seconds between looks at the queue")
+    balance: Seconds = Field(default=300, description="seconds between counts of all recipients against the running counts")
+    # RFC 5321 §6.3 recommends at least 100; differs from RFC 5321 §6.3: because we stand in a short chain
+    max_received: int = Field(default=50, ge=10, description="Received fields above which a message runs in a circle")
+    resolver: tuple[Address, ...] = Field(default=(), description="name servers, as `192.0.2.53:53`; without any those of the system")
 
 
 class Control(Strict):
-    """The unix socket of the relay. Who may do what is decided by the kernel's uid of the caller: `root` and the relay's own user may
-    do all;
-    members of these unix groups may do what the role may."""
+    """The unix socket of the relay. The kernel says who calls: `root` and the relay's own user may do all, members of these unix groups
+    what the role may."""
 
-    socket: Path = Path("/run/sluis/control.sock")
-    two_people: bool = True  # what opens the gates takes a second person; false is a single-admin mode, and each event says so
-    review_group: str | None = None
-    admin_group: str | None = None
-    audit_group: str | None = None
+    socket: Path = Field(default=Path("/run/sluis/control.sock"), description="where it lies")
+    two_people: bool = Field(
+        default=True,
+        description="what opens the gates takes a second person; `false` is a single-admin mode, and each event says so",
+    )
+    review_group: str | None = Field(default=None, description="who may review and release")
+    admin_group: str | None = Field(default=None, description="who may set phases and rotate keys")
+    audit_group: str | None = Field(default=None, description="who may read the audit")
 
 
 class Http(Strict):
-    """`/metrics`, `/healthy`, `/ready`; None switches it off."""
+    """`/metrics`, `/healthy` and `/ready`."""
 
-    address: Address | None = "127.0.0.1:9125"
+    address: Address | None = Field(default="127.0.0.1:9125", description="where they are served; it asks for no password")
 
 
 class Log(Strict):
     """Structured JSON, one object a line, on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="`debug`, `info`, `warning` or `error`")
 
 
 class Settings(Strict):
     """The whole file. Relative paths are relative to the folder of the file."""
 
-    hostname: str
-    policies: Path = Path("/etc/sluis/policies")
-    secrets: Path = Path("/etc/sluis/secrets")
-    dkim_keys: Path = Path("/var/lib/sluis/keys/dkim")
-    logins: Path | None = None  # `name:argon2-hash` a line, made by `sluis keys login`
-    listeners: tuple[Listener, ...] = ()
-    store: Store = Store()
-    spool: Spool = Spool()
-    clamd: Clamd = Clamd()
-    inspection: Inspection = Inspection()
-    delivery: Delivery = Delivery()
-    control: Control = Control()
-    http: Http = Http()
-    log: Log = Log()
+    hostname: str = Field(description="our full host name: greeting, Received fields, Message-IDs")
+    policies: Path = Field(default=Path("/etc/sluis/policies"), description="the policy folder")
+    secrets: Path = Field(default=Path("/etc/sluis/secrets"), description="the folder of passwords for smart hosts; no others may read it")
+    dkim_keys: Path = Field(default=Path("/var/lib/sluis/keys/dkim"), description="private DKIM keys, as `<domain>/<selector>.pem`")
+    logins: Path | None = Field(default=None, description="`name:argon2-hash` a line, made by `sluis keys login`")
+    listeners: tuple[Listener, ...] = Field(default=(), description="the sockets: an array of tables")
+    store: Store = Field(default=Store(), description="the record")
+    spool: Spool = Field(default=Spool(), description="the bodies")
+    clamd: Clamd = Field(default=Clamd(), description="the ClamAV daemon")
+    inspection: Inspection = Field(default=Inspection(), description="the workers and their limits")
+    delivery: Delivery = Field(default=Delivery(), description="attempts, times, DNS")
+    control: Control = Field(default=Control(), description="the control socket")
+    http: Http = Field(default=Http(), description="metrics and health")
+    log: Log = Field(default=Log(), description="the log")

@@ -1,0 +1,91 @@
+"""`python -m relay.policy.reference` prints docs/policies.md."""
+
+from pydantic import BaseModel
+
+from relay.model.finding import UNDECIDABLE, Kind
+from relay.policy import models, ways
+from relay.policy.base import Domain, Name, Pattern
+from relay.policy.builtin import BUILTIN
+from relay.settings.key_table import about, key_table
+
+WORDS = {"name": Name, "pattern": Pattern, "domain": Domain, "network": models.Network, "finding": Kind, "inspector": ways.Inspector}
+FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
+    ("`organisation.yaml`", "The keys stand at the top of the file.", (models.Organisation, models.Partner)),
+    ("`clients.yaml`", "A list under `clients`.", (models.Client, models.Limits)),
+    ("`senders.yaml`", "A list under `senders`.", (models.SenderRule,)),
+    ("`recipients.yaml`", "A list under `recipients`.", (models.Recipients,)),
+    ("`routes.yaml`", "A list under `routes`.", (models.Route,)),
+    ("`signing.yaml`", "A list under `signing`.", (models.Signing, models.SigningKey)),
+    ("`inspection.yaml`", "The keys stand at the top of the file.", (models.InspectionPolicy,)),
+    ("`rules/*.yaml`", "A list under `rules`, in any number of files.", (models.Rule, models.Condition, models.AttachmentCondition)),
+    ("`waivers/*.yaml`", "A list under `waivers`, in any number of files.", (models.Waiver,)),
+)
+
+INTRODUCTION = """\
+# Policy
+
+Who may send what to whom, and what happens to it. A folder of YAML files, read whole, checked whole, applied whole: if anything in it is
+wrong, what was in force stays in force, and a relay that starts refuses to. Its digest is in every decision. `sluis init DIR` writes a
+folder to begin with; `sluis check` says what is wrong, each problem with file, line and the nearest known key:
+
+    policies/rules/attachments.yaml:14: unknown key 'recipients' (did you mean 'recipient'?)
+
+YAML is 1.2 without anchors, aliases, tags, merge keys or a second document: `yes`, `no` and `on` are words, `0o17` is octal and `017` is
+seventeen. A key that stands twice is refused.
+
+## How a decision is made
+
+1. Every rule is looked at, for each recipient alone. The order of rules and files means nothing.
+2. The strictest rule that matches and is not waived wins: `deliver`, then `hold`, `quarantine`, `reject`.
+3. A [waiver](#waiversyaml) takes named rules away where its condition surely holds, until its end. It can't take away a `final` rule.
+4. A release by staff is the same for one message, bound to the findings and rules that were seen: one that is new stops it again. What
+   a `final` rule stopped takes a second person; the brake can't be released, only let go.
+5. If nothing is left, the mail is held with an alert: a forgotten case loses nothing and lets nothing out.
+
+Adding a rule never makes a decision milder, but for the first one that says `deliver` of a case that no rule covered. Adding a waiver
+never makes one stricter.
+
+**What is not known.** Of a condition that looks at content which nobody could read (a reader died, a limit was met) it is unknown whether
+it holds, and of everything built on it. A rule of which that is unknown counts where it is strict, but refuses nothing: `quarantine` at
+most. It never lets anything pass, and a waiver of which it is unknown takes nothing away. An inspector that must answer and does not
+(`inspection.yaml`) turns `deliver` into "not yet" and changes nothing else: 451 at the door, tried again in custody.
+
+**At RCPT** a recipient is refused by a rule only where no content could make it milder: the rule rejects, holds already on the envelope,
+and no waiver may come to take it away.
+
+**One reply after DATA** for all recipients: all rejected, 550; all deferred or rejected, 451; otherwise 250, and every recipient is in
+custody. LMTP answers for each. In custody a rejection is a bounce to a vouched sender, and otherwise waits in the quarantine.
+
+## Patterns
+
+| pattern | covers |
+|---|---|
+| `a@b.nl` | this address; case does not matter |
+| `b.nl` | every address at this domain, not below it |
+| `.b.nl` | every address below this domain, not at it |
+| `*` | every address; never the empty reverse-path |
+
+Domains may be written in their own script or as A-labels. From outside, `*` and patterns wider than our own domains never cover an
+address of ours: who sends as us from there is named to the letter.
+"""
+
+
+def document() -> str:
+    """The page."""
+    lines = [INTRODUCTION, "## Built-in rules", "", "They are in force without standing in any file; their names are taken.", ""]
+    lines += ["| rule | says | final | reason |", "|---|---|---|---|"]
+    lines += [f"| `{name}` | `{said}` | {'yes' if final else 'no'} | {because} |" for name, (said, final, because) in BUILTIN.items()]
+    lines += ["", "Kinds of finding: " + ", ".join(f"`{kind}`" for kind in Kind) + "."]
+    lines += ["Undecidable among them: " + ", ".join(f"`{kind}`" for kind in sorted(UNDECIDABLE)) + "."]
+    lines += ["", "The tables below are made from the code (`python -m relay.policy.reference`)."]
+    for heading, how, shapes in FILES:
+        lines += ["", f"## {heading}", "", how]
+        for shape in shapes:
+            lines += ["", f"### {shape.__name__}", "", about(shape), "", *key_table(shape, WORDS)]
+            if shape is models.Route:
+                lines += ["", about(models.TlsLevel)]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(document(), end="")  # noqa: T201 - the output is the document
