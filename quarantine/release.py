@@ -23,6 +23,7 @@ async def release(services: Services, actor: Actor, params: dict[str, Any]) -> d
     second person first."""
 
     def change(connection: Connection, row: Any) -> dict[str, Any]:
+        requests.refuse_second(connection, KIND, row.message_id, row.ordinal)
         details = {
             "ordinal": row.ordinal,
             "recipient": row.recipient,

@@ -35,7 +35,7 @@ def release(reason: str, config: Path, as_json: bool) -> None:
     result = call_operation(settings_from(config), "brake.off", {"reason": reason})
     if as_json:
         print_json(result)
-    elif result["state"] == "open":
+    elif result["request_state"] == "open":
         click.echo(f"asked; a second person must approve: sluis request approve {result['request']} --reason …")
     else:
         click.echo("the brake is off")

@@ -88,7 +88,7 @@ def _delivery(delivery: dict[str, Any]) -> None:
 
 
 def _review(entry: dict[str, Any]) -> None:
-    click.echo(printable(f"\nto release for {entry['recipient']}: {'two people' if entry['second_person'] else 'one person'}"))
+    click.echo("\n" + printable(f"to release for {entry['recipient']}: {'two people' if entry['second_person'] else 'one person'}"))
     since = entry["since_release"]
     if since:
         for finding in since["new_findings"]:

@@ -42,7 +42,9 @@ def show_change(result: dict[str, Any], verb: str, *, as_json: bool) -> None:
         print_json(result)
     else:
         for row in result["changed"]:
-            waits = " (waits for a second person: sluis request approve " + row["request"] + ")" if row.get("state") == "open" else ""
+            waits = (
+                " (waits for a second person: sluis request approve " + row["request"] + ")" if row.get("request_state") == "open" else ""
+            )
             click.echo(f"{row['id']}/{row['ordinal']} {row['recipient']}: {'would be ' if result['dry_run'] else ''}{verb}{waits}")
         for row in result["refused"]:
             click.echo(f"{row['id']}/{row['ordinal']} {row['recipient']}: not {verb}: {row['error']}", err=True)

@@ -36,7 +36,7 @@ def set_(phase: str, reason: str, config: Path, as_json: bool) -> None:
     result = call_operation(settings_from(config), "phase.set", {"phase": phase, "reason": reason})
     if as_json:
         print_json(result)
-    elif result["state"] == "open":
+    elif result["request_state"] == "open":
         click.echo(f"asked; a second person must approve: sluis request approve {result['request']} --reason …")
     else:
         click.echo(f"the phase is {phase}")

@@ -45,7 +45,7 @@ def _answer(name: str, text: str) -> None:
         if as_json:
             print_json(result)
         else:
-            click.echo(f"request {result['request']} is {result['state']}")
+            click.echo(f"request {result['request']} is {result['request_state']}")
 
 
 _answer("approve", "Approve REQUEST, as a second person: it is carried out at once.")

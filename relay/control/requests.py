@@ -54,7 +54,7 @@ def ask(
     told = {"request": identity.hex, "two_people": services.settings.control.two_people, **details}
     _tell(connection, services, f"{kind}-asked", identity, OPEN if second else DONE, actor, reason, message_id, told)
     result = {} if second else _carry(connection, services, identity)
-    return {"request": identity.hex, "state": OPEN if second else DONE, **result}
+    return {"request": identity.hex, "request_state": OPEN if second else DONE, **result}
 
 
 def answer(connection: Connection, services: Services, actor: Actor, text: str, reason: str, *, approved: bool) -> dict[str, Any]:
@@ -80,9 +80,17 @@ def answer(connection: Connection, services: Services, actor: Actor, text: str, 
         {"asked_by": row.actor},
     )
     if approved:
-        return {"request": row.id.hex, "state": state, **_carry(connection, services, row.id)}
+        return {"request": row.id.hex, "request_state": state, **_carry(connection, services, row.id)}
     connection.execute(update(REQUEST).where(REQUEST.c.id == row.id).values(state=REFUSED))
-    return {"request": row.id.hex, "state": state}
+    return {"request": row.id.hex, "request_state": state}
+
+
+def refuse_second(connection: Connection, kind: str, message_id: uuid.UUID, ordinal: int) -> None:
+    """Raises OperationRefused where the same was asked for this delivery and waits."""
+    open_ones = select(REQUEST).where(REQUEST.c.message_id == message_id, REQUEST.c.kind == kind, REQUEST.c.state == OPEN)
+    for row in connection.execute(open_ones):
+        if row.details["ordinal"] == ordinal:
+            raise OperationRefused(f"{row.actor} has asked for it already: request {row.id.hex}")
 
 
 def request_row(connection: Connection, text: str) -> Any:
