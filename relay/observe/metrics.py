@@ -129,7 +129,7 @@ class Metrics(Collector):
     def _read(self, connection: Connection) -> list[Metric]:
         now_us = self._clock.now_us()
         deliveries = GaugeMetricFamily("sluis_deliveries", "recipients in each state", labels=["state"])
-        counted: dict[str, int] = dict(connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).tuples().all())
+        counted: dict[str, int] = dict(connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).all())
         for state in State:
             deliveries.add_metric([state.value], counted.get(state.value, 0))
         ages = GaugeMetricFamily("sluis_oldest_seconds", "age of the oldest recipient in a waiting state", labels=["state"])

@@ -25,7 +25,7 @@ def bring_back(
     )
     if after is not None:
         query = query.where((DELIVERY.c.message_id > after[0]) | ((DELIVERY.c.message_id == after[0]) & (DELIVERY.c.ordinal > after[1])))
-    rows = connection.execute(query.order_by(DELIVERY.c.message_id, DELIVERY.c.ordinal).limit(PAGE)).tuples().all()
+    rows = connection.execute(query.order_by(DELIVERY.c.message_id, DELIVERY.c.ordinal).limit(PAGE)).all()
     for message_id, ordinal in rows:
         entry = states.QueueEntry("", epoch.policy, epoch.phase, now_us, expires_us)
         states.move(connection, message_id, ordinal, State.UNDECIDED, now_us, entry)

@@ -124,10 +124,9 @@ class Balance:
 
 def balance(connection: Connection) -> Balance:
     """Counts every delivery; a read that takes its time on a large store."""
-    states: dict[str, int] = dict(connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).tuples().all())
+    states: dict[str, int] = dict(connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).all())
     tallies = {
-        name: int(number)
-        for name, number in connection.execute(select(TALLY.c.name, func.sum(TALLY.c.count)).group_by(TALLY.c.name)).tuples()
+        name: int(number) for name, number in connection.execute(select(TALLY.c.name, func.sum(TALLY.c.count)).group_by(TALLY.c.name))
     }
     waiting = sum(number for state, number in states.items() if State(state) not in FINISHED)
     return Balance(

@@ -57,7 +57,8 @@ def create(connection: Connection) -> None:
 def check(connection: Connection) -> None:
     """Raises StoreError where one is missing, disabled or not as it was made."""
     if connection.dialect.name == "sqlite":
-        found: dict[str, str] = dict(connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")).tuples().all())
+        rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
+        found: dict[str, str] = {row.name: row.sql for row in rows}
         wrong = [name for name, sql in _SQLITE.items() if found.get(name) != sql]
     else:
         rows = connection.execute(

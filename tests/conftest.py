@@ -1,0 +1,87 @@
+"""What every test may use.
+
+`database`: settings (`relay.settings.models.Store`) of a migrated store that no other test uses. A test that takes it runs twice, on SQLite
+and on PostgreSQL as a role that owns nothing. `new_database` gives the same store as a `Database`, with the owner's settings too;
+`empty_database` one that is not migrated yet. For one dialect only: `@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)`.
+The PostgreSQL cluster is started when the first test asks for it, one for each pytest process.
+
+Beside that: no test connects to anything but this machine.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from relay.settings.models import Store
+from tests.servers.database import Database, sqlite_database
+from tests.servers.loopback import only_loopback
+from tests.servers.postgres import Cluster, running
+
+DIALECTS = ["sqlite", "postgresql"]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The PostgreSQL cluster of this process."""
+    with running() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=DIALECTS)
+def dialect(request: pytest.FixtureRequest) -> str:
+    """`sqlite` or `postgresql`."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file, to copy."""
+    folder = tmp_path_factory.mktemp("sqlite-template")
+    sqlite_database(folder).upgrade()
+    return folder / "store"
+
+
+@contextmanager
+def _fresh(dialect: str, request: pytest.FixtureRequest, folder: Path, *, migrated: bool) -> Iterator[Database]:
+    if dialect == "sqlite":
+        if migrated:
+            shutil.copytree(request.getfixturevalue("sqlite_template"), folder / "store")
+        yield sqlite_database(folder)
+        return
+    cluster: Cluster = request.getfixturevalue("cluster")
+    database = cluster.new_database(migrated=migrated)
+    try:
+        yield database
+    finally:
+        cluster.drop(database)
+
+
+@pytest.fixture
+def new_database(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A migrated store, with the settings of both roles."""
+    with _fresh(dialect, request, tmp_path, migrated=True) as database:
+        yield database
+
+
+@pytest.fixture
+def empty_database(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A store without tables, with the settings of both roles."""
+    with _fresh(dialect, request, tmp_path, migrated=False) as database:
+        yield database
+
+
+@pytest.fixture
+def database(new_database: Database) -> Store:
+    """Settings of a migrated store, as the relay uses it."""
+    return new_database.relay
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_leaves_this_machine() -> Iterator[None]:
+    """What a test swallows is told at the end."""
+    with only_loopback() as tried:
+        yield
+    assert tried == [], f"tests left this machine: {tried}"

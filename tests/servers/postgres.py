@@ -1,0 +1,166 @@
+"""A private PostgreSQL cluster: never as root, on a unix socket that only we may enter and on loopback, with fsync on as in production.
+
+    with running() as cluster:                 # one for each pytest process: the fixtures of tests/conftest.py do this
+        database = cluster.new_database()      # empty, or new_database(migrated=True)
+
+The socket trusts whoever may enter its folder; over TCP a password would be asked for, and no role has one.
+"""
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from relay.settings.models import Store
+from relay.store import schema
+from relay.store.engine import open_engine
+from tests.servers.daemon import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ServerFailed, free_port, new_home, remove_home
+from tests.servers.database import Database
+
+BINARIES = Path("/usr/lib/postgresql/15/bin")
+SERVER_USER = "postgres"
+OWNER = "sluis_owner"
+RELAY = "sluis_relay"
+_TEMPLATE = "sluis_template"
+_START_TRIES = 3  # somebody else may take the free port between its choice and its use
+
+
+class Cluster:
+    """A running server. `superuser` is the name of its first role."""
+
+    def __init__(self, sockets: Path, port: int) -> None:
+        self.sockets = sockets
+        self.port = port
+        self.superuser = SERVER_USER
+        self._numbers = itertools.count(1)
+        self._template_made = False
+
+    def store(self, database: str, role: str) -> Store:
+        """Settings to reach `database` as `role`."""
+        return Store(url=f"postgresql+psycopg://{role}@/{database}?host={self.sockets}&port={self.port}")
+
+    def execute(self, *statements: str, database: str = "postgres") -> None:
+        """Runs statements as superuser, each in a transaction of its own."""
+        with psycopg.connect(host=str(self.sockets), port=self.port, user=self.superuser, dbname=database, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def new_database(self, *, migrated: bool = False) -> Database:
+        """A database that nobody else uses. Migrated ones are copied from one that was migrated before, which takes a tenth of the time."""
+        name = f"sluis_{next(self._numbers)}"
+        if migrated:
+            self._make_template()
+        template = _TEMPLATE if migrated else "template0"
+        # FILE_COPY is quicker than the default for a database of many small files, and forces a checkpoint of what is a small cluster.
+        self.execute(f"CREATE DATABASE {name} OWNER {OWNER} TEMPLATE {template} STRATEGY file_copy")
+        return Database("postgresql", owner=self.store(name, OWNER), relay=self.store(name, RELAY), relay_role=RELAY)
+
+    def drop(self, database: Database) -> None:
+        """Ends what is still connected, and removes the database."""
+        name = database.relay.url.partition("?")[0].rpartition("/")[2]
+        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _make_template(self) -> None:
+        if self._template_made:
+            return
+        self.execute(f"CREATE DATABASE {_TEMPLATE} OWNER {OWNER} TEMPLATE template0")
+        engine = open_engine(self.store(_TEMPLATE, OWNER))
+        try:
+            schema.upgrade(engine, RELAY)
+        finally:
+            engine.dispose()
+        self._template_made = True
+
+
+@contextmanager
+def running() -> Iterator[Cluster]:
+    """Makes a cluster, starts it, and takes all of it away afterwards. Raises ServerFailed with what the server wrote."""
+    home = new_home("postgres")
+    try:
+        _initialise(home)
+        process, cluster = _start(home)
+        try:
+            cluster.execute(f"CREATE ROLE {OWNER} LOGIN", f"CREATE ROLE {RELAY} LOGIN")
+            yield cluster
+        finally:
+            _stop(process)
+    finally:
+        remove_home(home)
+
+
+def _initialise(home: Path) -> None:
+    sockets = home / "sockets"
+    sockets.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        for path in (home, sockets):
+            shutil.chown(path, SERVER_USER)
+    # --no-sync is about these first files only: a cluster that is lost before it has started is made again.
+    command: list[str | Path] = [BINARIES / "initdb", "--no-sync", "--username", SERVER_USER, "--encoding", "UTF8", "--locale", "C.UTF-8"]
+    command += ["--auth-local", "trust", "--auth-host", "scram-sha-256", "--pgdata", home / "data"]
+    done = subprocess.run(_as_server_user(command), cwd=home, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ServerFailed(done.stdout + done.stderr)
+
+
+def _start(home: Path) -> tuple[subprocess.Popen[bytes], Cluster]:
+    for _ in range(_START_TRIES):
+        cluster = Cluster(home / "sockets", free_port())
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(cluster.port),
+            "unix_socket_directories": str(cluster.sockets),
+            "fsync": "on",
+            "full_page_writes": "on",
+            "synchronous_commit": "on",
+            "shared_buffers": "32MB",
+            "max_connections": "100",
+            "timezone": "UTC",
+        }
+        command: list[str | Path] = [BINARIES / "postgres", "-D", home / "data"]
+        command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with (home / "log").open("wb") as output:
+            process = subprocess.Popen(_as_server_user(command), cwd=home, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        if _answers(process, cluster):
+            return process, cluster
+        _stop(process)
+    raise ServerFailed((home / "log").read_text(errors="replace")[-2000:])
+
+
+def _answers(process: "subprocess.Popen[bytes]", cluster: Cluster) -> bool:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            cluster.execute("SELECT 1")
+        except psycopg.OperationalError:
+            time.sleep(POLL_SECONDS)
+        else:
+            return True
+    return False
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """SIGINT is the fast shutdown: whoever is connected is cut off."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGQUIT)
+        process.wait(STOP_SECONDS)
+
+
+def _as_server_user(command: list[str | Path]) -> list[str | Path]:
+    """PostgreSQL refuses to run as root. If the tests are killed, the server gets the signal for a fast shutdown."""
+    prefix: list[str | Path] = ["setpriv", "--pdeathsig", "INT"]
+    if os.geteuid() == 0:
+        entry = pwd.getpwnam(SERVER_USER)
+        prefix += [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
+    return [*prefix, *command]
