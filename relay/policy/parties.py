@@ -5,12 +5,31 @@ import re
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PlainValidator
 
 from relay.model.client import Side
 from relay.policy.base import Domain, Name, Pattern, Strict
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _range(value: object) -> Network:
+    """One problem with one hint, where a union of two types would give two without."""
+    if isinstance(value, Network):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("an address range is text such as '192.0.2.0/28'")
+    try:
+        found = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"'{value}' is no address range such as '192.0.2.0/28' or '2001:db8::/64'") from None
+    if ipaddress.ip_interface(value).ip != found.network_address:
+        raise ValueError(f"'{value}' has host bits set: the whole range is written '{found}'")
+    return found
+
+
+AddressRange = Annotated[Network, PlainValidator(_range)]
+"""IPv4 or IPv6, as CIDR."""
 
 _FINGERPRINT = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
@@ -49,7 +68,7 @@ class Client(Strict):
 
     name: Name = Field(description="its name in rules and in the record; `sluis` and `gone` are taken")
     side: Side = Field(description="which listeners it comes to: `inside` (outbound mail) or `outside` (inbound mail)")
-    addresses: tuple[Network, ...] = Field(default=(), description="address ranges (CIDR), IPv4 and IPv6")
+    addresses: tuple[AddressRange, ...] = Field(default=(), description="address ranges (CIDR), IPv4 and IPv6")
     certificates: tuple[Certificate, ...] = Field(
         default=(), description="client certificates: `sha256:` and the fingerprint, or a DNS name in the certificate"
     )

@@ -6,9 +6,10 @@ from relay.model.finding import UNDECIDABLE, Kind
 from relay.policy import models, ways
 from relay.policy.base import Domain, Name, Pattern
 from relay.policy.builtin import BUILTIN
+from relay.policy.parties import AddressRange
 from relay.settings.key_table import about, key_table
 
-WORDS = {"name": Name, "pattern": Pattern, "domain": Domain, "network": models.Network, "finding": Kind, "inspector": ways.Inspector}
+WORDS = {"name": Name, "pattern": Pattern, "domain": Domain, "address range": AddressRange, "finding": Kind, "inspector": ways.Inspector}
 FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
     ("`organisation.yaml`", "The keys stand at the top of the file.", (models.Organisation, models.Partner)),
     ("`clients.yaml`", "A list under `clients`.", (models.Client, models.Limits)),

@@ -16,7 +16,7 @@ def describe(error: ValidationError, model: type[BaseModel], line_of: Callable[[
 
 
 def _describe(item: Any, model: type[BaseModel], line_of: Callable[[Path], int], file: str) -> str:
-    path: Path = tuple(part for part in item["loc"] if not _is_union_branch(part))
+    path: Path = item["loc"]
     line = line_of(path)
     name = ".".join(str(part) for part in path)
     if item["type"] == "extra_forbidden":
@@ -24,15 +24,11 @@ def _describe(item: Any, model: type[BaseModel], line_of: Callable[[Path], int],
         return f"{file}:{line}: unknown key '{path[-1]}'{hint}"
     if item["type"] == "missing":
         return f"{file}:{line}: the key '{path[-1]}' is missing"
-    what = item["msg"][:1].lower() + item["msg"][1:]
+    what = item["msg"].removeprefix("Value error, ")
+    what = what[:1].lower() + what[1:]
     expected = item.get("ctx", {}).get("expected")
     hint = nearest(str(item["input"]), [word.strip("' ") for word in expected.replace(" or ", ",").split(",")]) if expected else ""
     return f"{file}:{line}: {name}: {what}{hint}"
-
-
-def _is_union_branch(part: str | int) -> bool:
-    """pydantic names the branch of a union in the path; that is no key of the file."""
-    return isinstance(part, str) and (part in ("IPv4Network", "IPv6Network", "ip_v4_network", "ip_v6_network") or "[" in part)
 
 
 def nearest(word: str, known: list[str]) -> str:
