@@ -94,7 +94,7 @@ class App:
     async def _start(self) -> list[tuple[str, str, int]]:
         settings, stack = self.settings, self._stack
         self._open_store()
-        self.spool = Spool(settings.spool, RelaxedBodyHash)
+        self.spool = Spool(settings.spool, RelaxedBodyHash, on_fatal=self._on_fatal)
         stack.callback(self.spool.close)
         self.in_force = InForce(settings, self.journal, self.reader, self.clock)
         await self.in_force.load()

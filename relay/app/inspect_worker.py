@@ -87,8 +87,9 @@ def _answer(head: dict[str, Any], body: bytes, descriptor: int | None, engine: E
 
 
 def _read_spool(head: dict[str, Any], descriptor: int) -> bytes:
+    """At accept the object is not sealed yet, so that its size comes with the job."""
     with os.fdopen(descriptor, "rb") as file:
-        return b"".join(read_body(file, head["object"], bytes.fromhex(head["key"])))
+        return b"".join(read_body(file, head["object"], bytes.fromhex(head["key"]), size=head["size"]))
 
 
 def inspect_bytes(data: bytes, authserv_id: str, engine: Engine, settings: Settings) -> Inspection:

@@ -19,13 +19,14 @@ BY_STAFF = "staff-hold"
 def bring_back(
     connection: Connection, epoch: Epoch, after: tuple[uuid.UUID, int] | None, now_us: int, expires_us: int
 ) -> tuple[uuid.UUID, int] | None:
-    """One page of held deliveries to `undecided`, oldest first. Gives where to go on, or None at the end."""
+    """One page of held deliveries to `undecided`, oldest first. Gives where to go on, or None at the end. Where another process does the
+    same, each delivery is moved by one of them."""
     query = select(DELIVERY.c.message_id, DELIVERY.c.ordinal).where(
         DELIVERY.c.state == State.HELD.value, DELIVERY.c.disposition == BY_POLICY
     )
     if after is not None:
         query = query.where((DELIVERY.c.message_id > after[0]) | ((DELIVERY.c.message_id == after[0]) & (DELIVERY.c.ordinal > after[1])))
-    rows = connection.execute(query.order_by(DELIVERY.c.message_id, DELIVERY.c.ordinal).limit(PAGE)).all()
+    rows = connection.execute(query.order_by(DELIVERY.c.message_id, DELIVERY.c.ordinal).limit(PAGE).with_for_update()).all()
     for message_id, ordinal in rows:
         entry = states.QueueEntry("", epoch.policy, epoch.phase, now_us, expires_us)
         states.move(connection, message_id, ordinal, State.UNDECIDED, now_us, entry)

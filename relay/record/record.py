@@ -1,5 +1,6 @@
 """Writes what happened to a message: each method is one durable commit, done when it returns (promises 1 and 2)."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,7 +83,7 @@ class Record:
             write(connection, [event])
 
         await self._journal.submit(work)
-        self._spool.discard(received.body.object)
+        await asyncio.to_thread(self._spool.discard, received.body.object)
 
     async def refusal(self, peer: Peer, sender: Sender | None, recipient: Recipient | None, reply: Reply, reason: str) -> None:
         """An event for what was refused before DATA."""
@@ -164,7 +165,7 @@ class Record:
                 values: dict[str, Any] = {"outcome": _outcome_details(outcome)}
                 if outcome.unknown:  # the final dot was sent, and no reply came: the next attempt may send twice
                     values["possible_duplicates"] = DELIVERY.c.possible_duplicates + 1
-                states.move(connection, claimed.message.id, outcome.ordinal, outcome.state, now_us, entry, **values)
+                states.move(connection, claimed.message.id, outcome.ordinal, outcome.state, now_us, entry, concluded=True, **values)
             write(connection, [event])
 
         await self._journal.submit(work)

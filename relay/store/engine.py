@@ -17,7 +17,12 @@ def open_engine(settings: Store) -> Engine:
     url = make_url(settings.url)
     if url.get_backend_name() == "sqlite":
         if url.database:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path = Path(url.database)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                path.touch(mode=0o600)  # addresses and subjects are in it; its WAL gets the same mode (SQLite documentation, WAL)
+            except OSError as error:
+                raise StoreError(f"store.url: {path}: {error.strerror}") from None
         engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=5)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine

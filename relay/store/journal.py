@@ -27,6 +27,8 @@ class Journal:
         self._on_fatal = on_fatal
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._closed = False
+        self._gate = threading.Lock()  # so that nothing is submitted behind the end
         self.commits = 0
         self.works = 0
 
@@ -36,21 +38,28 @@ class Journal:
         self._thread.start()
 
     async def submit(self, work: Callable[[Connection], Result]) -> Result:
-        """Runs `work` in the next commit. What it raises is raised here; StoreError where the database refused or was lost."""
-        future: Future[Result] = Future()
-        self._entries.put((work, future))
-        return await asyncio.wrap_future(future)
+        """Runs `work` in the next commit, and again in one of its own if another work spoilt that. What it raises is raised here;
+        StoreError where the database refused or was lost (a lost one may have committed), or the journal is closed."""
+        return await asyncio.wrap_future(self._enter(work))
 
     def submit_now(self, work: Callable[[Connection], Result]) -> Result:
         """The same for a caller without an event loop."""
+        return self._enter(work).result()
+
+    def _enter(self, work: Callable[[Connection], Result]) -> "Future[Result]":
         future: Future[Result] = Future()
-        self._entries.put((work, future))
-        return future.result()
+        with self._gate:
+            if self._closed:
+                raise StoreError("the journal is closed")
+            self._entries.put((work, future))
+        return future
 
     def close(self) -> None:
         """Commits what was submitted, then ends the thread."""
-        if self._thread is not None:
+        with self._gate:
+            self._closed = True
             self._entries.put(None)
+        if self._thread is not None:
             self._thread.join()
             self._thread = None
 
@@ -82,7 +91,7 @@ class Journal:
         try:
             results = self._transaction([work for work, _ in batch])
         except BaseException as error:  # noqa: BLE001 - handed to whoever submitted the work
-            if len(batch) > 1 and not _is_lost(error):
+            if len(batch) > 1 and not _is_lost(error) and not _is_fatal(error):
                 for work, future in batch:
                     self._alone(work, future)
                 return
@@ -108,12 +117,18 @@ class Journal:
         return results
 
     def _translate(self, error: BaseException) -> BaseException:
-        if isinstance(error, OperationalError) and "disk I/O error" in str(error) and self._on_fatal:
+        if _is_fatal(error) and self._on_fatal:
             self._on_fatal(f"the disk failed under a commit: {error.args[0]}")
         if isinstance(error, SQLAlchemyError):
             log.error("the store refused a commit", extra={"fields": {"error": str(error.args[0])[:500]}})
             return StoreError(f"the store refused: {error.args[0]}")
         return error
+
+
+def _is_fatal(error: BaseException) -> bool:
+    """SQLITE_IOERR: a sync may have failed, and a second try would believe pages that never reached the disk. PostgreSQL ends itself then."""
+    name = getattr(error.orig, "sqlite_errorname", "") if isinstance(error, OperationalError) else ""
+    return str(name or "").startswith("SQLITE_IOERR")
 
 
 def _is_lost(error: BaseException) -> bool:

@@ -24,9 +24,8 @@ class LeaseLost(SluisError):
 
 
 def claim(connection: Connection, owner: str, now_us: int, lease_us: int, limit: int) -> list[Claimed]:
-    """Takes up to `limit` due rows, and with each the other due rows of its message and route. What is leased to nobody, or to
-    somebody whose
-    lease ran out, can be taken; a mark that has no outcome is then a possible duplicate."""
+    """Takes up to `limit` due rows, those of one message and route together. What is leased to nobody, or to somebody whose lease ran out,
+    can be taken; a mark that has no outcome is then a possible duplicate."""
     free = (QUEUE.c.next_us <= now_us) & or_(QUEUE.c.lease_until_us.is_(None), QUEUE.c.lease_until_us < now_us)
     query = select(QUEUE).where(free).order_by(QUEUE.c.next_us).limit(limit).with_for_update(skip_locked=True)
     groups: dict[tuple[uuid.UUID, str, str, str], list[Any]] = {}
@@ -119,12 +118,12 @@ def check_lease(connection: Connection, claimed: Claimed) -> None:
 
 
 def mark(connection: Connection, claimed: Claimed, now_us: int) -> None:
-    """The attempt may send its final dot after this commit, and not before (promise 1). Raises LeaseLost."""
-    if claimed.lease_until_us <= now_us:
-        raise LeaseLost(f"the lease on {claimed.message.id.hex} ran out")
+    """The attempt may send its final dot after this commit, and not before (promise 1). Raises LeaseLost, also where the lease ran out and
+    was not renewed, though nobody has taken it yet."""
     ordinals = [ticket.ordinal for ticket in claimed.tickets]
     values = {"marked_fence": claimed.fence, "attempts": QUEUE.c.attempts + 1}
-    if connection.execute(update(QUEUE).where(_held(claimed, ordinals)).values(**values)).rowcount != len(ordinals):
+    held = _held(claimed, ordinals) & (QUEUE.c.lease_until_us > now_us)
+    if connection.execute(update(QUEUE).where(held).values(**values)).rowcount != len(ordinals):
         raise LeaseLost(f"the lease on {claimed.message.id.hex} is lost")
     connection.execute(
         update(DELIVERY)
@@ -136,7 +135,7 @@ def mark(connection: Connection, claimed: Claimed, now_us: int) -> None:
 def renew(connection: Connection, claimed: Claimed, now_us: int, lease_us: int) -> int:
     """A longer lease; gives its new end. Raises LeaseLost."""
     ordinals = [ticket.ordinal for ticket in claimed.tickets]
-    if connection.execute(update(QUEUE).where(_held(claimed, ordinals)).values(lease_until_us=now_us + lease_us)).rowcount == 0:
+    if connection.execute(update(QUEUE).where(_held(claimed, ordinals)).values(lease_until_us=now_us + lease_us)).rowcount != len(ordinals):
         raise LeaseLost(f"the lease on {claimed.message.id.hex} is lost")
     return now_us + lease_us
 

@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 class Reader:
-    """Each read is a transaction of its own, and changes nothing."""
+    """Each read is a transaction of its own that changes nothing, and sees the store as it was at one moment, whatever it asks."""
 
     def __init__(self, engine: Engine, threads: int = 4) -> None:
         self._engine = engine
@@ -28,8 +28,8 @@ class Reader:
         """The same for a caller without an event loop."""
         try:
             with self._engine.connect() as connection:
-                if connection.dialect.name == "postgresql":
-                    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+                snapshot = "BEGIN" if connection.dialect.name == "sqlite" else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+                connection.exec_driver_sql(snapshot)
                 result = work(connection)
                 connection.rollback()
                 return result

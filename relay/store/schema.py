@@ -9,14 +9,16 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from relay.model.errors import StoreError
 from relay.store import triggers
 
-PARTITIONED = ("message", "delivery", "event", "event_record")
+PARTITIONED = {"message": "id", "delivery": "message_id", "event": "id", "event_record": "event_id"}
 MONTHS_AHEAD = 24
+_UPGRADE_LOCK = 0x736C756973  # "sluis": any number that nobody else takes
 
 # What the relay's role may do on PostgreSQL: it owns nothing, and of events it may only add and read; erasing is an update to nothing.
 _GRANTS = {
@@ -56,11 +58,14 @@ def current(connection: Connection) -> str | None:
 
 
 def upgrade(engine: Engine, relay_role: str | None = None) -> tuple[str | None, str]:
-    """Migrates to the newest revision, in one transaction, and makes partitions ahead. Gives the revision before and after."""
+    """Migrates to the newest revision, in one transaction, and makes partitions ahead. Gives the revision before and after. Raises
+    StoreError, and nothing is changed then: newer than this program, or the database refused."""
     try:
         with engine.begin() as connection:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))  # two upgrades wait for each other
             before = current(connection)
             config = _config()
             config.attributes["connection"] = connection
@@ -69,7 +74,7 @@ def upgrade(engine: Engine, relay_role: str | None = None) -> tuple[str | None, 
                 _make_partitions(connection)
                 if relay_role:
                     _grant(connection, relay_role)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, CommandError) as error:
         raise StoreError(f"the store could not be migrated: {error.args[0]}") from None
     return before, newest()
 
@@ -88,18 +93,19 @@ def check_schema(engine: Engine) -> None:
 
 
 def _make_partitions(connection: Connection) -> None:
-    """A partition for each month from now on, and a default one, so that no insert can fail."""
+    """A partition for each month from now on, and a default one, so that no insert can fail. A month whose rows went into the default one,
+    because nobody upgraded for so long, stays there: PostgreSQL refuses a partition for rows that lie elsewhere."""
     now = datetime.datetime.now(datetime.UTC)
     months = [(now.year + (now.month - 1 + ahead) // 12, (now.month - 1 + ahead) % 12 + 1) for ahead in range(MONTHS_AHEAD + 1)]
-    for table in PARTITIONED:
-        for (year, month), (next_year, next_month) in itertools.pairwise(months):
-            connection.execute(
-                text(
-                    f"CREATE TABLE IF NOT EXISTS {table}_{year}_{month:02d} PARTITION OF {table} "
-                    f"FOR VALUES FROM ('{_first_id(year, month)}') TO ('{_first_id(next_year, next_month)}')"
-                )
-            )
+    for table, column in PARTITIONED.items():
         connection.execute(text(f"CREATE TABLE IF NOT EXISTS {table}_default PARTITION OF {table} DEFAULT"))
+        for this, following in itertools.pairwise(months):
+            start, end = _first_id(*this), _first_id(*following)
+            late = f"SELECT EXISTS (SELECT FROM {table}_default WHERE {column} >= '{start}' AND {column} < '{end}')"  # noqa: S608 - our names
+            if not connection.execute(text(late)).scalar():
+                partition = f"{table}_{this[0]}_{this[1]:02d}"
+                bounds = f"FROM ('{start}') TO ('{end}')"
+                connection.execute(text(f"CREATE TABLE IF NOT EXISTS {partition} PARTITION OF {table} FOR VALUES {bounds}"))
 
 
 def _first_id(year: int, month: int) -> uuid.UUID:

@@ -1,6 +1,9 @@
 """The one place where a delivery changes its state, with its queue row and the running counts of the balance (promise 14)."""
 
+import os
+import socket
 import uuid
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +17,7 @@ DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 TALLY = Tally.__table__  # type: ignore[attr-defined]
 
+SHARDS = 64
 ACCEPTED = "accepted"
 WAITING_TALLY = "waiting"
 
@@ -39,10 +43,16 @@ def tally_name(state: State) -> str:
     return state.value if state in FINISHED else WAITING_TALLY
 
 
-def count(connection: Connection, name: str, amount: int, shard: str = "") -> None:
-    """Adds to a running count, in the transaction of what it counts."""
+def _own_shard() -> str:
+    """Processes that write side by side count in rows of their own, so that none waits for another's commit, nor both for each other."""
+    return str(zlib.crc32(f"{socket.gethostname()}:{os.getpid()}".encode()) % SHARDS)
+
+
+def count(connection: Connection, name: str, amount: int) -> None:
+    """Adds to a running count, in the transaction of what it counts. One shard may go below zero; their sum does not."""
     if amount == 0:
         return
+    shard = _own_shard()
     where = (TALLY.c.name == name) & (TALLY.c.shard == shard)
     if connection.execute(update(TALLY).where(where).values(count=TALLY.c.count + amount)).rowcount == 0:
         connection.execute(insert(TALLY).values(name=name, shard=shard, count=amount))
@@ -55,24 +65,34 @@ def move(
     new: State,
     now_us: int,
     queue: QueueEntry | None = None,
+    *,
+    concluded: bool = False,
     **values: Any,
 ) -> State:
-    """Moves one delivery to `new` and gives its old state; `values` are more columns of the delivery. A queued state needs `queue`,
-    unless its row
-    is there already and stays as it is. Raises MoveRefused; the caller's transaction is then rolled back."""
+    """Moves one delivery to `new` and gives its old state; `values` are more columns of the delivery. A queued state needs `queue`, unless
+    its row is there already and stays as it is. `concluded` says that the outcome of its attempt is known: a mark that is otherwise taken
+    away is a possible duplicate. Raises MoveRefused; the caller's transaction is then rolled back."""
     where = (DELIVERY.c.message_id == message_id) & (DELIVERY.c.ordinal == ordinal)
     found = connection.execute(select(DELIVERY.c.state).where(where).with_for_update()).scalar_one_or_none()
     if found is None:
         raise MoveRefused(f"no delivery {message_id.hex}/{ordinal}")
     old = State(found)
-    if old is not new and not may_move(old, new):
+    stays_queued = old is new and old in QUEUED
+    if not stays_queued and not may_move(old, new):
         raise MoveRefused(f"delivery {message_id.hex}/{ordinal} is {old.value}, and can't become {new.value}")
+    if not concluded and (new not in QUEUED or queue is not None) and _is_marked(connection, message_id, ordinal):
+        values["possible_duplicates"] = DELIVERY.c.possible_duplicates + 1
     connection.execute(update(DELIVERY).where(where).values(state=new.value, changed_us=now_us, **values))
     _requeue(connection, message_id, ordinal, new, queue)
     if tally_name(old) != tally_name(new):
         count(connection, tally_name(old), -1)
         count(connection, tally_name(new), 1)
     return old
+
+
+def _is_marked(connection: Connection, message_id: uuid.UUID, ordinal: int) -> bool:
+    where = (QUEUE.c.message_id == message_id) & (QUEUE.c.ordinal == ordinal)
+    return connection.execute(select(QUEUE.c.marked_fence).where(where).with_for_update()).scalar_one_or_none() is not None
 
 
 def _requeue(connection: Connection, message_id: uuid.UUID, ordinal: int, new: State, queue: QueueEntry | None) -> None:

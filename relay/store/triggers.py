@@ -20,53 +20,72 @@ _SQLITE = {
     "BEGIN SELECT RAISE(ABORT, 'event_record can only be erased'); END",
 }
 
-_POSTGRESQL = (
-    """CREATE FUNCTION sluis_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$""",
-    """CREATE FUNCTION sluis_erase_only() RETURNS trigger LANGUAGE plpgsql AS $$
+_FUNCTIONS = {
+    "sluis_append_only": """
+    BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END """,
+    "sluis_erase_only": """
     BEGIN
         IF NEW.event_id = OLD.event_id AND NEW.message_id IS NOT DISTINCT FROM OLD.message_id
             AND length(NEW.canonical) = 0 AND length(NEW.salt) = 0 THEN RETURN NEW; END IF;
         RAISE EXCEPTION 'event_record can only be erased';
-    END $$""",
-    "CREATE TRIGGER event_no_update BEFORE UPDATE ON event FOR EACH ROW EXECUTE FUNCTION sluis_append_only()",
-    "CREATE TRIGGER event_no_delete BEFORE DELETE ON event FOR EACH ROW EXECUTE FUNCTION sluis_append_only()",
-    "CREATE TRIGGER event_no_truncate BEFORE TRUNCATE ON event FOR EACH STATEMENT EXECUTE FUNCTION sluis_append_only()",
-    "CREATE TRIGGER event_record_no_update BEFORE UPDATE ON event_record FOR EACH ROW EXECUTE FUNCTION sluis_erase_only()",
-    "CREATE TRIGGER event_record_no_delete BEFORE DELETE ON event_record FOR EACH ROW EXECUTE FUNCTION sluis_append_only()",
-    "CREATE TRIGGER event_record_no_truncate BEFORE TRUNCATE ON event_record FOR EACH STATEMENT EXECUTE FUNCTION sluis_append_only()",
-)
-_POSTGRESQL_NAMES = frozenset(
-    {
-        "event_no_update",
-        "event_no_delete",
-        "event_no_truncate",
-        "event_record_no_update",
-        "event_record_no_delete",
-        "event_record_no_truncate",
-    }
+    END """,
+}
+_POSTGRESQL = {
+    name: f"CREATE TRIGGER {name} BEFORE {change} ON {table} FOR EACH {each} EXECUTE FUNCTION {function}()"
+    for name, change, table, each, function in (
+        ("event_no_update", "UPDATE", "event", "ROW", "sluis_append_only"),
+        ("event_no_delete", "DELETE", "event", "ROW", "sluis_append_only"),
+        ("event_no_truncate", "TRUNCATE", "event", "STATEMENT", "sluis_append_only"),
+        ("event_record_no_update", "UPDATE", "event_record", "ROW", "sluis_erase_only"),
+        ("event_record_no_delete", "DELETE", "event_record", "ROW", "sluis_append_only"),
+        ("event_record_no_truncate", "TRUNCATE", "event_record", "STATEMENT", "sluis_append_only"),
+    )
+}
+
+# Partitions carry copies of the row triggers under the same names, each of which could be disabled by itself.
+_FIND = text(
+    """SELECT tree.relid::regclass::text AS relation, tree.level = 0 AS whole, t.tgname AS name,
+        pg_get_triggerdef(t.oid, true) AS definition
+    FROM pg_partition_tree(:table) AS tree LEFT JOIN pg_trigger t ON t.tgrelid = tree.relid AND t.tgenabled IN ('O', 'A')"""
 )
 
 
 def create(connection: Connection) -> None:
     """Makes them all; part of a migration."""
-    for statement in _SQLITE.values() if connection.dialect.name == "sqlite" else _POSTGRESQL:
+    if connection.dialect.name == "sqlite":
+        statements = list(_SQLITE.values())
+    else:
+        functions = [f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${body}$$" for name, body in _FUNCTIONS.items()]
+        statements = [*functions, *_POSTGRESQL.values()]
+    for statement in statements:
         connection.execute(text(statement))
 
 
 def check(connection: Connection) -> None:
     """Raises StoreError where one is missing, disabled or not as it was made."""
-    if connection.dialect.name == "sqlite":
-        rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
-        found: dict[str, str] = {row.name: row.sql for row in rows}
-        wrong = [name for name, sql in _SQLITE.items() if found.get(name) != sql]
-    else:
-        rows = connection.execute(
-            text(
-                "SELECT t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
-                "WHERE c.relname IN ('event', 'event_record') AND n.nspname = current_schema() AND t.tgenabled IN ('O', 'A')"
-            )
-        )
-        wrong = sorted(_POSTGRESQL_NAMES - {name for (name,) in rows})
+    wrong = _wrong_on_sqlite(connection) if connection.dialect.name == "sqlite" else _wrong_on_postgresql(connection)
     if wrong:
         raise StoreError(f"the append-only triggers {', '.join(wrong)} are missing or changed: events could be altered unseen")
+
+
+def _wrong_on_sqlite(connection: Connection) -> list[str]:
+    rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
+    found = {row.name: row.sql for row in rows}
+    return [name for name, sql in _SQLITE.items() if found.get(name) != sql]
+
+
+def _wrong_on_postgresql(connection: Connection) -> list[str]:
+    query = text("SELECT proname, prosrc FROM pg_proc WHERE pronamespace = current_schema()::regnamespace")
+    sources = {row.proname: row.prosrc for row in connection.execute(query)}
+    wrong = [f"function {name}" for name, body in _FUNCTIONS.items() if sources.get(name) != body]
+    for table in ("event", "event_record"):
+        expected = {name: statement for name, statement in _POSTGRESQL.items() if f" ON {table} " in statement}
+        found: dict[tuple[str, bool], dict[str, str]] = {}
+        for row in connection.execute(_FIND, {"table": table}):
+            found.setdefault((row.relation, row.whole), {})[row.name] = row.definition
+        for (relation, whole), there in sorted(found.items()):
+            if whole:
+                wrong += [name for name, statement in expected.items() if there.get(name) != statement]
+            else:
+                wrong += [f"{name} of {relation}" for name in expected if "EACH ROW" in expected[name] and name not in there]
+    return wrong

@@ -3,14 +3,12 @@
     0     magic and version (16 octets)
     16    two key slots of 136 octets: generation, key id, ephemeral X25519 key, wrapped body key, check (docs/record.md)
     288   zeros up to 512
-    512   the body: chunks of 64 KiB, AES-256-GCM, each followed by its 16-octet tag; the last one is shorter, or empty, and says that
-    it is the last
+    512   the body: chunks of 64 KiB, AES-256-GCM, each followed by its 16-octet tag; the last one is shorter, or empty, and says so
           the manifest: JSON, AES-256-GCM in a nonce domain of its own
           trailer (16 octets): body size, manifest size
 
-The nonce is domain (1 octet), counter (10 octets), last flag (1 octet): the STREAM construction (Hoang, Reyhanitabar, Rogaway and
-Vizar 2015),
-as age uses it. Associated data is the object's name, so that two objects can't be swapped.
+The nonce is domain (1 octet), counter (10 octets), last flag (1 octet): the STREAM construction (Hoang, Reyhanitabar, Rogaway and Vizar
+2015), as age uses it. Associated data is the object's name, so that two objects can't be swapped.
 """
 
 import os
@@ -54,12 +52,13 @@ def body_length(size: int) -> int:
     return size + (size // CHUNK + 1) * TAG
 
 
-def read_body(file: BinaryIO, name: str, key: bytes, start: int = 0) -> Iterator[bytes]:
-    """The body from offset `start` on, chunk by chunk, each checked before it is given out. Raises SpoolError where the object is
-    altered, cut short
-    or longer than its last chunk allows."""
+def read_body(file: BinaryIO, name: str, key: bytes, start: int = 0, size: int | None = None) -> Iterator[bytes]:
+    """The body from offset `start` on, chunk by chunk, each checked before it is given out. Raises SpoolError where the object is altered,
+    cut short, or longer than its last chunk allows. An object that is not sealed yet has no trailer: its `size` is then given, and the
+    last chunk's flag proves it as well."""
     cipher = AESGCM(key)
-    size = read_size(file, name)
+    if size is None:
+        size = read_size(file, name)
     counter = start // CHUNK
     skip = start % CHUNK
     file.seek(BODY_START + counter * (CHUNK + TAG))

@@ -1,33 +1,40 @@
 """The spool folder: make, seal, open and remove objects; say when the disk is nearly full; sweep what nobody owns."""
 
 import asyncio
+import contextlib
+import errno
+import itertools
 import json
 import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from relay.model.errors import SluisError, SpoolError
+from relay.model.errors import Refusal, SluisError, SpoolError
 from relay.model.message import Body
 from relay.model.ports import BodyHash
+from relay.model.reply import Reply
 from relay.settings.models import Spool as SpoolSettings
 from relay.store.spool.format import BODY_START, MAGIC, SLOT_SIZE, SLOTS, TRAILER, read_body, read_manifest, read_size, seal_manifest
-from relay.store.spool.keys import SpoolKeys, load_keys, parse_slot
+from relay.store.spool.keys import SpoolKeys, key_id, load_keys, parse_slot
 from relay.store.spool.writer import SpoolWriter
 
 WATERMARK_SECONDS = 1.0
 SEALERS = 8  # fsyncs that run side by side; more gains nothing on one disk
+SWEEP_PAGE = 500
+FOLDER_SECONDS = 2**24 / 1000  # how long new objects go into one folder
+DISK_FULL = Reply(452, 3, 1, "Insufficient storage, try again later")  # RFC 3463 §3.4: X.3.1 mail system full
 
 
 class SpoolFatal(SluisError):
-    """A failed fsync: what is on the disk is unknown from here on, and asking again would lie (Rebello et al., USENIX ATC 2020). The
-    process stops.
-    """
+    """A failed fsync: what is on the disk is unknown from here on, and asking again would lie (Rebello et al., USENIX ATC 2020).
+    The process stops."""
 
 
 class SpoolReader:
@@ -40,7 +47,11 @@ class SpoolReader:
             raise SpoolError(f"spool object {name}: {error.strerror}") from None
         self._name = name
         self._key = key
-        self.size = read_size(self._file, name)
+        try:
+            self.size = read_size(self._file, name)
+        except SpoolError:
+            self._file.close()
+            raise
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
         """From offset `start` on; each chunk is checked before it is given out."""
@@ -51,12 +62,19 @@ class SpoolReader:
 
 
 class Spool:
-    """One folder of objects. `body_hash` makes a fresh hash for each body."""
+    """One folder of objects. `body_hash` makes a fresh hash for each body; `on_fatal` is told when a sync failed: the process must stop."""
 
-    def __init__(self, settings: SpoolSettings, body_hash: Callable[[], BodyHash], keys: SpoolKeys | None = None) -> None:
+    def __init__(
+        self,
+        settings: SpoolSettings,
+        body_hash: Callable[[], BodyHash],
+        keys: SpoolKeys | None = None,
+        on_fatal: Callable[[str], None] | None = None,
+    ) -> None:
         self._settings = settings
         self._folder = settings.folder
         self._body_hash = body_hash
+        self._on_fatal = on_fatal
         self.keys = keys or load_keys(settings.public_key, settings.private_keys)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._sealers = ThreadPoolExecutor(SEALERS, thread_name_prefix="seal")
@@ -72,21 +90,43 @@ class Spool:
         return SpoolWriter(name, self.path(name), self.keys, self._body_hash(), self._settings.memory_body)
 
     async def seal(self, body: Body, manifest: dict[str, Any]) -> None:
-        """Appends the encrypted manifest and makes the object durable. Raises SpoolFatal where the disk did not sync."""
+        """Appends the encrypted manifest and makes the object durable. Raises Refusal where the disk is full, and the object is then gone;
+        SpoolFatal where the disk did not sync."""
         await asyncio.get_running_loop().run_in_executor(self._sealers, self._seal, body, json.dumps(manifest).encode())
 
     def _seal(self, body: Body, manifest: bytes) -> None:
         sealed = seal_manifest(AESGCM(body.key), body.object, manifest)
         path = self.path(body.object)
         try:
-            with path.open("ab") as file:
-                file.write(sealed + TRAILER.pack(body.size, len(sealed)))
-                file.flush()
-                os.fsync(file.fileno())
-            _sync_folder(path.parent)
-            _sync_folder(self._folder)
+            with path.open("ab", buffering=0) as file:
+                _append(file, sealed + TRAILER.pack(body.size, len(sealed)))
+                self._sync(file.fileno(), path)
         except OSError as error:
-            raise SpoolFatal(f"spool object {body.object} could not be made durable: {error}") from error
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise self._fatal(path, error) from error
+            path.unlink(missing_ok=True)  # its key is nowhere else
+            raise Refusal(DISK_FULL, f"the spool is full: {error}") from None
+        for folder in (path.parent, self._folder):
+            self._sync_folder(folder)
+
+    def _sync(self, descriptor: int, path: Path) -> None:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise self._fatal(path, error) from error
+
+    def _sync_folder(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._sync(descriptor, folder)
+        finally:
+            os.close(descriptor)
+
+    def _fatal(self, path: Path, error: OSError) -> SpoolFatal:
+        reason = f"{path} could not be made durable: {error}"
+        if self._on_fatal is not None:
+            self._on_fatal(reason)
+        return SpoolFatal(reason)
 
     def unlock(self, name: str) -> bytes:
         """The body key. Raises SpoolError: missing, wiped, altered, or for a private key that is not here."""
@@ -97,7 +137,7 @@ class Spool:
             raise SpoolError(f"spool object {name}: {error.strerror}") from None
         if header[: len(MAGIC)] != MAGIC:
             raise SpoolError(f"spool object {name}: not a spool object, or of a format that is not known")
-        return self.keys.unwrap(_newest_slot(header, name), name)
+        return self.keys.unwrap(_newest_slot(header, name)[1], name)
 
     def open(self, name: str) -> SpoolReader:
         """Needs the private key."""
@@ -113,38 +153,46 @@ class Spool:
     def discard(self, name: str) -> None:
         """Wipes the key slots, so that the body is gone whatever the disk keeps, and removes the file."""
         path = self.path(name)
-        try:
+        with contextlib.suppress(FileNotFoundError):
             with path.open("r+b") as file:
-                file.seek(SLOTS[0])
-                file.write(bytes(2 * SLOT_SIZE))
-                file.flush()
-                os.fsync(file.fileno())
+                self._put(file, SLOTS[0], bytes(2 * SLOT_SIZE))
             path.unlink()
-        except FileNotFoundError:
-            return
+
+    def _put(self, file: BinaryIO, position: int, data: bytes) -> None:
+        """Durable when it returns."""
+        file.seek(position)
+        file.write(data)
+        file.flush()
+        self._sync(file.fileno(), Path(file.name))
 
     def rewrap(self, name: str) -> bool:
-        """Wraps the body key to the present public key: the new slot is durable before the old one is wiped. False: it was so already."""
-        with self.path(name).open("r+b") as file:
-            header = file.read(BODY_START)
-            slot = _newest_slot(header, name)
-            generation, identity, _, _ = parse_slot(slot)
-            from_index = 0 if header[SLOTS[0] : SLOTS[0] + SLOT_SIZE] == slot else 1
-            fresh = self.keys.wrap(self.keys.unwrap(slot, name), name, generation + 1)
-            if parse_slot(fresh)[1] == identity:
-                return False
-            for index, data in ((1 - from_index, fresh), (from_index, bytes(SLOT_SIZE))):
-                file.seek(SLOTS[index])
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        """Wraps the body key to the present public key: the new slot is durable before the old one is wiped, and what a crash left of an
+        earlier rewrap is wiped too. False: it was so already. Raises SpoolError."""
+        try:
+            with self.path(name).open("r+b") as file:
+                header = file.read(BODY_START)
+                index, slot = _newest_slot(header, name)
+                generation, identity, _, _ = parse_slot(slot)
+                other = SLOTS[1 - index]
+                if identity != key_id(self.keys.public):
+                    self._put(file, other, self.keys.wrap(self.keys.unwrap(slot, name), name, generation + 1))
+                    self._put(file, SLOTS[index], bytes(SLOT_SIZE))
+                elif any(header[other : other + SLOT_SIZE]):
+                    self._put(file, other, bytes(SLOT_SIZE))
+                else:
+                    return False
+        except FileNotFoundError as error:
+            raise SpoolError(f"spool object {name}: {error.strerror}") from None
         return True
 
     def names(self) -> Iterator[str]:
-        """Every object, oldest first."""
-        for folder in sorted(self._folder.iterdir()):
-            if folder.is_dir():
-                yield from sorted(path.name for path in folder.iterdir())
+        """Every object, older folders first. What is added or removed meanwhile may be left out, or named though it is gone."""
+        for folder in self._folders():
+            with os.scandir(folder) as entries:
+                yield from (entry.name for entry in entries)
+
+    def _folders(self) -> list[Path]:
+        return sorted(path for path in self._folder.iterdir() if path.is_dir())
 
     def full(self) -> bool:
         """Whether RCPT should hear 452: above the watermark, or less than the reserve left. Looked up once a second."""
@@ -161,39 +209,51 @@ class Spool:
         return state.f_bavail * state.f_frsize
 
     def sweep(self, known: Callable[[Iterable[str]], set[str]], older_than_seconds: float) -> int:
-        """Removes objects without a row that are older than the longest session. `known` gives those of the names that have a row."""
-        horizon = time.time() - older_than_seconds
+        """Removes objects without a row that are older than the longest session, so that no live process is still at them, and folders that
+        have become empty. `known` gives those of the names (at most SWEEP_PAGE at once) that have a row. Gives how many were removed."""
+        now = time.time()
         removed = 0
-        for folder in sorted(self._folder.iterdir()):
-            old = [path for path in folder.iterdir() if path.stat().st_mtime < horizon] if folder.is_dir() else []
-            owned = known(path.name for path in old) if old else set()
-            for path in old:
-                if path.name not in owned:
-                    self.discard(path.name)
-                    removed += 1
+        for folder in self._folders():
+            with os.scandir(folder) as entries:
+                old = (entry.name for entry in entries if _modified(entry) < now - older_than_seconds)
+                while page := list(itertools.islice(old, SWEEP_PAGE)):
+                    orphans = set(page) - known(page)
+                    for name in orphans:
+                        self.discard(name)
+                    removed += len(orphans)
+            # A folder that nothing can come into any more; rmdir refuses one that is not empty.
+            if folder.stat().st_mtime < now - max(older_than_seconds, 2 * FOLDER_SECONDS):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
         return removed
 
     def close(self) -> None:
         self._sealers.shutdown()
 
 
-def _newest_slot(header: bytes, name: str) -> bytes:
-    """The sound slot of the highest generation: a rotation that was cut short leaves the old one."""
-    found: list[tuple[int, bytes]] = []
-    for start in SLOTS:
+def _newest_slot(header: bytes, name: str) -> tuple[int, bytes]:
+    """Index and bytes of the sound slot of the highest generation: a rotation that was cut short leaves the old one."""
+    found: list[tuple[int, int, bytes]] = []
+    for index, start in enumerate(SLOTS):
         slot = header[start : start + SLOT_SIZE]
-        try:
-            found.append((parse_slot(slot)[0], slot))
-        except SpoolError:
-            continue
+        with contextlib.suppress(SpoolError):
+            found.append((parse_slot(slot)[0], index, slot))
     if not found:
         raise SpoolError(f"spool object {name}: both key slots are damaged or wiped")
-    return max(found)[1]
+    _, index, slot = max(found)
+    return index, slot
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _append(file: FileIO, data: bytes) -> None:
+    """All of it: an unbuffered write may be a short one."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _modified(entry: os.DirEntry[str]) -> float:
+    """Seconds since 1970; what is gone meanwhile is nothing to sweep."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
