@@ -11,7 +11,7 @@ from relay.inspect import frames
 from relay.inspect.archive import ArchiveLimits
 from relay.inspect.clamav import ClamdInspector
 from relay.inspect.engine import Engine
-from relay.inspect.item import Inspector, Item, Unavailable
+from relay.inspect.item import Item, Unavailable
 from relay.inspect.sandbox import SandboxUnavailable, confine, limit_cpu
 from relay.inspect.yara import YaraInspector
 from relay.model.errors import ConfigurationError, SpoolError
@@ -23,6 +23,8 @@ from relay.settings.models import Settings
 from relay.store.spool.format import read_body
 
 NAME = "inspect"
+SELF_TEST_SECONDS = 10.0  # a scanner that hangs must not keep a worker from starting (the pool waits 60 s)
+_WARM_UP = Item("0", "warm-up.txt", "text/plain", True, b"loads what is loaded late, before the filter is on\n")
 
 
 def main() -> None:
@@ -33,26 +35,26 @@ def main() -> None:
         return
     settings = Settings.model_validate(first[0]["settings"])
     try:
-        scanners = _scanners(settings)
-        engine = Engine(scanners, _archive_limits(settings))
-        engine.inspect([Item("0", "warm-up.txt", "text/plain", True, b"loads what is loaded late, before the filter is on\n")])
+        embedded = YaraInspector(settings.inspection.rules)
+        Engine([embedded], _archive_limits(settings)).inspect([_WARM_UP])
+        engine = Engine([embedded, *_clamd(settings, settings.clamd.deadline)], _archive_limits(settings))
         confine(settings.inspection.memory)
     except (ConfigurationError, SandboxUnavailable) as error:
         connection.sendall(frames.pack({"problems": str(error).splitlines()}))
         return
-    connection.sendall(frames.pack({"unavailable": _self_test(scanners)}))
+    connection.sendall(frames.pack({"unavailable": _self_test(_clamd(settings, min(settings.clamd.deadline, SELF_TEST_SECONDS)))}))
     while (job := frames.receive(connection)) is not None:
         head, body, descriptor = job
         limit_cpu(settings.inspection.cpu_seconds)
         connection.sendall(frames.pack(_answer(head, body, descriptor, engine, settings).to_json()))
 
 
-def _scanners(settings: Settings) -> list[Inspector]:
-    scanners: list[Inspector] = [YaraInspector(settings.inspection.rules)]
-    clamd = settings.clamd
-    if clamd.socket is not None:
-        scanners.append(ClamdInspector(clamd.socket, clamd.connect_timeout, clamd.deadline, clamd.cache_entries, clamd.cache_seconds))
-    return scanners
+def _clamd(settings: Settings, deadline: float) -> list[ClamdInspector]:
+    """One, or none when it is switched off."""
+    given = settings.clamd
+    if given.socket is None:
+        return []
+    return [ClamdInspector(given.socket, given.connect_timeout, deadline, given.cache_entries, given.cache_seconds)]
 
 
 def _archive_limits(settings: Settings) -> ArchiveLimits:
@@ -60,16 +62,14 @@ def _archive_limits(settings: Settings) -> ArchiveLimits:
     return ArchiveLimits(given.archive_members, given.archive_bytes, given.archive_depth, given.archive_ratio)
 
 
-def _self_test(scanners: list[Inspector]) -> dict[str, str]:
+def _self_test(scanners: list[ClamdInspector]) -> dict[str, str]:
     """A scanner that is down at the start is no reason not to start: its mail is deferred until it is back."""
     down: dict[str, str] = {}
     for scanner in scanners:
-        if isinstance(scanner, ClamdInspector):
-            try:
-                scanner.version()
-                scanner.self_test()
-            except Unavailable as error:
-                down[scanner.name] = str(error)
+        try:
+            scanner.self_test()
+        except Unavailable as error:
+            down[scanner.name] = str(error)
     return down
 
 

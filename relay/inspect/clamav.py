@@ -25,14 +25,32 @@ MAX_REPLY = 4096
 VERSION_SECONDS = 10.0  # how long a version is believed; a new database is seen within this time
 # The EICAR test file, put together here so that no copy of it lies in the code.
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+_FOUND = re.compile(r"stream: (\S.*) FOUND")
 
 
 class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
-    """The package's connection with a connect time-out and one deadline for the whole exchange; it sends in 1 KB pieces, this in 128 KB."""
+    """The package's connection with a connect time-out and one deadline (monotonic seconds) for the whole exchange; it sends in 1 KB
+    pieces, this in 128 KB.
+    """
 
     def __init__(self, path: str, connect_timeout: float, deadline: float) -> None:
         super().__init__(path, timeout=connect_timeout)
-        self._deadline = time.monotonic() + deadline
+        self._deadline = deadline
+
+    def _init_socket(self) -> None:
+        """The package connects without a time-out, and a clamd that hangs with a full backlog would hold it for ever. connect(2) of a unix
+        socket waits for room as long as SO_SNDTIMEO says; a non-blocking one would fail at once (unix(7)).
+        """
+        seconds = max(min(self.timeout, self._left()), 0.001)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            timeval = struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+            connection.connect(self.unix_socket)
+        except OSError:
+            connection.close()
+            raise
+        self.clamd_socket = connection
 
     def exchange(self, command: bytes, data: bytes | None = None) -> str:
         """One command and its answer, to the terminating NUL. Raises Unavailable."""
@@ -78,52 +96,69 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
 
 
 class ClamdInspector:
-    """Verdicts of literal OK are kept for a while, by digest, engine version and database generation; one cache for each worker."""
+    """Verdicts of literal OK are kept for a while, by digest, engine version and database generation; one cache for each worker.
+    `deadline` (seconds) is for all items of a message together: a scanner that is slow with each of many is as unavailable as one that
+    hangs. `hits` counts answers from the cache."""
 
     name = "clamd"
 
-    def __init__(self, path: Path, connect_timeout: float, deadline: float, cache_entries: int, cache_seconds: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connect_timeout: float,
+        deadline: float,
+        cache_entries: int,
+        cache_seconds: float,
+        version_seconds: float = VERSION_SECONDS,
+    ) -> None:
         self._path = str(path)
         self._connect_timeout = connect_timeout
-        self._deadline = deadline
+        self._seconds = deadline
+        self._version_seconds = version_seconds
         self._cache_entries = cache_entries
         self._cache_seconds = cache_seconds
         self._clean: OrderedDict[tuple[str, bytes], float] = OrderedDict()
         self._version = ("", 0.0)
-        self._tested = False
+        self._tested = ""
         self.hits = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """A new message: its deadline runs from now."""
+        self._deadline = time.monotonic() + self._seconds
 
     def _socket(self) -> ClamdSocket:
         return ClamdSocket(self._path, self._connect_timeout, self._deadline)
 
     def version(self) -> str:
-        """Engine, database version and its date, as clamd says it."""
-        if time.monotonic() - self._version[1] > VERSION_SECONDS or not self._version[0]:
+        """Engine, database version and its date, as clamd says it; the version is that of the loaded database, not of the files."""
+        if time.monotonic() - self._version[1] > self._version_seconds or not self._version[0]:
             text = self._socket().exchange(b"VERSION")
             if not re.fullmatch(r"ClamAV [ -~]{1,200}", text):
                 raise Unavailable(f"clamd: {printable(text, 100)!r} is no version")
             self._version = (text, time.monotonic())
         return self._version[0]
 
-    def self_test(self) -> None:
-        """A scanner that does not find EICAR finds nothing. Raises Unavailable."""
-        if not self._tested:
-            if "FOUND" not in self._socket().exchange(b"INSTREAM", EICAR):
+    def self_test(self) -> str:
+        """A scanner that does not find EICAR finds nothing; asked once for each version, which is given. Raises Unavailable."""
+        version = self.version()
+        if self._tested != version:
+            if not _FOUND.fullmatch(self._socket().exchange(b"INSTREAM", EICAR)):
                 raise Unavailable("clamd: it does not find the EICAR test file")
-            self._tested = True
+            self._tested = version
+        return version
 
     def inspect(self, item: Item) -> Iterable[Finding]:
         """Raises Unavailable for all that is neither a verdict nor a limit; the self-test is then due again."""
         try:
             return self._inspect(item)
         except Unavailable:
-            self._tested = False
+            self._tested = ""
             self._version = ("", 0.0)
             raise
 
     def _inspect(self, item: Item) -> list[Finding]:
-        version = self.version()
-        self.self_test()
+        version = self.self_test()
         key = (version, hashlib.sha256(item.data).digest())
         now = time.monotonic()
         if self._clean.get(key, 0.0) > now:
@@ -139,7 +174,7 @@ class ClamdInspector:
     def _verdict(self, answer: str, item: Item) -> Finding | None:
         if answer == "stream: OK":
             return None
-        found = re.fullmatch(r"stream: (.+) FOUND", answer)
+        found = _FOUND.fullmatch(answer)
         if found:
             name = printable(found[1], 200)
             if name.startswith("Heuristics.Limits.Exceeded"):

@@ -39,6 +39,8 @@ class Engine:
         """All items of one message."""
         result = Inspected()
         budget = Budget(self._limits)
+        for scanner in self._scanners:
+            scanner.begin()
         for item in items:
             self._item(item, 0, budget, result)
         for scanner in self._scanners:

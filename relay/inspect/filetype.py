@@ -54,6 +54,9 @@ class TypeInspector:
     def __init__(self) -> None:
         self._magic = magic.Magic(mime=True)
 
+    def begin(self) -> None:
+        """Keeps nothing from one message to the next."""
+
     def version(self) -> str:
         return f"libmagic {magic.version()}"  # type: ignore[no-untyped-call]
 

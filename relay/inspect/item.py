@@ -29,6 +29,10 @@ class Inspector(Protocol):
 
     name: str
 
+    def begin(self) -> None:
+        """A new message: what was counted for the last one is over."""
+        ...
+
     def version(self) -> str:
         """Engine and data, as recorded with each message. Raises Unavailable."""
         ...

@@ -22,6 +22,9 @@ class YaraInspector:
         self._scanner = yara_x.Scanner(compile_rules([SHIPPED, *([folder] if folder else [])]))
         self._scanner.set_timeout(TIMEOUT_SECONDS)
 
+    def begin(self) -> None:
+        """Keeps nothing from one message to the next."""
+
     def version(self) -> str:
         """The engine's version stands in the lock file; the rules' digest would change with every message recorded."""
         return "yara-x"
