@@ -114,19 +114,37 @@ async def running_postfix(
     without `mailboxes` every recipient is known. With `certificate` (chain and key) it offers STARTTLS. Both together work: the
     bounces of a client come home. `settings` are further main.cf parameters, and win over those made here. Raises ServerFailed."""
     home = new_home("postfix")
+    port = free_port()
+    values = _main(home, relay_port, relay_tls, domains, mailboxes, hostname, certificate) | dict(settings or {})
+    main = "".join(f"{name} = {value}\n" for name, value in values.items())
+    async with running_instance(folder / f"{hostname}.log", home, port, main, MASTER.format(port=port)) as postfix:
+        yield postfix
+
+
+@asynccontextmanager
+async def running_instance(log: Path, home: Path, port: int, main: str, master: str) -> AsyncIterator[Postfix]:
+    """Postfix with any main.cf and master.cf, in a folder of `new_home`; `port` is one that it will answer on. Its queue, data and log
+    are put there by lines behind `main`. The folder is removed at the end, the log copied to `log`. Raises ServerFailed."""
     try:
-        port, log = free_port(), folder / f"{hostname}.log"
         log.write_bytes(b"")
-        values = _main(home, relay_port, relay_tls, domains, mailboxes, hostname, certificate) | dict(settings or {})
-        _lay_out(home, port, values)
-        output = home / "output"
-        async with running(as_root([DAEMONS / "master", "-c", home / "etc", "-d"]), output) as process:
+        _lay_out(home, main + "".join(f"{name} = {value}\n" for name, value in _places(home).items()), master)
+        async with running(as_root([DAEMONS / "master", "-c", home / "etc", "-d"]), home / "output") as process:
             await until_port_answers(port, process, home / "log")
             yield Postfix(port, home / "log", home / "mail")
     finally:
         if (home / "log").exists():
             shutil.copyfile(home / "log", log)
         remove_home(home)
+
+
+def _places(home: Path) -> dict[str, str]:
+    return {
+        "inet_interfaces": "127.0.0.1",
+        "queue_directory": str(home / "queue"),
+        "data_directory": str(home / "data"),
+        "maillog_file": str(home / "log"),
+        "maillog_file_prefixes": str(home),
+    }
 
 
 def _main(
@@ -139,18 +157,13 @@ def _main(
     certificate: tuple[Path, Path] | None,
 ) -> dict[str, str]:
     known = f"texthash:{home / 'etc' / 'mailboxes'}" if mailboxes else "static:all/"
-    (home / "etc").mkdir()
+    (home / "etc").mkdir(exist_ok=True)
     (home / "etc" / "mailboxes").write_text("".join(f"{address} {address}/\n" for address in mailboxes))
     values = {
         "compatibility_level": "3.7",
         "myhostname": hostname,
         "mydestination": "",
         "mynetworks": "127.0.0.0/8",
-        "inet_interfaces": "127.0.0.1",
-        "queue_directory": str(home / "queue"),
-        "data_directory": str(home / "data"),
-        "maillog_file": str(home / "log"),
-        "maillog_file_prefixes": str(home),
         "local_transport": "error:5.1.1 no local mail here",
         "local_recipient_maps": "",
         "alias_maps": "",
@@ -192,9 +205,10 @@ def _reader() -> pwd.struct_passwd:
     return pwd.getpwuid(os.getuid()) if os.getuid() else pwd.getpwnam("nobody")
 
 
-def _lay_out(home: Path, port: int, values: Mapping[str, str]) -> None:
-    (home / "etc" / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in values.items()))
-    (home / "etc" / "master.cf").write_text(MASTER.format(port=port))
+def _lay_out(home: Path, main: str, master: str) -> None:
+    (home / "etc").mkdir(exist_ok=True)
+    (home / "etc" / "main.cf").write_text(main)
+    (home / "etc" / "master.cf").write_text(master)
     (home / "log").touch()
     for name in ("queue", "data", "mail"):
         (home / name).mkdir()
