@@ -11,6 +11,7 @@ from relay.model.client import Peer
 from relay.model.errors import Refusal
 from relay.model.reply import Reply
 from relay.settings.models import Listener
+from relay.store.logins import TooManyAtOnce
 
 
 class Dialogue(Protocol):
@@ -37,7 +38,11 @@ async def authenticate(session: Dialogue, argument: str, intake: Intake) -> str:
         raise Refusal(replies.AUTH_MECHANISM)
     if not login or not password or not login.isprintable() or len(login) > 255 or len(password) > 1024:
         raise Refusal(replies.AUTH_SYNTAX)
-    if not await intake.authenticate(session.peer, login, password):
+    try:
+        right = await intake.authenticate(session.peer, login, password)
+    except TooManyAtOnce:
+        raise Refusal(replies.AUTH_BUSY) from None
+    if not right:
         raise Refusal(replies.AUTH_FAILED)
     return login
 

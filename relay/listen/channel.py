@@ -13,10 +13,20 @@ from relay.model.reply import Reply
 MAX_LINE = 2048  # RFC 5321 §4.5.3.1.4: 512, more for SMTPUTF8 (RFC 6531 §3.4), DSN (RFC 3461 §4) and AUTH= parameters
 MAX_AUTH_LINE = 12_288  # RFC 4954 §4
 CHUNK = 64 * 1024
+REPLY_SECONDS = 60.0  # how long a reply may wait for a client that reads nothing; replies are short, so its window is shut
+FLUSH_SECONDS = 10.0  # how long the last reply may wait, once the session is over
 
 
 class LineTooLong(Exception):
     """The rest of the line was read and thrown away."""
+
+
+class BareLineFeed(Exception):
+    """A line ended in LF without CR: what follows it can't be told from smuggled commands."""
+
+
+class TimedOut(Exception):
+    """The client said nothing in time."""
 
 
 class Gone(Exception):
@@ -26,9 +36,9 @@ class Gone(Exception):
 class Channel(SMTP):
     """aiosmtpd 1.4.6 keeps the socket, the stream reader and the handler task; the dialogue above it is ours.
 
-    Its StreamReader limit follows `line_length_limit` (1001), so that reading stops every 2 KB: raised. It cancels the handler when
-    the client
-    half-closes: a client may say QUIT and shut down its side, and the message before it must still be answered.
+    Its StreamReader limit follows `line_length_limit` (1001), so that reading stops every 2 KB: raised. It cancels the handler when the
+    client closes: a client may shut down its side behind the final dot and must still be answered, and what it sent in full before it
+    went away is still read. Here the handler reads to the end by itself, and then meets Gone.
     """
 
     line_length_limit = 2 * CHUNK
@@ -37,55 +47,58 @@ class Channel(SMTP):
     transport: Any
     _reader: Any
     _writer: Any
+    _handler_coroutine: Any
+    _timeout_handle: Any
 
     def __init__(self, loop: asyncio.AbstractEventLoop, hostname: str) -> None:
         super().__init__(handler=None, hostname=hostname, loop=loop, timeout=86_400, ident="Sluis")
 
     def eof_received(self) -> bool | None:
-        """Lets the handler read to the end by itself."""
+        """Keeps the other direction open, where TLS does not forbid that."""
         self._reader.feed_eof()
         return not self._over_ssl
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Ends the stream; the handler is not cancelled."""
+        self._timeout_handle.cancel()
+        asyncio.StreamReaderProtocol.connection_lost(self, None)
+        self.transport = None
 
     def pending(self) -> bool:
         """Whether the client has sent more than was asked of it."""
         return bool(self._reader._buffer)
 
     async def read_line(self, limit: int, timeout: float) -> bytes:
-        """One line without its CRLF; a bare CR or LF does not end it. Raises TimeoutError, Gone, LineTooLong."""
-        async with asyncio.timeout(timeout):
-            try:
-                line: bytes = await self._reader.readuntil(b"\r\n")
-            except asyncio.LimitOverrunError:
-                await self._skip_line()
-                raise LineTooLong from None
-            except (asyncio.IncompleteReadError, ConnectionError):
-                raise Gone from None
-        if len(line) > limit:
+        """One line without its CRLF; a bare CR is part of it. Raises TimedOut, Gone, LineTooLong, BareLineFeed."""
+        length, tail = 0, b""  # of what was thrown away
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    try:
+                        line: bytes = await self._reader.readuntil(b"\n")
+                        break
+                    except asyncio.LimitOverrunError as overrun:
+                        dropped: bytes = await self._reader.readexactly(overrun.consumed)
+                        length, tail = length + len(dropped), dropped[-1:]
+        except TimeoutError:
+            raise TimedOut from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise Gone from None
+        if not (tail + line).endswith(b"\r\n"):
+            raise BareLineFeed
+        if length + len(line) > limit:
             raise LineTooLong
         return line[:-2]
 
-    async def _skip_line(self) -> None:
-        """Throws away up to and with the next CRLF."""
-        last = b""
-        while True:
-            chunk: bytes = await self._reader.read(CHUNK)
-            if not chunk:
-                raise Gone
-            joined = last + chunk
-            end = joined.find(b"\r\n")
-            if end >= 0:
-                rest = joined[end + 2 :]
-                self._reader._buffer[:0] = rest
-                return
-            last = chunk[-1:]
-
     async def read_chunk(self, timeout: float) -> bytes:
-        """What there is, up to 64 KiB. Raises TimeoutError, Gone."""
-        async with asyncio.timeout(timeout):
-            try:
+        """What there is, up to 64 KiB. Raises TimedOut, Gone."""
+        try:
+            async with asyncio.timeout(timeout):
                 chunk: bytes = await self._reader.read(CHUNK)
-            except ConnectionError:
-                raise Gone from None
+        except TimeoutError:
+            raise TimedOut from None
+        except ConnectionError:
+            raise Gone from None
         if not chunk:
             raise Gone
         return chunk
@@ -96,16 +109,16 @@ class Channel(SMTP):
             self._reader._buffer[:0] = rest
 
     async def send(self, reply: Reply) -> None:
-        """Writes a reply, and waits while the client does not read. Raises Gone."""
-        await self.send_bytes(reply.wire())
-
-    async def send_bytes(self, data: bytes) -> None:
-        """Raises Gone."""
+        """Writes a reply, and waits a while for a client that does not read. Raises Gone."""
         if self.transport is None or self.transport.is_closing():
             raise Gone
-        self._writer.write(data)
+        self._writer.write(reply.wire())
         try:
-            await self._writer.drain()
+            async with asyncio.timeout(REPLY_SECONDS):
+                await self._writer.drain()
+        except TimeoutError:
+            self.transport.abort()
+            raise Gone("the client reads no replies") from None
         except ConnectionError:
             raise Gone from None
 
@@ -126,9 +139,23 @@ class Channel(SMTP):
         self._over_ssl = True
         return tls_of(transport)
 
+    @property
+    def task(self) -> "asyncio.Task[None]":
+        """The dialogue."""
+        task: asyncio.Task[None] = self._handler_coroutine
+        return task
+
     def close(self) -> None:
+        """The last reply may still leave, for a while."""
         if self.transport is not None:
             self.transport.close()
+            if self.transport is not None and self.transport.get_write_buffer_size():
+                self.loop.call_later(FLUSH_SECONDS, self.transport.abort)
+
+    def abort(self) -> None:
+        """At once."""
+        if self.transport is not None:
+            self.transport.abort()
 
 
 def tls_of(transport: Any) -> Tls:

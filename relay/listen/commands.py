@@ -41,14 +41,14 @@ class SyntaxProblem(SluisError):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A verb in upper case, and its argument as it came."""
+    """A verb in upper case, empty where there is none, and its argument as it came."""
 
     verb: str
     argument: str
 
 
 def parse_line(line: bytes) -> Command:
-    """A line without its CRLF. Raises SyntaxProblem for controls, bytes that are no UTF-8, or no verb."""
+    """A line without its CRLF. Raises SyntaxProblem for controls and bytes that are no UTF-8."""
     if any(byte < 0x20 or byte == 0x7F for byte in line):
         raise SyntaxProblem("control character")
     try:
@@ -57,7 +57,7 @@ def parse_line(line: bytes) -> Command:
         raise SyntaxProblem("not UTF-8") from None
     verb, _, argument = text.partition(" ")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,31}", verb):
-        raise SyntaxProblem("no verb")
+        return Command("", "")
     return Command(verb.upper(), argument.rstrip(" "))  # RFC 5321 §4.1.1: trailing white space is tolerated
 
 

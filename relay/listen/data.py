@@ -48,5 +48,6 @@ class DataDecoder:
         if plain.count(b"\n") != pairs or plain.count(b"\r") != pairs or b"\0" in plain:
             self.bad_line_ends = True
             if self._normalise:
-                return _ANY_LINE_END.sub(b"\r\n", plain.replace(b"\0", b""))
+                # In this order: CR NUL LF is two line ends, however the chunks fall.
+                return _ANY_LINE_END.sub(b"\r\n", plain).replace(b"\0", b"")
         return plain

@@ -1,44 +1,56 @@
 """How much one listener takes: connections in all, for each address, and new ones in a minute."""
 
+import ipaddress
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 
 from relay.settings.models import Listener
 
 WINDOW_SECONDS = 60.0
+REMEMBERED = 10_000  # addresses: what one attack may cost us in memory, about 5 MB with a few connections each
 
 
 class ConnectionLimits:
-    """Counts the connections of one listener. Networks of a proxy count as the address behind it, once that is known."""
+    """Counts the connections of one listener. Networks of a proxy count as the address behind it, once that is known; an IPv6 address
+    counts as its /64, of which every host has at least one (RFC 6177 §2)."""
 
     def __init__(self, settings: Listener) -> None:
         self.settings = settings
         self.open = 0
         self._by_address: Counter[str] = Counter()
-        self._recent: dict[str, deque[float]] = {}
+        self._recent: OrderedDict[str, deque[float]] = OrderedDict()
 
     def admit(self, address: str) -> bool:
         """Counts one connection in, and says whether it may stay; `leave` must follow either way."""
+        key = _key(address)
         self.open += 1
-        self._by_address[address] += 1
+        self._by_address[key] += 1
         return (
             self.open <= self.settings.connections
-            and self._by_address[address] <= self.settings.connections_per_address
-            and self._rate(address) <= self.settings.connections_per_minute
+            and self._by_address[key] <= self.settings.connections_per_address
+            and self._rate(key) <= self.settings.connections_per_minute
         )
 
     def leave(self, address: str) -> None:
+        """Counts it out again."""
+        key = _key(address)
         self.open -= 1
-        self._by_address[address] -= 1
-        if self._by_address[address] <= 0:
-            del self._by_address[address]
+        self._by_address[key] -= 1
+        if self._by_address[key] <= 0:
+            del self._by_address[key]
 
-    def _rate(self, address: str) -> int:
+    def _rate(self, key: str) -> int:
         now = time.monotonic()
-        if len(self._recent) > 10_000:  # as many addresses as one attack may cost us in memory: about 5 MB
-            self._recent = {key: times for key, times in self._recent.items() if times and times[-1] > now - WINDOW_SECONDS}
-        times = self._recent.setdefault(address, deque(maxlen=self.settings.connections_per_minute + 1))
-        while times and times[0] < now - WINDOW_SECONDS:
+        times = self._recent.setdefault(key, deque())
+        self._recent.move_to_end(key)
+        if len(self._recent) > REMEMBERED:
+            self._recent.popitem(last=False)
+        while times and (times[0] < now - WINDOW_SECONDS or len(times) > self.settings.connections_per_minute):
             times.popleft()
         times.append(now)
         return len(times)
+
+
+def _key(address: str) -> str:
+    parsed = ipaddress.ip_address(address)
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address

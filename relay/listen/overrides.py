@@ -1,5 +1,6 @@
 """Who is really there, said by a proxy that may say so: PROXY v1 and v2, XCLIENT and XFORWARD (Postfix XCLIENT_README, XFORWARD_README)."""
 
+import asyncio
 import ipaddress
 from dataclasses import replace
 from typing import Any
@@ -19,21 +20,30 @@ _XFORWARD = frozenset({"NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE
 
 async def read_proxy(reader: Any, peer: Peer) -> Peer:
     """The header must come first and be whole. Raises Gone: an unreadable header is no client that we could answer."""
-    data = await get_proxy(reader)
+    try:
+        data = await get_proxy(reader)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        raise Gone from None  # a health check that only connects
     if data is None or not data.valid:
         raise Gone(f"bad PROXY header: {getattr(data, 'error', '')}")
     if data.version == 2 and data.command is not None and int(data.command) == 0:
         return peer  # LOCAL: the proxy's own health check
-    if data.src_addr is None:
-        return peer  # v1 UNKNOWN
+    if not isinstance(data.src_addr, ipaddress.IPv4Address | ipaddress.IPv6Address):
+        return peer  # v1 UNKNOWN, v2 UNSPEC or a unix socket: the connection itself is all there is
     return replace(
         peer,
         proxy=peer.address,
-        address=str(data.src_addr),
+        address=plain_address(str(data.src_addr)),
         port=int(data.src_port or 0),
-        local_address=str(data.dst_addr),
+        local_address=plain_address(str(data.dst_addr)),
         local_port=int(data.dst_port or 0),
     )
+
+
+def plain_address(text: str) -> str:
+    """Without scope, and an IPv4 address as such. Raises ValueError."""
+    parsed = ipaddress.ip_address(text.partition("%")[0])
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 def _attributes(argument: str, known: frozenset[str]) -> dict[str, str]:
@@ -82,7 +92,7 @@ def apply_xforward(peer: Peer, argument: str) -> Peer:
 def _address(value: str) -> str:
     text = value[5:] if value.upper().startswith("IPV6:") else value
     try:
-        return str(ipaddress.ip_address(text))
+        return plain_address(text)
     except ValueError:
         raise Refusal(replies.BAD_PARAMETER) from None
 

@@ -14,10 +14,12 @@ _MAX_ORCPT = 500  # RFC 3461 §4.2
 _ORCPT_TYPE = re.compile(r"[A-Za-z0-9-]{1,32}")
 
 
-def sender_of(path: Mailbox | None, parameters: dict[str, str | None], *, size_limit: int, dsn: bool, esmtp: bool) -> Sender:
+def sender_of(path: Mailbox | None, parameters: dict[str, str | None], *, size_limit: int, dsn: bool, auth: bool, esmtp: bool) -> Sender:
     """Raises Refusal: unknown or bad parameter, too large, or a non-ASCII address without SMTPUTF8."""
-    offered = {"SIZE", "BODY", "SMTPUTF8"} | ({"RET", "ENVID"} if dsn else set())
+    offered = {"SIZE", "BODY", "SMTPUTF8"} | ({"RET", "ENVID"} if dsn else set()) | ({"AUTH"} if auth else set())
     _check_offered(parameters, offered, esmtp)
+    if "AUTH" in parameters and parameters["AUTH"] != "<>":
+        _xtext(parameters["AUTH"], _MAX_ORCPT)  # RFC 4954 §5: taken, and not believed: what counts is who logged in here
     size = None
     if "SIZE" in parameters:  # RFC 1870 §4: 1 to 20 digits
         text = parameters["SIZE"] or ""

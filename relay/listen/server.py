@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import ssl
+import socket
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from relay.settings.models import Listener, Settings
 
 log = logging.getLogger("sluis.listen")
 Result = TypeVar("Result")
+BACKLOG = 512  # connections that wait to be accepted: what a burst brings while the loop is busy for some milliseconds
 
 
 @dataclass(slots=True)
@@ -42,42 +43,43 @@ class ListenerGroup:
         self.tls = ServerTls(settings.tls) if settings.tls else None
         self.sessions: set[Session] = set()
         self.stopping = False
-        self.servers: list[asyncio.Server] = []
+        self._sockets: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
         self._running: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
-        """Binds every address. Raises ConfigurationError that names the one that can't be had."""
-        loop = asyncio.get_running_loop()
+        """Binds every address. Raises ConfigurationError that names the one that can't be had; then none is bound."""
         for text in self.settings.addresses:
-            host, _, port = text.rpartition(":")
             try:
-                server = await loop.create_server(
-                    lambda: Session(self, loop), host.strip("[]"), int(port), backlog=512, ssl=self._implicit_context
-                )
+                self._sockets.append(_listening(text))
             except OSError as error:
+                self.stop_listening()
                 raise ConfigurationError([f"listener {self.settings.name}: can't listen on {text}: {error.strerror}"]) from None
-            self.servers.append(server)
+        await self._serve()
 
-    @property
-    def _implicit_context(self) -> ssl.SSLContext | None:
-        return self.tls.context if self.tls and self.settings.implicit_tls else None
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        context = self.tls.context if self.tls and self.settings.implicit_tls else None
+        # The sockets stay ours: a new server takes them over without a moment in which nobody listens.
+        self._servers = [
+            await loop.create_server(lambda: Session(self, loop), sock=item.dup(), backlog=BACKLOG, ssl=context) for item in self._sockets
+        ]
 
     @property
     def bound(self) -> list[tuple[str, int]]:
         """Addresses and ports, as they are: port 0 has become a real one."""
-        return [socket.getsockname()[:2] for server in self.servers for socket in server.sockets]
+        return [item.getsockname()[:2] for item in self._sockets]
 
-    def apply(self, settings: Listener) -> None:
+    async def apply(self, settings: Listener) -> None:
         """Limits and certificates, without closing anything. Raises ConfigurationError, and then nothing has changed."""
-        if settings.tls:
-            if self.tls:
-                self.tls.reload(settings.tls)
-            else:
-                self.tls = ServerTls(settings.tls)
-        else:
-            self.tls = None
+        self.tls = ServerTls(settings.tls) if settings.tls else None
         self.settings = settings
         self.limits.settings = settings
+        if settings.implicit_tls:
+            before = self._servers
+            await self._serve()
+            for server in before:
+                server.close()
 
     async def shielded(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Runs to its end even when the session that asked for it is gone."""
@@ -86,23 +88,27 @@ class ListenerGroup:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
+    def stop_listening(self) -> None:
+        """The addresses are free at once; open sessions go on."""
+        for server in self._servers:
+            server.close()
+        for item in self._sockets:
+            item.close()
+        self._servers, self._sockets = [], []
+
     async def close(self, deadline: float) -> None:
         """No new connections; idle sessions hear 421; what was received is finished, at most until `deadline` seconds are over."""
         self.stopping = True
-        for server in self.servers:
-            server.close()
+        self.stop_listening()
         for session in list(self.sessions):
             session.stop()
-        running = set(self._running)
-        if running:
-            await asyncio.wait(running, timeout=deadline)
-        async with asyncio.timeout(deadline):
-            while any(session.transaction is not None or not session.idle for session in self.sessions):
-                await asyncio.sleep(0.02)
-                for session in list(self.sessions):
-                    session.stop()
+        pending = {*self._running, *(session.task for session in self.sessions)}
+        if pending:
+            _, pending = await asyncio.wait(pending, timeout=deadline)
+        if pending:
+            log.warning("sessions were cut off at the deadline", extra={"fields": {"listener": self.settings.name, "count": len(pending)}})
         for session in list(self.sessions):
-            session.close()
+            session.abort()
 
 
 class Listeners:
@@ -112,34 +118,89 @@ class Listeners:
         self._intake = intake
         self.counts = Counts()
         self._hostname = settings.hostname
-        self.groups = {item.name: ListenerGroup(settings.hostname, item, intake, self.counts) for item in settings.listeners}
+        self.groups = {item.name: self._group(item) for item in settings.listeners}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def _group(self, item: Listener) -> ListenerGroup:
+        return ListenerGroup(self._hostname, item, self._intake, self.counts)
 
     async def start(self) -> list[tuple[str, str, int]]:
-        """Name, address and port of every socket."""
+        """Name, address and port of every socket. Raises ConfigurationError."""
         for group in self.groups.values():
             await group.start()
         return [(name, host, port) for name, group in self.groups.items() for host, port in group.bound]
 
     async def reload(self, settings: Settings) -> None:
-        """New listeners open, gone ones close, the others take over their new limits and certificates. Raises ConfigurationError
-        before anything is changed
-        where a certificate can't be read."""
+        """New listeners open, gone ones stop listening and finish their sessions by themselves, the others take over their new limits and
+        certificates. Raises ConfigurationError: for a certificate or an address that can't be had nothing has changed; an address that
+        passes from one listener to another is tried last."""
         wanted = {item.name: item for item in settings.listeners}
-        fresh = [
-            ListenerGroup(self._hostname, item, self._intake, self.counts)
-            for name, item in wanted.items()
-            if name not in self.groups or self.groups[name].settings.addresses != item.addresses
-        ]
-        for name, group in list(self.groups.items()):
-            if name in wanted and group.settings.addresses == wanted[name].addresses:
-                group.apply(wanted[name])
-            else:
-                del self.groups[name]
-                await group.close(30)
-        for group in fresh:
-            await group.start()
-            self.groups[group.settings.name] = group
+        for item in wanted.values():
+            if item.tls:
+                ServerTls(item.tls)
+        kept = {name for name, item in wanted.items() if name in self.groups and _shape(self.groups[name].settings) == _shape(item)}
+        gone = [group for name, group in self.groups.items() if name not in kept]
+        in_use = {address for group in gone for address in group.settings.addresses}
+        fresh = [self._group(item) for name, item in wanted.items() if name not in kept]
+        handed_over = [group for group in fresh if in_use.intersection(group.settings.addresses)]
+        await _start_all([group for group in fresh if group not in handed_over])
+        for name in kept:
+            await self.groups[name].apply(wanted[name])
+        for group in gone:
+            del self.groups[group.settings.name]
+            self._finish(group)
+        self.groups.update({group.settings.name: group for group in fresh if group not in handed_over})
+        if handed_over:
+            await asyncio.sleep(0)  # a closed socket is given back by the loop in its next turn
+            for group in handed_over:
+                await group.start()
+                self.groups[group.settings.name] = group
+
+    def _finish(self, group: ListenerGroup) -> None:
+        """In the background: a long session must not hold up the reload."""
+        group.stop_listening()
+        task = asyncio.get_running_loop().create_task(group.close(group.settings.session_timeout))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def close(self, deadline: float = 30) -> None:
         """Stops gracefully."""
-        await asyncio.gather(*(group.close(deadline) for group in self.groups.values()), return_exceptions=True)
+        closing = [asyncio.get_running_loop().create_task(group.close(deadline)) for group in self.groups.values()]
+        if closing or self._closing:
+            await asyncio.wait([*closing, *self._closing], timeout=deadline + 1)
+
+
+async def _start_all(groups: list[ListenerGroup]) -> None:
+    """All or none. Raises ConfigurationError."""
+    started: list[ListenerGroup] = []
+    try:
+        for group in groups:
+            await group.start()
+            started.append(group)
+    except ConfigurationError:
+        for group in started:
+            group.stop_listening()
+        raise
+
+
+def _shape(item: Listener) -> tuple[Any, ...]:
+    """What can't change under a socket or a session."""
+    return item.addresses, item.side, item.protocol, item.implicit_tls
+
+
+def _listening(text: str) -> socket.socket:
+    """A socket on `127.0.0.1:25` or `[::1]:25`. Raises OSError."""
+    host, _, port = text.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # [::] and 0.0.0.0 are two listeners
+        made.setblocking(False)
+        made.bind((host.strip("[]"), int(port)))
+        made.listen(BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from relay.listen import replies, states
 from relay.listen.authentication import authenticate
-from relay.listen.channel import MAX_LINE, Channel, Gone, LineTooLong, tls_of
+from relay.listen.channel import MAX_LINE, BareLineFeed, Channel, Gone, LineTooLong, TimedOut, tls_of
 from relay.listen.commands import Command, SyntaxProblem, parse_hello, parse_line, parse_path
 from relay.listen.data import DataDecoder
-from relay.listen.overrides import apply_xclient, apply_xforward, read_proxy
+from relay.listen.overrides import apply_xclient, apply_xforward, plain_address, read_proxy
 from relay.listen.parameters import recipient_of, sender_of
 from relay.listen.states import State
 from relay.model.client import Peer, Side
 from relay.model.errors import Refusal
 from relay.model.message import Body
+from relay.model.ports import BodyWriter
 from relay.model.reply import Reply
 from relay.model.text import printable
 from relay.policy.models import LineEnds
@@ -45,6 +46,7 @@ class Session(Channel):
         self.idle = False
         self._commands_without_mail = 0
         self._counted = ""
+        self._ends = 0.0
         self.peer = Peer(group.settings.name, group.settings.side, "0.0.0.0", 0, "0.0.0.0", 0)  # noqa: S104 - until the socket says
         self._verbs: dict[str, Callable[[str], Awaitable[Reply | None]]] = {
             "EHLO": self._ehlo,
@@ -77,8 +79,10 @@ class Session(Channel):
         except Gone as gone:
             if gone.args:
                 log.info("session ended", extra={"fields": {"address": self.peer.address, "reason": printable(str(gone.args[0]))}})
-        except TimeoutError:
+        except TimedOut:
             await self._last_words(replies.TIMEOUT)
+        except BareLineFeed:
+            await self._last_words(replies.BARE_LINE_FEED)
         except asyncio.CancelledError:
             pass
         except Exception:
@@ -103,20 +107,32 @@ class Session(Channel):
 
     async def _run(self) -> None:
         await self._connected()
-        async with asyncio.timeout(self.settings.session_timeout):
-            if not self.group.limits.admit(self._count_address(self.peer.address)):
-                await self.send(replies.TOO_MANY_CONNECTIONS)
-                return
-            if self.pending():
-                await self.send(replies.EARLY_TALKER)
-                return
-            await self.send(Reply(220, None, None, f"{self.group.hostname} {'LMTP' if self.settings.protocol == 'lmtp' else 'ESMTP'}"))
-            while self.state is not State.CLOSED:
-                await self._command()
+        self._ends = self.loop.time() + self.settings.session_timeout
+        if self.group.stopping:
+            await self.send(replies.STOPPING)
+            return
+        self._counted = self.peer.address
+        if not self.group.limits.admit(self._counted):
+            await self.send(replies.TOO_MANY_CONNECTIONS)
+            return
+        await asyncio.sleep(0)  # the loop reads what the socket holds already
+        if self.pending():
+            await self.send(replies.EARLY_TALKER)
+            return
+        await self.send(Reply(220, None, None, f"{self.group.hostname} {'LMTP' if self.peer.lmtp else 'ESMTP'}"))
+        while self.state is not State.CLOSED:
+            await self._command()
 
-    def _count_address(self, address: str) -> str:
-        self._counted = address
-        return address
+    def _patience(self, seconds: float) -> float:
+        """How long to wait for the client now. Only waiting for it is bounded by the time of a session: a message that came in whole
+        is brought to its end."""
+        return max(0.0, min(seconds, self._ends - self.loop.time()))
+
+    async def read_line(self, limit: int, timeout: float) -> bytes:
+        return await super().read_line(limit, self._patience(timeout))
+
+    async def read_chunk(self, timeout: float) -> bytes:
+        return await super().read_chunk(self._patience(timeout))
 
     async def _connected(self) -> None:
         """Who is there: the socket, then TLS from the start, then PROXY from those who may say so."""
@@ -124,17 +140,22 @@ class Session(Channel):
         self.group.counts.sessions += 1
         remote = self.transport.get_extra_info("peername")
         local = self.transport.get_extra_info("sockname")
+        if remote is None or local is None:
+            raise Gone  # it hung up before it was accepted
         self.peer = replace(
             self.peer,
-            address=_plain(remote[0]),
+            address=plain_address(remote[0]),
             port=remote[1],
-            local_address=_plain(local[0]),
+            local_address=plain_address(local[0]),
             local_port=local[1],
             lmtp=self.settings.protocol == "lmtp",
         )
         if in_networks(self.peer.address, self.settings.proxy_from):
-            async with asyncio.timeout(PROXY_SECONDS):
-                self.peer = await read_proxy(self._reader, self.peer)
+            try:
+                async with asyncio.timeout(PROXY_SECONDS):
+                    self.peer = await read_proxy(self._reader, self.peer)
+            except TimeoutError:
+                raise Gone("no PROXY header") from None
         if self.settings.implicit_tls:
             self.peer = replace(self.peer, tls=tls_of(self.transport))
 
@@ -197,11 +218,13 @@ class Session(Channel):
             if self._commands_without_mail > self.settings.commands_without_mail and self.state is not State.CLOSED:
                 await self._close_with(replies.TOO_MANY_COMMANDS)
 
-    async def _error(self, reply: Reply) -> None:
-        """A refusal; too many, and the session ends."""
-        self.group.counts.refusals[reply.code] += 1
-        await self.send(reply)
-        if reply.permanent:
+    async def _error(self, *refused: Reply) -> None:
+        """A refusal, under LMTP several for one message; too many, and the session ends."""
+        for reply in refused:
+            if not reply.positive:
+                self.group.counts.refusals[reply.code] += 1
+            await self.send(reply)
+        if any(reply.permanent for reply in refused):
             self.errors += 1
             if self.errors >= self.settings.errors:
                 await self._close_with(replies.TOO_MANY_ERRORS)
@@ -298,7 +321,8 @@ class Session(Channel):
         if path is not None and not path.domain:
             return replies.BAD_SENDER
         dsn = self.settings.side is Side.INSIDE
-        sender = sender_of(path, parameters, size_limit=self.settings.message_size, dsn=dsn, esmtp=self.peer.esmtp)
+        auth = self.settings.auth and self.peer.tls is not None
+        sender = sender_of(path, parameters, size_limit=self.settings.message_size, dsn=dsn, auth=auth, esmtp=self.peer.esmtp)
         self.transaction = await self.group.intake.mail(self.peer, sender)
         return replies.SENDER_OK
 
@@ -324,19 +348,22 @@ class Session(Channel):
         assert transaction is not None
         self.state = State.GREETED
         self._commands_without_mail = 0
-        await self.send(replies.GO_AHEAD)
-        for reply in await self._receive(transaction):
-            if reply.positive:
-                await self.send(reply)
-            else:
-                await self._error(reply)
+        try:
+            writer = self.group.intake.open_body(transaction)
+        except OSError as error:
+            log.error("the spool refused a message", extra={"fields": {"error": str(error)}})
+            return replies.DISK
+        await self._error(*await self._receive(transaction, writer))
         return None
 
-    async def _receive(self, transaction: Transaction) -> tuple[Reply, ...]:
+    async def _receive(self, transaction: Transaction, writer: BodyWriter) -> tuple[Reply, ...]:
         """DATA into the spool; then the road, shielded from a client that goes away."""
-        decoder = DataDecoder(normalise=transaction.client.line_ends is LineEnds.NORMALISE)
-        writer = self.group.intake.open_body(transaction)
+        client = transaction.client
+        # What can't be refused any more is kept for a person, and can leave in one way only.
+        normalise = client.line_ends is LineEnds.NORMALISE or client.already_accepted
+        decoder = DataDecoder(normalise=normalise)
         try:
+            await self.send(replies.GO_AHEAD)
             size, disk_refused = 0, False
             while not decoder.finished:
                 piece = decoder.feed(await self.read_chunk(self.settings.data_timeout))
@@ -348,7 +375,7 @@ class Session(Channel):
                 writer.discard()
                 return self._each(transaction, replies.DISK)
             try:
-                body = writer.finish(normalised=decoder.bad_line_ends)
+                body = writer.finish(normalised=normalise and decoder.bad_line_ends)
             except OSError:
                 writer.discard()
                 return self._each(transaction, replies.DISK)
@@ -358,7 +385,7 @@ class Session(Channel):
         refusal = None
         if size > self.settings.message_size:
             refusal = replies.TOO_LARGE
-        elif decoder.bad_line_ends and transaction.client.line_ends is LineEnds.REFUSE:
+        elif decoder.bad_line_ends and client.line_ends is LineEnds.REFUSE:
             refusal = replies.BAD_LINE_ENDS
         return await self.group.shielded(self._conclude(transaction, body, refusal))
 
@@ -415,10 +442,3 @@ def in_networks(address: str, networks: tuple[str, ...]) -> bool:
     """Whether an address is in one of the networks of the settings."""
     parsed = ipaddress.ip_address(address)
     return any(parsed in ipaddress.ip_network(network) for network in networks)
-
-
-def _plain(address: str) -> str:
-    """Without scope, and an IPv4 address as such."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return str(mapped or parsed)

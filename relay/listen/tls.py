@@ -10,23 +10,15 @@ CIPHERS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!DSS"
 
 
 class ServerTls:
-    """One context for the life of a listener; `reload` gives it new files, and handshakes from then on use them."""
+    """The context of a listener. New files make a new one, so that a CA or certificate that left the settings is trusted no more."""
 
     def __init__(self, files: TlsFiles) -> None:
-        self.files = files
         self.context = server_context(files)
-
-    def reload(self, files: TlsFiles) -> None:
-        """Raises ConfigurationError and keeps the old ones."""
-        server_context(files)
-        _load(self.context, files)
-        self.files = files
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
-    """Raises ConfigurationError that names the file. A client certificate is asked for where there is a `client_ca`; a wrong one fails
-    the handshake,
-    none is taken: then address or login must say who it is."""
+    """Raises ConfigurationError that names the file. A client certificate is asked for where there is a `client_ca`; a wrong one fails the
+    handshake, none is taken: then address or login must say who it is."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS_1_2)

@@ -12,19 +12,24 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from relay.model.errors import ConfigurationError
+from relay.model.errors import ConfigurationError, SluisError
 
 THREADS = 2  # argon2 takes 64 MiB each (RFC 9106 §4, second recommended option)
 CACHE_SECONDS = 60.0
 CACHE_ENTRIES = 1000
-WAITING = 50  # more at once than this is an attack: they are refused, and cost nothing
+WAITING = 50  # more at once than this is an attack: they are told to come back, and cost nothing
+
+
+class TooManyAtOnce(SluisError):
+    """The password was not looked at: it may be right."""
 
 
 class Logins:
-    """`path` None: nobody can log in. The file is read again when it changes."""
+    """`path` None: nobody can log in. The file is read again when it changes. A success is remembered for `cache_seconds`."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, cache_seconds: float = CACHE_SECONDS) -> None:
         self._path = path
+        self._cache_seconds = cache_seconds
         self._hasher = PasswordHasher()
         # Verified where there is no such login, so that one costs as much as a wrong password.
         self._nobody = self._hasher.hash(os.urandom(16).hex())
@@ -35,14 +40,14 @@ class Logins:
         self._read: tuple[tuple[int, int], dict[str, str]] = ((0, 0), {})
 
     async def verify(self, name: str, password: str) -> bool:
-        """Whether this is the password of this login."""
+        """Whether this is the password of this login. Raises TooManyAtOnce."""
         stored = self._hashes().get(name)
         proof = hmac.new(self._key, f"{name}\0{password}\0{stored}".encode(), hashlib.sha256).digest()
         known = self._successes.get(name)
         if known and known[1] > time.monotonic() and hmac.compare_digest(known[0], proof):
             return True
         if self._waiting >= WAITING:
-            return False
+            raise TooManyAtOnce(f"{self._waiting} passwords are being checked")
         self._waiting += 1
         try:
             right = await asyncio.get_running_loop().run_in_executor(self._threads, self._check, stored or self._nobody, password)
@@ -50,7 +55,7 @@ class Logins:
             self._waiting -= 1
         if not right or stored is None:
             return False
-        self._successes[name] = (proof, time.monotonic() + CACHE_SECONDS)
+        self._successes[name] = (proof, time.monotonic() + self._cache_seconds)
         if len(self._successes) > CACHE_ENTRIES:
             self._successes.popitem(last=False)
         return True
