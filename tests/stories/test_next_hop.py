@@ -1,0 +1,98 @@
+"""The next hop goes away and comes back: nothing is lost, and what may have been sent twice is named."""
+
+import asyncio
+from pathlib import Path
+
+from relay.settings.models import Store
+from tests.servers.daemon import free_port
+from tests.servers.postfix import running_postfix
+from tests.servers.sink import Behaviour, Sink
+from tests.stories.house import CLERK, house, message, until
+
+
+def test_a_next_hop_that_is_down_is_tried_again_until_it_is_back(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        port = free_port()
+        async with house(tmp_path, database, outside=port) as sluis:
+            reply = await sluis.send(message())
+            await until(lambda: sluis.log().count('"event": "delivery"') >= 2, "two attempts")
+            assert sluis.states(reply.id) == ["ready"]
+            sink = Sink()
+            await sink.start(port)
+            try:
+                await sluis.until_states(reply, "delivered")
+                assert len(sink.messages) == 1
+            finally:
+                await sink.stop()
+
+    asyncio.run(story())
+
+
+def test_a_start_picks_up_what_a_stop_left(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        port = free_port()
+        async with house(tmp_path, database, outside=port) as sluis:
+            replies = [await sluis.send(message(f"No {number}")) for number in range(3)]
+            assert await sluis.stop() == 0
+            async with running_postfix(tmp_path, domains=["court.example"], hostname="mx.court.example") as next_hop:
+                sluis.write_policy({"routes.yaml": (sluis.policies / "routes.yaml").read_text().replace(str(port), str(next_hop.port))})
+                await sluis.start()
+                for reply in replies:
+                    await sluis.until_states(reply, "delivered")
+                assert len(await next_hop.wait_for_mail(3)) == 3
+
+    asyncio.run(story())
+
+
+def test_a_lost_answer_to_the_final_dot_is_named_as_a_possible_duplicate(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        behaviour = Behaviour(drop_at={"DOT"})
+        async with Sink(behaviour) as sink, house(tmp_path, database, outside=sink.port) as sluis:
+            reply = await sluis.send(message())
+            await sink.wait_for_messages(1)
+            behaviour.drop_at.clear()
+            (row,) = await sluis.until_states(reply, "delivered")
+            assert row.possible_duplicates >= 1
+            shown = await sluis.sluis("message", "show", reply.id.hex, "--reason", "who got it twice")
+            assert "possible duplicates" in shown.out
+
+    asyncio.run(story())
+
+
+def test_a_killed_relay_delivers_what_it_promised(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        behaviour = Behaviour(hang_at={"DOT"})
+        settings = {"delivery": {"lease": 2}}
+        async with Sink(behaviour) as sink, house(tmp_path, database, outside=sink.port, settings=settings) as sluis:
+            reply = await sluis.send(message())
+            await sink.wait_for_messages(1)
+            process = sluis.relay._process
+            assert process is not None
+            process.kill()
+            await process.wait()
+            behaviour.hang_at.clear()
+            await sluis.start()
+            (row,) = await sluis.until_states(reply, "delivered")
+            assert row.possible_duplicates == 1, "the marked attempt without an outcome is named"
+
+    asyncio.run(story())
+
+
+def test_recipients_that_the_next_hop_defers_or_refuses_stand_alone(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        late, gone = "late@court.example", "gone@court.example"
+        behaviour = Behaviour(replies={late: "450 4.2.1 busy", gone: "550 5.1.1 no such user"})
+        async with (
+            Sink(behaviour) as sink,
+            Sink() as inside,
+            house(tmp_path, database, outside=sink.port, inside=inside.port) as sluis,
+        ):
+            reply = await sluis.send(message(), to=[CLERK, late, gone])
+            await sluis.until_states(reply, "delivered", "ready", "bounced")
+            del behaviour.replies[late]
+            await sluis.until_states(reply, "delivered", "delivered", "bounced")
+            assert [arrived.envelope.addresses for arrived in sink.messages] == [[CLERK], [late]]
+            (notice,) = await inside.wait_for_messages(1)
+            assert gone.encode() in notice.raw
+
+    asyncio.run(story())
