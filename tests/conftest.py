@@ -3,6 +3,8 @@
 `database`: settings (`relay.settings.models.Store`) of a migrated store that no other test uses. A test that takes it runs twice, on SQLite
 and on PostgreSQL as a role that owns nothing. `new_database` gives the same store as a `Database`, with the owner's settings too;
 `empty_database` one that is not migrated yet. For one dialect only: `@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)`.
+`engine` is the store opened, `recording` the real record over it.
+
 The PostgreSQL cluster is started when the first test asks for it, one for each pytest process.
 
 Beside that: no test connects to anything but this machine.
@@ -14,11 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from relay.settings.models import Store
+from relay.store.engine import open_engine
 from tests.servers.database import Database, sqlite_database
 from tests.servers.loopback import only_loopback
 from tests.servers.postgres import Cluster, running
+from tests.servers.recording import Recording, recording_on
 
 DIALECTS = ["sqlite", "postgresql"]
 
@@ -77,6 +82,21 @@ def empty_database(dialect: str, request: pytest.FixtureRequest, tmp_path: Path)
 def database(new_database: Database) -> Store:
     """Settings of a migrated store, as the relay uses it."""
     return new_database.relay
+
+
+@pytest.fixture
+def engine(database: Store) -> Iterator[Engine]:
+    """The store, opened as the relay does."""
+    engine = open_engine(database)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def recording(database: Store, tmp_path: Path) -> Iterator[Recording]:
+    """Journal, spool and record over the store."""
+    with recording_on(database, tmp_path) as recording:
+        yield recording
 
 
 @pytest.fixture(scope="session", autouse=True)

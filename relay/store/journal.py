@@ -126,7 +126,7 @@ class Journal:
 
 
 def _is_fatal(error: BaseException) -> bool:
-    """SQLITE_IOERR: a sync may have failed, and a second try would believe pages that never reached the disk. PostgreSQL ends itself then."""
+    """SQLITE_IOERR: a sync may have failed, and a second try would believe pages that never reached the disk. PostgreSQL ends then."""
     name = getattr(error.orig, "sqlite_errorname", "") if isinstance(error, OperationalError) else ""
     return str(name or "").startswith("SQLITE_IOERR")
 
