@@ -26,6 +26,8 @@ class Channel:
 
     async def send(self, data: bytes, timeout: float) -> None:
         """Writes, and waits while the other side is slow. Raises Lost."""
+        if self._writer.transport.is_closing():  # uvloop's transport would raise a RuntimeError
+            raise Lost("the next hop closed the connection")
         try:
             async with asyncio.timeout(timeout):
                 self._writer.write(data)

@@ -72,9 +72,8 @@ def test_bare_line_ends_are_refused_after_the_final_dot_and_are_never_a_second_m
             for bad in (b"a\nb\r\n", b"a\rb\r\n", b"a\0b\r\n", smuggled):
                 reply = await sluis.send(message(body="") + bad)
                 assert reply.code in (550, 554), bad
-                assert sluis.states(reply.id) == ["refused"]
             assert sink.messages == []
-            assert len(sluis.rows()) == 4
+            assert [row.state for row in sluis.rows()] == ["refused"] * 4
 
     asyncio.run(story())
 
