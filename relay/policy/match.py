@@ -5,6 +5,8 @@ from functools import lru_cache
 
 from relay.model.address import address_key, domain_key
 
+domain_key("é.nl")  # loads Python's IDNA codec now, so that deciding reads no file
+
 
 class PatternSet:
     """Many patterns as sets, so that a list of ten thousand costs no more than one of ten."""
