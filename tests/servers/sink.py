@@ -63,7 +63,8 @@ class Message(NamedTuple):
 
 class Sink:
     """`async with Sink() as sink:` listens on a free port of `address`. With `certificate` (chain and key files) it offers STARTTLS.
-    With `folder` each message is also written there as `1.eml`, `2.eml`, …"""
+    With `folder` each message is also written there as `1.eml`, `2.eml`, … `commands` is all that was said to it, `ahead` what of that
+    came along with the command before, without a wait for its reply."""
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class Sink:
         self.behaviour = behaviour or Behaviour()
         self.messages: list[Message] = []
         self.commands: list[str] = []
+        self.ahead: list[str] = []
         self.connections = 0
         self.open_connections = 0
         self.most_open = 0
@@ -185,8 +187,11 @@ class Session:
         """Greeting, then commands until QUIT or a drop."""
         await self.answer("CONNECT", "220 sink.example ESMTP")
         while True:
+            pipelined = b"\r\n" in self.buffer
             line = (await self.until(b"\r\n")).decode("utf-8", "surrogateescape")
             self.sink.commands.append(line)
+            if pipelined:
+                self.sink.ahead.append(line)
             verb, _, argument = line.partition(" ")
             handler = getattr(self, f"do_{verb.lower()}", None)
             if handler is None:
