@@ -39,7 +39,11 @@ async def running_edge(folder: Path, sink: Sink, *, outbound_from: str = "127.0.
     pair.write_bytes(key.read_bytes() + chain.read_bytes())
     changes = {"sluis_inbound": f"127.0.0.1:{sink.port}", "sluis_outbound": outbound_from, "smtpd_tls_chain_files": str(pair)}
     port, outbound = free_port(), free_port()
-    main = (SHIPPED / "main.cf").read_text() + "".join(f"{name} = {value}\n" for name, value in changes.items())
+    main = (SHIPPED / "main.cf").read_text()
+    # In place: every process warns of a parameter that stands there twice, postlogd too, which then can wait for itself.
+    for name, value in changes.items():
+        main, count = re.subn(rf"(?m)^{name} = .*", f"{name} = {value}", main)
+        assert count == 1
     master = (SHIPPED / "master.cf").read_text()
     master = re.sub(r"(?m)^smtp( +inet)", rf"127.0.0.1:{port}\1", master)
     master = re.sub(r"(?m)^10587( +inet)", rf"127.0.0.1:{outbound}\1", master)

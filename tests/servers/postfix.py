@@ -124,7 +124,8 @@ async def running_postfix(
 @asynccontextmanager
 async def running_instance(log: Path, home: Path, port: int, main: str, master: str) -> AsyncIterator[Postfix]:
     """Postfix with any main.cf and master.cf, in a folder of `new_home`; `port` is one that it will answer on. Its queue, data and log
-    are put there by lines behind `main`. The folder is removed at the end, the log copied to `log`. Raises ServerFailed."""
+    are put there by lines behind `main`, which must not name those. The folder is removed at the end, the log copied to `log`. Raises
+    ServerFailed."""
     try:
         log.write_bytes(b"")
         _lay_out(home, main + "".join(f"{name} = {value}\n" for name, value in _places(home).items()), master)
