@@ -44,7 +44,7 @@ def carry(connection: Connection, services: Services, request: Any) -> dict[str,
     if State(row.state) is not State.QUARANTINED:
         raise OperationRefused(f"it is {row.state} now")
     if not seen.issuperset(findings_of(row)) or not set(request.details["rules"]).issuperset(standing_rules(row)):
-        raise OperationRefused("it was stopped by something else since this was asked: look again, and ask again")
+        raise OperationRefused(f"it was stopped by something else since this was asked: {requests.AGAIN}")
     approved = needs_second(row)
     now_us = services.clock.now_us()
     _, epoch = services.in_force()

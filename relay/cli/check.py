@@ -8,6 +8,8 @@ from typing import TypeVar
 import click
 
 from relay.cli.common import config_option, json_option, print_json
+from relay.deliver.login import read_login
+from relay.deliver.tls import ClientContexts
 from relay.listen.tls import ServerTls
 from relay.model.errors import ConfigurationError, SluisError
 from relay.policy.load import load_policy
@@ -16,7 +18,7 @@ from relay.settings.load import load_settings
 from relay.settings.models import Settings
 from relay.sign.keys import KeyRing
 from relay.store import schema
-from relay.store.engine import check_durability, open_engine
+from relay.store.engine import check_durability, open_engine, sqlite_path
 from relay.store.logins import read_logins
 from relay.store.spool.keys import load_keys
 
@@ -48,9 +50,13 @@ def command(config: Path, offline: bool, as_json: bool) -> None:
             click.echo(line, err=True)
         for line in warnings:
             click.echo(f"{line} (warning)", err=True)
-        click.echo(f"{len(problems)} problems, {len(warnings)} warnings" if problems or warnings else "all is well")
+        click.echo(f"{_many(len(problems), 'problem')}, {_many(len(warnings), 'warning')}" if problems or warnings else "all is well")
     if problems:
         raise SystemExit(1)
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _noted(problems: list[str], make: Callable[[Path], Made], path: Path) -> Made | None:
@@ -80,6 +86,10 @@ def _keys(settings: Settings) -> Iterator[str]:
             read_logins(settings.logins)
     except ConfigurationError as error:
         yield from error.problems
+    except OSError as error:
+        yield f"{error.filename}: {error.strerror}"
+    except UnicodeDecodeError:
+        yield f"{settings.logins}:1: not UTF-8"
 
 
 def _policy_files(settings: Settings, policy: Policy) -> Iterator[str]:
@@ -92,10 +102,12 @@ def _policy_files(settings: Settings, policy: Policy) -> Iterator[str]:
             except ConfigurationError as error:
                 yield from error.problems
     for route in policy.routes:
-        if route.login is not None and not (settings.secrets / route.login).is_file():
-            yield f"{settings.secrets / route.login}: the login of the route '{route.name}' is missing (user:password, chmod 600)"
-        if route.ca_file is not None and not Path(route.ca_file).is_file():
-            yield f"{route.ca_file}: the certificates of the route '{route.name}' are missing"
+        try:
+            if route.login is not None:
+                read_login(settings.secrets, route.login)
+            ClientContexts().context(route.tls, route.ca_file)
+        except ConfigurationError as error:
+            yield from (f"{problem} (route '{route.name}')" for problem in error.problems)
     scanner_asked = any("clamd" in getattr(policy.inspection, name) for name in ("outbound", "inbound", "internal"))
     if scanner_asked and settings.clamd.socket is None:
         yield f"{settings.policies / 'inspection.yaml'}:1: clamd must answer, but clamd.socket is not set: no mail could ever be delivered"
@@ -106,6 +118,8 @@ def _policy_warnings(settings: Settings, policy: Policy) -> Iterator[str]:
     for waiver in policy.waivers:
         if waiver.until < today:
             yield f"{settings.policies}: the waiver '{waiver.name}' ended on {waiver.until}"
+    if settings.clamd.socket is not None and not settings.clamd.socket.is_socket():
+        yield f"{settings.clamd.socket}: nobody listens there (clamd.socket); until clamd runs, what must be scanned is deferred"
     sides = {listener.side for listener in settings.listeners}
     for client in policy.clients:
         if client.side not in sides:
@@ -113,6 +127,10 @@ def _policy_warnings(settings: Settings, policy: Policy) -> Iterator[str]:
 
 
 def _store(settings: Settings) -> Iterator[str]:
+    database = sqlite_path(settings.store)
+    if database is not None and not database.exists():  # opening it would make one that belongs to whoever checks
+        yield f"store: {database} is not there (run: sluis store upgrade)"
+        return
     try:
         engine = open_engine(settings.store)
         try:

@@ -37,7 +37,8 @@ def problems_told() -> Iterator[None]:
     try:
         yield
     except SluisError as error:
-        raise click.ClickException(str(error)) from error
+        lines = str(error).splitlines() or [""]
+        raise click.ClickException("\n".join(printable(line, 2000) for line in lines)) from error
 
 
 def settings_from(config: Path) -> Settings:
@@ -47,8 +48,9 @@ def settings_from(config: Path) -> Settings:
 
 
 def print_json(value: Any) -> None:
-    """For programs: one JSON value, indented."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """For programs: one JSON value, indented. What could move a cursor or turn a line around is escaped, as JSON may (RFC 8259 §7)."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    click.echo("".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text))
 
 
 def time_text(time_us: int) -> str:

@@ -1,11 +1,19 @@
 """`sluis init DIR`: a commented configuration and starter policies, ready to be filled in."""
 
+import json
+import shlex
 import socket
+import tomllib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import click
+
+from relay.cli.common import DEFAULT_CONFIG
+from relay.model.text import printable
+from relay.settings.crosscheck import crosscheck
+from relay.settings.models import Settings
 
 
 @click.command()
@@ -36,19 +44,27 @@ def command(folder: Path, hostname: str, state: Path, run: Path) -> None:
         ("@RUN@", str(run.absolute())),
         ("@FOLDER@", str(folder.absolute())),
     ):
-        text = text.replace(mark, value)
-    folder.mkdir(parents=True, exist_ok=True)
-    settings.write_text(text, encoding="utf-8")
-    _copy(_policies(), folder / "policies")
-    (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
+        text = text.replace(mark, json.dumps(value, ensure_ascii=False)[1:-1])  # a JSON string is a TOML string
+    wrong = [what for key, what in crosscheck(Settings.model_validate(tomllib.loads(text))) if key == ("hostname",)]
+    if wrong:
+        raise click.UsageError(f"{printable(wrong[0])}: give it with --hostname")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _copy(_policies(), folder / "policies")
+        (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
+        settings.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+    option = "" if settings.absolute() == DEFAULT_CONFIG else f" --config {shlex.quote(str(settings))}"
     click.echo(
         f"written: {settings} and {folder / 'policies'}\nnext:\n"
         f"  1. put your host name, addresses and certificate into {settings}\n"
         f"  2. put your domains, mail servers and routes into {folder / 'policies'} (its README.md says what first)\n"
-        f"  3. sluis keys spool new --config {settings}\n"
-        f"  4. sluis store upgrade --config {settings}\n"
-        f"  5. sluis check --config {settings}\n"
-        f"  6. sluis serve --config {settings}"
+        f"  3. sluis keys spool new{option}\n"
+        f"  4. sluis dkim new DOMAIN{option}    (it prints what goes into DNS and into policies/signing.yaml)\n"
+        f"  5. sluis store upgrade{option}\n"
+        f"  6. sluis check{option}\n"
+        f"  7. sluis serve{option}"
     )
 
 
@@ -70,6 +86,3 @@ def _copy(source: Traversable, target: Path) -> None:
     for child in source.iterdir():
         if not child.name.startswith((".", "__")):
             _copy(child, target / child.name)
-
-
-__all__ = ["command"]

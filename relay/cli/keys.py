@@ -24,16 +24,22 @@ def spool() -> None:
 
 @spool.command()
 @config_option
-def new(config: Path) -> None:
+@json_option
+def new(config: Path, as_json: bool) -> None:
     """Make the first key pair. Refuses where there is one: `rotate` makes the next."""
     settings = settings_from(config).spool
     if settings.private_keys is None:
         raise click.ClickException("spool.private_keys is not set: this role may not hold the private key")
     if settings.public_key.exists():
         raise click.ClickException(f"{settings.public_key} is there already (sluis keys spool rotate)")
-    with problems_told():
+    try:
         identity = new_keypair(settings.public_key, settings.private_keys)
-    click.echo(f"new spool key {identity.hex()}")
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+    if as_json:
+        print_json({"key": identity.hex()})
+    else:
+        click.echo(f"new spool key {identity.hex()}")
     click.echo(f"keep a copy of {settings.private_keys} where a break-in here does not reach: without it no body can be read", err=True)
 
 
@@ -76,14 +82,17 @@ def login(name: str, config: Path) -> None:
     settings = settings_from(config)
     if settings.logins is None:
         raise click.ClickException(f"{config}: 'logins' names no file")
-    if not name.isprintable() or ":" in name or " " in name or not name:
-        raise click.UsageError("a login has no spaces, colons or control characters")
+    if not name.isprintable() or ":" in name or " " in name or not name or name.startswith("#"):
+        raise click.UsageError("a login has no spaces, colons or control characters, and does not begin with #")
     password = _password()
     if len(password) < 12:
         raise click.ClickException("a password of a mail server has at least 12 characters")
-    with problems_told():
-        set_login(settings.logins, name, password)
-        count = len(read_logins(settings.logins))
+    try:
+        with problems_told():
+            set_login(settings.logins, name, password)
+            count = len(read_logins(settings.logins))
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     click.echo(f"login {name} is set; {settings.logins} has {count}")
 
 

@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -13,6 +15,7 @@ from relay.cli.journey import journey_command
 from relay.cli.operations import call_operation
 from relay.cli.pages import all_pages, limit_option, show_rows, where
 from relay.model.delivery import State
+from relay.settings.models import Settings
 
 
 @click.group()
@@ -44,12 +47,33 @@ command.add_command(journey_command("message.show"), "show")
 
 @command.command()
 @click.argument("message")
-@click.argument("file", type=click.File("wb"))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @reason_option
 @config_option
-def content(message: str, file: Any, reason: str, config: Path) -> None:
-    """Decrypt MESSAGE and write its bytes to FILE (`-` for standard output). Every piece that is read is in the audit."""
+def content(message: str, file: Path, reason: str, config: Path) -> None:
+    """Decrypt MESSAGE and write its bytes to FILE, which must not exist yet (`-` for standard output). Every piece that is read is in the
+    audit. What is written may be what a rule stopped: malware too."""
     settings = settings_from(config)
+    if str(file) == "-":
+        if sys.stdout.isatty():
+            raise click.ClickException("a message may hold what steers a terminal: give a FILE, or pipe it")
+        _copy(settings, message, reason, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
+            _copy(settings, message, reason, target)
+    except FileExistsError:
+        raise click.ClickException(f"{file} is there already") from None
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}") from None
+    except BaseException:
+        file.unlink()
+        raise
+
+
+def _copy(settings: Settings, message: str, reason: str, target: BinaryIO) -> None:
+    """Raises ClickException where the bytes are not those that were recorded; then nothing of them may be used."""
     offset, size, digest = 0, 1, ""
     total = hashlib.sha256()
     while offset < size:
@@ -58,7 +82,7 @@ def content(message: str, file: Any, reason: str, config: Path) -> None:
         size, digest = piece["size"], piece["digest"]
         if not data:
             break
-        file.write(data)
+        target.write(data)
         total.update(data)
         offset += len(data)
     if total.hexdigest() != digest:

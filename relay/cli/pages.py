@@ -7,6 +7,7 @@ import click
 
 from relay.cli.common import print_json, print_table, time_text
 from relay.cli.operations import call_operation
+from relay.model.text import printable
 from relay.settings.models import Settings
 
 PAGE = 500
@@ -42,16 +43,23 @@ def show_change(result: dict[str, Any], verb: str, *, as_json: bool) -> None:
         print_json(result)
     else:
         for row in result["changed"]:
-            waits = (
-                " (waits for a second person: sluis request approve " + row["request"] + ")" if row.get("request_state") == "open" else ""
-            )
-            click.echo(f"{row['id']}/{row['ordinal']} {row['recipient']}: {'would be ' if result['dry_run'] else ''}{verb}{waits}")
+            click.echo(printable(f"{row['id']}/{row['ordinal']} {row['recipient']}: {_done(row, verb, dry_run=result['dry_run'])}", 1000))
         for row in result["refused"]:
-            click.echo(f"{row['id']}/{row['ordinal']} {row['recipient']}: not {verb}: {row['error']}", err=True)
+            click.echo(printable(f"{row['id']}/{row['ordinal']} {row['recipient']}: not {verb}: {row['error']}", 1000), err=True)
+        for row in result["missing"]:
+            click.echo(f"{row['id']}: not {verb}: {row['error']}", err=True)
         if not result["changed"] and not result["refused"]:
             click.echo("nothing fits")
-    if result["refused"]:
+    if result["refused"] or result["missing"]:
         raise SystemExit(1)
+
+
+def _done(row: dict[str, Any], verb: str, *, dry_run: bool) -> str:
+    if dry_run:
+        return f"would be {verb}"
+    if row.get("request_state") == "open":
+        return f"not yet {verb}; a second person must approve: sluis request approve {row['request']} --reason …"
+    return verb
 
 
 def where(row: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from relay.audit.event import make_event, write
+from relay.control import requests
 from relay.control.actor import Actor
 from relay.control.operation import OperationRefused, Services
 from relay.control.params import Bulk
@@ -16,6 +17,7 @@ from relay.store.states import MoveRefused
 
 ORIGIN = "control socket"
 PAGE = 100
+WAITS = "waits for a second person"
 
 Change = Callable[[Connection, Any], dict[str, Any] | None]
 """Changes one row of `find` and gives details for its event, or None where nothing was to be done. Raises OperationRefused or
@@ -23,7 +25,8 @@ MoveRefused where this one can't be changed; what it wrote until then is undone.
 
 
 async def change_many(services: Services, actor: Actor, bulk: Bulk, states: tuple[State, ...], kind: str, change: Change) -> dict[str, Any]:
-    """`changed` rows, and `refused` rows with their reason. With `dry_run` nothing is written."""
+    """`changed` rows, `refused` rows with their reason, and `missing` ids that named nothing in these states. With `dry_run` nothing is
+    written."""
     if bulk.filters.empty and not bulk.everything:
         raise OperationRefused("name messages, give a filter, or say --all")
     search = bulk.filters.search(states)
@@ -42,11 +45,13 @@ async def change_many(services: Services, actor: Actor, bulk: Bulk, states: tupl
         if len(rows) < PAGE:
             break
         after = (rows[-1].message_id, rows[-1].ordinal)
+    wanted = " or ".join(state.value for state in states)
     if bulk.filters.ids and not changed and not refused:
-        raise OperationRefused(f"none of these is {' or '.join(state.value for state in states)}")
+        raise OperationRefused(f"none of these is {wanted}{'' if bulk.filters.only_ids else ', and fits the filters'}")
     if changed and not bulk.dry_run:
         await services.changed()
-    return {"changed": changed, "refused": refused, "dry_run": bulk.dry_run}
+    missing = [{"id": text, "error": f"it is not {wanted}"} for text in bulk.filters.missing(changed + refused)]
+    return {"changed": changed, "refused": refused, "missing": missing, "dry_run": bulk.dry_run}
 
 
 def _page(
@@ -70,7 +75,7 @@ def _page(
             make_event(
                 kind,
                 object_=f"message {row.message_id.hex}/{row.ordinal}",
-                result="done",
+                result=WAITS if details.get("request_state") == requests.OPEN else "done",
                 origin=ORIGIN,
                 actor=actor.name,
                 time_us=services.clock.now_us(),

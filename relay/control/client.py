@@ -28,22 +28,28 @@ SECONDS = 600.0  # a bulk release of a long backlog
 
 def call(settings: Settings, operations: Mapping[str, Operation], name: str, params: dict[str, Any]) -> dict[str, Any]:
     """The answer of an operation. Raises OperationRefused, StoreError, ConfigurationError."""
-    try:
-        return _over_socket(settings, name, params)
-    except (FileNotFoundError, ConnectionRefusedError):
-        return asyncio.run(_here(settings, operations[name], params))
-    except PermissionError:
-        raise OperationRefused(f"you may not use {settings.control.socket}; ask for the group of its role") from None
-
-
-def _over_socket(settings: Settings, name: str, params: dict[str, Any]) -> dict[str, Any]:
+    path = settings.control.socket
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(SECONDS)
-        connection.connect(str(settings.control.socket))
+        try:
+            connection.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return asyncio.run(_here(settings, operations[name], params))
+        except PermissionError:
+            raise OperationRefused(f"you may not use {path}: it is for root and the relay's own group") from None
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror or error} (control.socket)") from None
+        return _asked(connection, name, params)
+
+
+def _asked(connection: socket.socket, name: str, params: dict[str, Any]) -> dict[str, Any]:
+    try:
         connection.sendall(json.dumps({"operation": name, "params": params}).encode() + b"\n")
         with connection.makefile("rb") as answers:
             line = answers.readline()
-    if not line:
+    except OSError as error:
+        raise StoreError(f"no answer from the relay ({error}); what was asked may have been done: look before you ask again") from None
+    if not line.endswith(b"\n"):
         raise StoreError("the relay closed the connection without an answer; its log says why")
     answer: dict[str, Any] = json.loads(line)
     if "error" in answer:
@@ -56,25 +62,39 @@ async def _here(settings: Settings, operation: Operation, params: dict[str, Any]
     """The relay is down: the same operation, by whoever called, who needs the rights on the files for it."""
     database = sqlite_path(settings.store)
     lock = WriterLock(database) if database is not None else None
-    if lock is not None:
-        lock.acquire()
     try:
+        if database is not None and not database.exists():  # opening it would make one that belongs to whoever called
+            raise StoreError(f"{database}: no store yet (run: sluis store upgrade)")
+        if lock is not None:
+            _take(lock, settings)
         engine = open_engine(settings.store)
-        schema.check_schema(engine)
-        check_durability(engine)
-        journal, reader = Journal(engine), Reader(engine)
-        journal.start()
         try:
-            return await _perform_here(settings, operation, params, journal, reader)
+            schema.check_schema(engine)
+            check_durability(engine)
+            journal, reader = Journal(engine), Reader(engine)
+            journal.start()
+            try:
+                return await _perform_here(settings, operation, params, journal, reader)
+            finally:
+                journal.close()
+                reader.close()
         finally:
-            journal.close()
-            reader.close()
             engine.dispose()
     except OSError as error:
         raise SluisError(f"the relay is down, and its files can't be used: {error}") from None
     finally:
         if lock is not None:
             lock.release()
+
+
+def _take(lock: WriterLock, settings: Settings) -> None:
+    """Raises StoreError: who holds the lock serves another socket, or is about to start or stop."""
+    try:
+        lock.acquire()
+    except StoreError as error:
+        where = f"does not answer on {settings.control.socket}"
+        hint = "was it started with other settings (control.socket), or is it starting or stopping?"
+        raise StoreError(f"{error}, which {where}: {hint}") from None
 
 
 async def _perform_here(

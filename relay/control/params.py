@@ -1,17 +1,34 @@
 """What an operation was asked, checked: a person may have typed it, or a program that got it wrong."""
 
 import uuid
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from relay.control.operation import OperationRefused
 from relay.model.delivery import State
+from relay.model.text import printable
 from relay.store.search import Search
 
 Params = TypeVar("Params", bound=BaseModel)
 PAGE = 100
 MAX_PAGE = 1000
+MAX_IDS = 400  # each is a term of one query, and SQLite nests at most 1000 (SQLite documentation, Limits)
+MAX_ORDINAL = 2**31 - 1
+
+
+def _plain(text: str) -> str:
+    if printable(text, len(text)) != text:
+        raise ValueError("must be printable text")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_plain)]
+"""What a database and a terminal can hold: no controls, no lone surrogates."""
+
+Microseconds = Annotated[int, Field(ge=-(10**17), lt=2**48 * 1000)]
+"""Since 1970 UTC; the upper end is that of an id (RFC 9562 §5.7)."""
 
 
 class Strict(BaseModel):
@@ -23,19 +40,35 @@ class Strict(BaseModel):
 class Filters(Strict):
     """Which deliveries. `ids` are `MESSAGE` or `MESSAGE/ORDINAL`, message ids in hex."""
 
-    ids: list[str] = Field(default=[], max_length=1000)
-    sender: str | None = Field(default=None, max_length=400)
-    recipient: str | None = Field(default=None, max_length=400)
-    client: str | None = Field(default=None, max_length=100)
-    message_id: str | None = Field(default=None, max_length=1000)
-    rule: str | None = Field(default=None, max_length=100)
-    since_us: int | None = None
-    until_us: int | None = None
+    ids: list[Annotated[Text, Field(max_length=100)]] = Field(default=[], max_length=MAX_IDS)
+    sender: Text | None = Field(default=None, max_length=400)
+    recipient: Text | None = Field(default=None, max_length=400)
+    client: Text | None = Field(default=None, max_length=100)
+    message_id: Text | None = Field(default=None, max_length=1000)
+    rule: Text | None = Field(default=None, max_length=100)
+    since_us: Microseconds | None = None
+    until_us: Microseconds | None = None
 
     @property
     def empty(self) -> bool:
         """Whether everything fits."""
         return self == type(self)()
+
+    @property
+    def only_ids(self) -> bool:
+        """Whether nothing but ids narrows it down."""
+        return self == type(self)(ids=self.ids)
+
+    def missing(self, rows: Sequence[dict[str, Any]]) -> list[str]:
+        """The ids, as they were given, that none of these rows bears."""
+        found = {(row["id"], row["ordinal"]) for row in rows}
+        messages = {identity for identity, _ in found}
+        asked = [(text, *_identity(text)) for text in self.ids]
+        return [
+            text
+            for text, message, ordinal in asked
+            if (message.hex not in messages if ordinal is None else (message.hex, ordinal) not in found)
+        ]
 
     def search(self, states: tuple[State, ...]) -> Search:
         """Raises OperationRefused for an id that is none."""
@@ -55,9 +88,15 @@ class Filters(Strict):
 def _identity(text: str) -> tuple[uuid.UUID, int | None]:
     message, mark, ordinal = text.partition("/")
     try:
-        return uuid.UUID(message), int(ordinal) if mark else None
+        return uuid.UUID(message), _ordinal(ordinal) if mark else None
     except ValueError:
         raise OperationRefused(f"'{text}' is no message id (MESSAGE or MESSAGE/NUMBER)") from None
+
+
+def _ordinal(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > MAX_ORDINAL:
+        raise ValueError("no ordinal")
+    return int(text)
 
 
 class Listing(Strict):
@@ -78,14 +117,25 @@ class Bulk(Strict):
     reason: str = ""
 
 
+class Nothing(Strict):
+    """No parameter at all."""
+
+
+class Reasoned(Strict):
+    """Why; `relay.control.operation.perform` has checked it."""
+
+    reason: str
+
+
 def parsed(model: type[Params], params: dict[str, Any]) -> Params:
     """Raises OperationRefused that names what is wrong."""
     try:
         return model.model_validate(params)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise OperationRefused(f"{where}: {first['msg'].lower()}") from None
+        where = printable(".".join(str(part) for part in first["loc"]), 100)
+        what = first["msg"].removeprefix("Value error, ")
+        raise OperationRefused(f"{where}: {what[:1].lower()}{what[1:]}") from None
 
 
 def key_of(after: list[Any] | None) -> tuple[uuid.UUID, int] | None:
@@ -93,6 +143,6 @@ def key_of(after: list[Any] | None) -> tuple[uuid.UUID, int] | None:
     if after is None:
         return None
     try:
-        return uuid.UUID(after[0]), int(after[1])
+        return uuid.UUID(after[0]), _ordinal(str(after[1]))
     except (ValueError, IndexError, TypeError, AttributeError):
         raise OperationRefused("after: not what the page before gave") from None

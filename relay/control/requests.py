@@ -17,6 +17,7 @@ REQUEST = RequestTable.__table__  # type: ignore[attr-defined]
 APPROVAL = Approval.__table__  # type: ignore[attr-defined]
 ORIGIN = "control socket"
 OPEN, DONE, REFUSED = "open", "done", "refused"
+AGAIN = "refuse this request, look again, and ask again"
 
 Carry = Callable[[Connection, Services, Any], dict[str, Any]]
 """Carries a request row out, in the transaction that closes it. Raises OperationRefused."""
@@ -90,7 +91,7 @@ def refuse_second(connection: Connection, kind: str, message_id: uuid.UUID, ordi
     open_ones = select(REQUEST).where(REQUEST.c.message_id == message_id, REQUEST.c.kind == kind, REQUEST.c.state == OPEN)
     for row in connection.execute(open_ones):
         if row.details["ordinal"] == ordinal:
-            raise OperationRefused(f"{row.actor} has asked for it already: request {row.id.hex}")
+            raise OperationRefused(f"{row.actor} has asked for it already, approve or refuse that: request {row.id.hex}")
 
 
 def request_row(connection: Connection, text: str) -> Any:

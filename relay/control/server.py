@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import socket
+import stat
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from relay.control.actor import actor_of, peer_uid
@@ -15,6 +17,7 @@ from relay.settings.models import Control
 
 log = logging.getLogger("sluis.control")
 MAX_LINE = 1024 * 1024
+SECONDS = 30.0  # to send a request; the answer may take as long as it needs
 
 
 class ControlServer:
@@ -27,20 +30,18 @@ class ControlServer:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Raises ConfigurationError. A socket that nobody answers on is left over from a crash, and replaced."""
+        """Raises ConfigurationError. A socket that nobody answers on is left over from a crash, and replaced; anything else is kept."""
         path = self._settings.socket
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        if path.exists() or path.is_symlink():
-            if _answers(str(path)):
-                raise ConfigurationError([f"{path}: another relay answers on this socket"])
-            path.unlink()
-        mask = os.umask(0o117)
         try:
-            self._server = await asyncio.start_unix_server(self._client, path, limit=MAX_LINE)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+            _remove_stale(path)
+            mask = os.umask(0o117)
+            try:
+                self._server = await asyncio.start_unix_server(self._client, path, limit=MAX_LINE)
+            finally:
+                os.umask(mask)
         except OSError as error:
-            raise ConfigurationError([f"{path}: {error.strerror or error}"]) from None
-        finally:
-            os.umask(mask)
+            raise ConfigurationError([f"{path}: {error.strerror or error} (control.socket)"]) from None
 
     async def close(self) -> None:
         if self._server is not None:
@@ -49,12 +50,19 @@ class ControlServer:
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            line = await reader.readline()
+            async with asyncio.timeout(SECONDS):
+                line = await reader.readline()
             answer = await self._answer(line, peer_uid(writer.get_extra_info("socket")))
+        except ValueError:
+            answer = {"error": f"a request is one line of at most {MAX_LINE} octets"}
+        except (OSError, TimeoutError):
+            writer.close()
+            return  # the caller went away, or never asked
+        try:
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
-        except (ConnectionError, ValueError):
-            return  # the caller went away, or sent a line beyond all measure
+        except OSError:
+            return  # the caller did not wait; what was done is in the audit
         finally:
             writer.close()
 
@@ -66,7 +74,7 @@ class ControlServer:
             params = asked["params"]
             if operation is None or not isinstance(params, dict):
                 return {"error": "the relay does not know this operation; is it of another version?"}
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return {"error": "not a request"}
         actor = actor_of(uid, self._settings)
         try:
@@ -81,11 +89,21 @@ class ControlServer:
             return {"error": "the relay failed on this; its log says why"}
 
 
-def _answers(path: str) -> bool:
+def _remove_stale(path: Path) -> None:
+    """Raises ConfigurationError for what is no left-over socket of ours: a file by a wrong setting, or a relay that runs."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ConfigurationError([f"{path}: this is no socket, and is not replaced by one (control.socket)"])
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(2)
         try:
-            probe.connect(path)
-        except OSError:
-            return False
-        return True
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except TimeoutError:
+            pass  # somebody listens, and has no time
+    raise ConfigurationError([f"{path}: another relay answers on this socket"])

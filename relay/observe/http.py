@@ -35,8 +35,8 @@ class HttpServer:
         host, _, port = self._settings.address.rpartition(":")
         try:
             self._server = await asyncio.start_server(self._client, host.strip("[]"), int(port), limit=MAX_REQUEST)
-        except OSError as error:
-            raise ConfigurationError([f"http.address {self._settings.address}: {error.strerror}"]) from None
+        except (OSError, OverflowError) as error:
+            raise ConfigurationError([f"http.address {self._settings.address}: {getattr(error, 'strerror', None) or error}"]) from None
 
     @property
     def port(self) -> int:
@@ -51,16 +51,23 @@ class HttpServer:
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(SECONDS):
-                request = await reader.readuntil(b"\r\n\r\n")
-                status, body = await self._answer(request)
+                request, status, body = await self._exchange(reader)
                 head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
                 head += "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
                 writer.write(head.encode() + (b"" if request.startswith(b"HEAD") else body))
                 await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
             return
         finally:
             writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader) -> tuple[bytes, str, bytes]:
+        """The request, the status and the body of the answer."""
+        try:
+            request = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            return b"", "431 Request Header Fields Too Large", b"at most 8 KiB\n"
+        return request, *await self._answer(request)
 
     async def _answer(self, request: bytes) -> tuple[str, bytes]:
         found = _REQUEST.match(request)
@@ -75,6 +82,6 @@ class HttpServer:
                 return ("503 Service Unavailable", ("\n".join(reasons) + "\n").encode()) if reasons else ("200 OK", b"ready\n")
             if path == b"/metrics":
                 return "200 OK", await asyncio.to_thread(self._source.text)
-        except SluisError as error:
+        except (SluisError, OSError) as error:
             return "503 Service Unavailable", f"{error}\n".encode()
         return "404 Not Found", b"/metrics, /healthy, /ready\n"

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import math
 import sys
 import traceback
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +13,7 @@ from relay.model.text import printable
 
 _SECRET = ("password", "secret", "key")
 DELIVERY = "delivery"
+HIDDEN = "(not logged)"
 
 
 class JsonFormatter(logging.Formatter):
@@ -25,7 +28,7 @@ class JsonFormatter(logging.Formatter):
             "event": printable(record.getMessage(), 500),
         }
         for name, item in fields.items():
-            value[name] = "(not logged)" if any(word in name.lower() for word in _SECRET) else _clean(item)
+            value[name] = _clean_field(name, item)
         if record.exc_info and record.exc_info[0] is not None:
             value["traceback"] = [printable(line, 500) for line in traceback.format_exception(*record.exc_info)]
         if record.msg == DELIVERY and fields:
@@ -33,13 +36,19 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(value, ensure_ascii=False)
 
 
+def _clean_field(name: str, item: Any) -> Any:
+    return HIDDEN if any(word in name.lower() for word in _SECRET) else _clean(item)
+
+
 def _clean(item: Any) -> Any:
     if isinstance(item, str):
         return printable(item, 1000)
-    if isinstance(item, (bool, int, float)) or item is None:
+    if isinstance(item, (bool, int)) or item is None or (isinstance(item, float) and math.isfinite(item)):
         return item
     if isinstance(item, (list, tuple)):
         return [_clean(part) for part in item]
+    if isinstance(item, Mapping):
+        return {printable(str(key), 100): _clean_field(str(key), part) for key, part in item.items()}
     return printable(str(item), 1000)
 
 

@@ -12,7 +12,7 @@ from relay.audit import event
 from relay.control.actor import Actor, Role
 from relay.control.change import ORIGIN
 from relay.control.operation import Operation, OperationRefused, Services
-from relay.control.params import PAGE, Strict, parsed
+from relay.control.params import MAX_PAGE, PAGE, Microseconds, Reasoned, Strict, Text, parsed
 from relay.store.tables import Event, EventRecord
 
 EVENT = Event.__table__  # type: ignore[attr-defined]
@@ -20,15 +20,14 @@ RECORD = EventRecord.__table__  # type: ignore[attr-defined]
 CHECK_PAGE = 1000
 
 
-class Listing(Strict):
+class Listing(Reasoned):
     """A page of events, oldest first, after the event `after`."""
 
-    kinds: list[str] = Field(default=[])
-    message: str | None = None
-    since_us: int | None = None
-    after: str | None = None
-    limit: int = Field(default=PAGE, ge=1, le=1000)
-    reason: str
+    kinds: list[Text] = Field(default=[], max_length=100)
+    message: Text | None = None
+    since_us: Microseconds | None = None
+    after: Text | None = None
+    limit: int = Field(default=PAGE, ge=1, le=MAX_PAGE)
 
 
 class Checking(Strict):

@@ -8,6 +8,7 @@ from relay.audit.event import make_event, write
 from relay.control.actor import Actor, Role
 from relay.control.change import ORIGIN
 from relay.control.operation import Operation, OperationRefused, Services
+from relay.control.params import Reasoned, parsed
 from relay.model.errors import SpoolError
 from relay.store.spool.keys import load_keys, new_keypair
 
@@ -15,10 +16,14 @@ log = logging.getLogger("sluis.keys")
 
 
 async def _rotate(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
+    asked = parsed(Reasoned, params)
     settings = services.settings.spool
     if settings.private_keys is None:
         raise OperationRefused("this process does not hold the private keys")
-    identity = new_keypair(settings.public_key, settings.private_keys)
+    try:
+        identity = new_keypair(settings.public_key, settings.private_keys)
+    except OSError as error:
+        raise OperationRefused(f"no new key could be written: {error}") from None
     services.spool.keys = load_keys(settings.public_key, settings.private_keys)
     rewrapped, failed = await asyncio.to_thread(_rewrap, services)
     event = make_event(
@@ -28,7 +33,7 @@ async def _rotate(services: Services, actor: Actor, params: dict[str, Any]) -> d
         origin=ORIGIN,
         actor=actor.name,
         time_us=services.clock.now_us(),
-        reason=params["reason"],
+        reason=asked.reason,
         details={"failed": failed},
     )
     await services.journal.submit(lambda connection: write(connection, [event]))

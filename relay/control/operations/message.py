@@ -15,7 +15,7 @@ from relay.control.actor import Actor, Role
 from relay.control.change import ORIGIN
 from relay.control.operation import Operation, OperationRefused, Services
 from relay.control.page import page_of
-from relay.control.params import Listing, Strict, parsed
+from relay.control.params import Listing, Reasoned, Text, parsed
 from relay.model.delivery import State
 from relay.store.search import shown
 from relay.store.tables import Delivery, EventRecord, Message, Queue
@@ -35,17 +35,16 @@ class Finding(Listing):
     reason: str
 
 
-class One(Strict):
+class One(Reasoned):
     """One message by its id in hex, or by the commitment that a 250 or a Received field holds."""
 
-    id: str = Field(max_length=100)
-    reason: str
+    id: Text = Field(max_length=100)
 
 
 class Content(One):
     """A piece of the content, from `offset` (octets) on."""
 
-    offset: int = Field(default=0, ge=0)
+    offset: int = Field(default=0, ge=0, lt=2**63)
 
 
 async def _find(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +54,8 @@ async def _find(services: Services, actor: Actor, params: dict[str, Any]) -> dic
     except ValueError:
         raise OperationRefused(f"states are {', '.join(State)}") from None
     answer = await page_of(services, asked, states)
-    what = asked.filters.model_dump(exclude_defaults=True)
+    # Times as text: RFC 8785 §3.2.2.3 knows no integers beyond 2^53.
+    what = {key: str(item) if isinstance(item, int) else item for key, item in asked.filters.model_dump(exclude_defaults=True).items()}
     await _told(services, actor, "message-search", "messages", f"{len(answer['rows'])} rows", asked.reason, None, {"filters": what})
     return answer
 

@@ -8,18 +8,19 @@ from relay.control import requests
 from relay.control.actor import Actor, Role
 from relay.control.change import ORIGIN
 from relay.control.operation import Operation, OperationRefused, Services
-from relay.control.params import Strict, parsed
+from relay.control.params import Nothing, Reasoned, Text, parsed
 from relay.phases import change, state
+from relay.phases.state import PhaseState
 
 
-class Setting(Strict):
-    """The phase to set, and why."""
+class Setting(Reasoned):
+    """The phase to set."""
 
-    phase: str
-    reason: str
+    phase: Text
 
 
-async def _show(services: Services, _: Actor, __: dict[str, Any]) -> dict[str, Any]:
+async def _show(services: Services, _: Actor, params: dict[str, Any]) -> dict[str, Any]:
+    parsed(Nothing, params)
     policy, epoch = services.in_force()
     found = await services.reader.read(state.read)
     return {
@@ -33,16 +34,17 @@ async def _show(services: Services, _: Actor, __: dict[str, Any]) -> dict[str, A
 
 async def _set(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
     asked = parsed(Setting, params)
-    policy, epoch = services.in_force()
-    phases = policy.organisation.phases
-    if asked.phase not in phases:
-        raise OperationRefused(f"no phase is named '{asked.phase}'; there are {', '.join(phases)}")
-    if asked.phase == epoch.phase:
-        raise OperationRefused(f"the phase is {asked.phase} already")
-    opens = phases.index(asked.phase) > phases.index(epoch.phase)
 
     def work(connection: Connection) -> dict[str, Any]:
-        details = {"phase": asked.phase, "from": epoch.phase}
+        """What is so in the store counts, not what this process saw a moment ago: whether it opens depends on it."""
+        found = state.read(connection)
+        phases, current = _phases(services, found)
+        if asked.phase not in phases:
+            raise OperationRefused(f"no phase is named '{asked.phase}'; there are {', '.join(phases)}")
+        if asked.phase == current:
+            raise OperationRefused(f"the phase is {asked.phase} already")
+        opens = phases.index(asked.phase) > phases.index(current)
+        details = {"phase": asked.phase, "from": current, "fence": found.phase_fence}
         return requests.ask(connection, services, actor, "phase", details, asked.reason, second=opens)
 
     result = await services.journal.submit(work)
@@ -50,30 +52,42 @@ async def _set(services: Services, actor: Actor, params: dict[str, Any]) -> dict
     return result
 
 
+def _phases(services: Services, found: PhaseState) -> tuple[tuple[str, ...], str]:
+    """Those of the policy, from closed to open, and the one that holds."""
+    policy, _ = services.in_force()
+    phases = policy.organisation.phases
+    return phases, found.phase if found.phase in phases else phases[0]
+
+
 def _carry_phase(connection: Connection, services: Services, row: Any) -> dict[str, Any]:
-    _, epoch = services.in_force()
-    if row.details["from"] != epoch.phase:
-        raise OperationRefused(f"the phase has become {epoch.phase} since this was asked: ask again")
+    found = state.read(connection)
+    phases, current = _phases(services, found)
+    if row.details["from"] != current or row.details["fence"] != found.phase_fence:
+        raise OperationRefused(f"the phase was changed since this was asked, it is {current} now: {requests.AGAIN}")
+    if row.details["phase"] not in phases:
+        raise OperationRefused(f"no phase is named '{row.details['phase']}' any more: {requests.AGAIN}")
     change.set_phase(connection, row.details["phase"], row.actor, row.reason, services.clock.now_us(), ORIGIN)
     return {"phase": row.details["phase"]}
 
 
 async def _brake_on(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
     """One person, whatever their role, at once."""
+    asked = parsed(Reasoned, params)
     now_us = services.clock.now_us()
-    work = await services.journal.submit(lambda connection: change.pull_brake(connection, actor.name, params["reason"], now_us, ORIGIN))
+    pulled = await services.journal.submit(lambda connection: change.pull_brake(connection, actor.name, asked.reason, now_us, ORIGIN))
     await services.changed()
-    return {"brake": True, "changed": work}
+    return {"brake": True, "changed": pulled}
 
 
 async def _brake_off(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
-    found = await services.reader.read(state.read)
-    if not found.brake:
-        raise OperationRefused("the brake is off already")
+    asked = parsed(Reasoned, params)
 
     def work(connection: Connection) -> dict[str, Any]:
-        details = {"brake": False, "pulled_because": found.brake_reason}
-        return requests.ask(connection, services, actor, "brake", details, params["reason"], second=True)
+        found = state.read(connection)
+        if not found.brake:
+            raise OperationRefused("the brake is off already")
+        details = {"brake": False, "pulled_because": found.brake_reason, "fence": found.brake_fence}
+        return requests.ask(connection, services, actor, "brake", details, asked.reason, second=True)
 
     result = await services.journal.submit(work)
     await services.changed()
@@ -81,6 +95,11 @@ async def _brake_off(services: Services, actor: Actor, params: dict[str, Any]) -
 
 
 def _carry_brake(connection: Connection, services: Services, row: Any) -> dict[str, Any]:
+    """It lets go what was pulled then, for the reason of then."""
+    found = state.read(connection)
+    if not found.brake or found.brake_fence != row.details["fence"]:
+        now = f"it is on for another reason: {found.brake_reason}" if found.brake else "it is off now"
+        raise OperationRefused(f"the brake was let go since this was asked, {now}: {requests.AGAIN}")
     change.release_brake(connection, row.actor, row.reason, services.clock.now_us(), ORIGIN)
     return {"brake": False}
 

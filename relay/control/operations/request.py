@@ -8,23 +8,28 @@ from sqlalchemy import Connection, select
 from relay.control import requests
 from relay.control.actor import Actor, Role
 from relay.control.operation import Operation, OperationRefused, Services
-from relay.control.params import Strict, parsed
+from relay.control.params import Reasoned, Strict, Text, parsed
 from relay.control.requests import REQUEST
 
 LIMIT = 500
 ROLES = {"release": Role.REVIEW, "phase": Role.ADMIN, "brake": Role.ADMIN}
 
 
-class Answering(Strict):
-    """The request, and why."""
+class Listing(Strict):
+    """With `everything` those that are done or refused, too; the newest LIMIT."""
 
-    request: str
-    reason: str
+    everything: bool = False
+
+
+class Answering(Reasoned):
+    """The request that it is about."""
+
+    request: Text
 
 
 async def _list(services: Services, _: Actor, params: dict[str, Any]) -> dict[str, Any]:
-    everything = bool(params.get("everything"))
-    return {"rows": await services.reader.read(partial(_rows, everything=everything))}
+    asked = parsed(Listing, params)
+    return {"rows": await services.reader.read(partial(_rows, everything=asked.everything))}
 
 
 def _rows(connection: Connection, everything: bool) -> list[dict[str, Any]]:
