@@ -94,7 +94,9 @@ class App:
     async def _start(self) -> list[tuple[str, str, int]]:
         settings, stack = self.settings, self._stack
         self._open_store()
-        self.spool = Spool(settings.spool, RelaxedBodyHash, on_fatal=self._on_fatal)
+        # What only accepts holds no key that could read a body back.
+        spool = settings.spool if self._delivers else settings.spool.model_copy(update={"private_keys": None})
+        self.spool = Spool(spool, RelaxedBodyHash, on_fatal=self._on_fatal)
         stack.callback(self.spool.close)
         self.in_force = InForce(settings, self.journal, self.reader, self.clock)
         await self.in_force.load()

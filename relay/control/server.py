@@ -21,7 +21,8 @@ SECONDS = 30.0  # to send a request; the answer may take as long as it needs
 
 
 class ControlServer:
-    """Listens on the unix socket of the settings, mode 0660: the folder and the group say who can reach it at all."""
+    """Listens on the unix socket of the settings. Where groups are named anybody may connect, and hears what their groups allow; else it
+    is the relay's own user and root."""
 
     def __init__(self, settings: Control, operations: Mapping[str, Operation], services: Services) -> None:
         self._settings = settings
@@ -33,9 +34,10 @@ class ControlServer:
         """Raises ConfigurationError. A socket that nobody answers on is left over from a crash, and replaced; anything else is kept."""
         path = self._settings.socket
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
             _remove_stale(path)
-            mask = os.umask(0o117)
+            groups = (self._settings.review_group, self._settings.admin_group, self._settings.audit_group)
+            mask = os.umask(0o111 if any(groups) else 0o177)
             try:
                 self._server = await asyncio.start_unix_server(self._client, path, limit=MAX_LINE)
             finally:

@@ -9,10 +9,12 @@ import asyncio
 import base64
 import json
 import os
+import shutil
 import signal
 import smtplib
 import ssl
 import sys
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -30,7 +32,7 @@ from relay.store.engine import open_engine
 from relay.store.search import Search, find
 from relay.store.spool.keys import new_keypair
 from relay.store.states import Balance, balance
-from tests.servers.daemon import POLL_SECONDS
+from tests.servers.daemon import POLL_SECONDS, as_root
 
 SECONDS = 40.0
 OURS = "prosecution.example"
@@ -154,8 +156,9 @@ class House:
         self.folder = folder
         self.config = folder / "sluis.toml"
         self.policies = folder / "policies"
-        self.relay = Relay(self.config)
-        self._store = store
+        self.relays: list[Relay] = []
+        self.socket = Path(tempfile.mkdtemp(prefix="sluis-")) / "control.sock"  # a short path: that of a unix socket ends at 107 octets
+        self.socket.parent.chmod(0o755)
         self._engine: Engine = open_engine(store)
 
     def write_policy(self, files: Mapping[str, str]) -> None:
@@ -168,14 +171,27 @@ class House:
             else:
                 path.unlink(missing_ok=True)
 
-    async def start(self) -> None:
-        """Starts the relay, again after a stop."""
-        self.relay = Relay(self.config)
+    async def start(self, *words: str) -> None:
+        """Starts a relay, again after a stop, or one more with a role of its own (`--role`, `listen`)."""
+        self.relays.append(Relay(self.config, *words))
         await self.relay.start()
 
+    @property
+    def relay(self) -> Relay:
+        """The one that was started last."""
+        return self.relays[-1]
+
     async def stop(self) -> int:
-        """SIGTERM; gives the exit code."""
-        return await self.relay.stop()
+        """SIGTERM to all that run; gives the highest exit code."""
+        running = [relay for relay in self.relays if relay._process is not None and relay._process.returncode is None]
+        return max(await asyncio.gather(*(relay.stop() for relay in running)), default=0)
+
+    async def kill(self) -> None:
+        """SIGKILL to the one that was started last."""
+        process = self.relay._process
+        assert process is not None
+        process.kill()
+        await process.wait()
 
     async def reload(self, says: str = '"reloaded"') -> None:
         """SIGHUP; returns when the log says that it was done."""
@@ -192,7 +208,7 @@ class House:
 
     def port(self, listener: str = "inside") -> int:
         """Where a listener is."""
-        return self.relay.ports[listener]
+        return next(relay.ports[listener] for relay in reversed(self.relays) if listener in relay.ports)
 
     def log(self) -> str:
         """All that the relay logged."""
@@ -224,8 +240,22 @@ class House:
                 code, text = client.data(raw)
         return Reply(code, text.decode())
 
-    async def sluis(self, *words: str, stdin: str = "", environment: Mapping[str, str] | None = None, user: str | None = None) -> Said:
-        """A `sluis` command on this installation; `user` needs a test run by root."""
+    async def ask_as_nobody(self, operation: str, **params: Any) -> dict[str, Any]:
+        """An operation over the control socket, asked by the unix user `nobody`: a second person. Gives `ok` or `error`."""
+        script = (
+            "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(sys.argv[2].encode() + b'\\n');"
+            "print(s.makefile().readline())"
+        )
+        line = json.dumps({"operation": operation, "params": params})
+        drop = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        command = as_root([*drop, "/usr/bin/python3", "-c", script, self.socket, line])
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        out, _ = await process.communicate()
+        answer: dict[str, Any] = json.loads(out)
+        return answer
+
+    async def sluis(self, *words: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> Said:
+        """A `sluis` command on this installation, by the user who runs the test."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -235,7 +265,6 @@ class House:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env={**os.environ, "SLUIS_CONFIG": str(self.config), **(environment or {})},
-            user=user,
         )
         out, err = await process.communicate(stdin.encode())
         assert process.returncode is not None
@@ -275,6 +304,7 @@ class House:
     def close(self) -> None:
         """Lets the database go."""
         self._engine.dispose()
+        shutil.rmtree(self.socket.parent, ignore_errors=True)
 
 
 async def until(condition: Any, what: Any, seconds: float = SECONDS) -> None:
@@ -310,7 +340,7 @@ async def house(
     for mark, value in ports.items():
         files = {name: text.replace(mark, value) for name, text in files.items()}
     installation.write_policy(files)
-    installation.config.write_text(_toml(_settings(store, settings or {}, listeners)))
+    installation.config.write_text(_toml(_settings(store, installation.socket, settings or {}, listeners)))
     new_keypair(home / "keys" / "spool.pub", home / "keys" / "spool")
     for selector, algorithm in (("rsa", "rsa-sha256"), ("ed", "ed25519-sha256")):
         new_key(home / "keys" / "dkim", OURS, selector, algorithm, 2048)
@@ -321,8 +351,7 @@ async def house(
         try:
             yield installation
         finally:
-            if installation.relay._process is not None and installation.relay._process.returncode is None:
-                assert await installation.stop() == 0, installation.log()[-3000:]
+            assert await installation.stop() == 0, installation.log()[-3000:]
         log = installation.log() if (home / "sluis.log").exists() else ""
         assert '"traceback"' not in log, log[-4000:]
         held = installation.balance()
@@ -331,7 +360,7 @@ async def house(
         installation.close()
 
 
-def _settings(store: Store, changes: Mapping[str, Any], listeners: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _settings(store: Store, socket: Path, changes: Mapping[str, Any], listeners: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     base: dict[str, Any] = {
         "hostname": f"relay.{OURS}",
         "policies": "policies",
@@ -341,7 +370,7 @@ def _settings(store: Store, changes: Mapping[str, Any], listeners: Sequence[Mapp
         "spool": {"folder": "spool", "public_key": "keys/spool.pub", "private_keys": "keys/spool", "full_percent": 99.5, "reserve": 1024},
         "inspection": {"workers": 1},
         "delivery": {"poll": 0.05, "schedule": [0.2, 0.2, 1], "connect_timeout": 5, "command_timeout": 10, "data_timeout": 20},
-        "control": {"socket": "control.sock"},
+        "control": {"socket": str(socket), "review_group": "nogroup", "admin_group": "nogroup"},
         "http": {"address": "127.0.0.1:0"},
         "listeners": [
             {"name": "inside", "side": "inside", "addresses": ["127.0.0.1:0"], "require_tls": False},

@@ -66,10 +66,7 @@ def test_a_killed_relay_delivers_what_it_promised(tmp_path: Path, database: Stor
         async with Sink(behaviour) as sink, house(tmp_path, database, outside=sink.port, settings=settings) as sluis:
             reply = await sluis.send(message())
             await sink.wait_for_messages(1)
-            process = sluis.relay._process
-            assert process is not None
-            process.kill()
-            await process.wait()
+            await sluis.kill()
             behaviour.hang_at.clear()
             await sluis.start()
             (row,) = await sluis.until_states(reply, "delivered")
