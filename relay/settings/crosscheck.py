@@ -4,6 +4,7 @@ import ipaddress
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from relay.settings.models import Listener, Settings
 from relay.settings.positions import Path as Key
@@ -16,6 +17,7 @@ def crosscheck(settings: Settings) -> Iterator[Problem]:
     """Every problem, in the order of the file's keys."""
     yield from _hostname(settings)
     yield from _listeners(settings)
+    yield from _store(settings)
     yield from _secrets(settings)
     if settings.delivery.delay_notice >= settings.delivery.expiry:
         yield ("delivery", "delay_notice"), "a delay notice that comes after the expiry is never sent"
@@ -25,11 +27,12 @@ def crosscheck(settings: Settings) -> Iterator[Problem]:
 
 def _hostname(settings: Settings) -> Iterator[Problem]:
     for key, name in ((("hostname",), settings.hostname), (("delivery", "hostname"), settings.delivery.hostname)):
-        if name is not None and not _is_hostname(name):
+        if name is not None and not is_hostname(name):
             yield key, f"'{name}' is no full host name such as relay.example.org (RFC 5321 §2.3.5)"
 
 
-def _is_hostname(name: str) -> bool:
+def is_hostname(name: str) -> bool:
+    """Whether this is a full host name, of two labels at least (RFC 5321 §2.3.5)."""
     labels = name.split(".")
     return len(labels) > 1 and len(name) <= 253 and all(_is_label(label) for label in labels)
 
@@ -48,25 +51,11 @@ def _listeners(settings: Settings) -> Iterator[Problem]:
             yield (*where, "name"), f"another listener is named '{listener.name}' too"
         names.add(listener.name)
         for address in listener.addresses:
-            problem = _address_problem(address)
-            if problem:
-                yield (*where, "addresses"), f"'{address}': {problem}"
-            elif address in bound and not address.endswith(":0"):
+            if address in bound and not address.endswith(":0"):
                 yield (*where, "addresses"), f"{address} belongs to the listener '{bound[address]}' already"
             bound.setdefault(address, listener.name)
         yield from _tls(listener, settings, where)
         yield from _networks(listener, where)
-
-
-def _address_problem(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return "no IP address"
-    if (address.version == 6) != host.startswith("["):
-        return "an IPv6 address stands in brackets, an IPv4 address does not"
-    return "" if int(port) <= 65535 else "a port is at most 65535"
 
 
 def _tls(listener: Listener, settings: Settings, where: Key) -> Iterator[Problem]:
@@ -89,6 +78,20 @@ def _networks(listener: Listener, where: Key) -> Iterator[Problem]:
                 continue
             if network.prefixlen == 0:
                 yield (*where, key), f"{text} is everybody: anybody could claim any address"
+
+
+def _store(settings: Settings) -> Iterator[Problem]:
+    url = settings.store.url
+    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        yield ("store", "url"), "a store is sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
+        return
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        yield ("store", "url"), "this is no URL"
+        return
+    if password is not None:
+        yield ("store", "url"), "a password stands here for everybody to read; put it into PostgreSQL's password file (PGPASSFILE)"
 
 
 def _secrets(settings: Settings) -> Iterator[Problem]:

@@ -1,15 +1,32 @@
 """The shape of `sluis.toml`: strict; the default is the safe one. Sizes are octets, times are seconds."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from relay.model.client import Side
 
 Seconds = Annotated[float, Field(gt=0)]
 Octets = Annotated[int, Field(ge=1)]
-Address = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[0-9.]+):\d{1,5}$")]
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        version = ipaddress.ip_address(bare).version
+    except ValueError:
+        raise ValueError(f"'{text}' is no IP address and port such as 127.0.0.1:25 or [::1]:25") from None
+    if (version == 6) != host.startswith("["):
+        raise ValueError(f"'{text}': an IPv6 address stands in brackets, an IPv4 address does not")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise ValueError(f"'{text}': a port is a number up to 65535")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
 """`127.0.0.1:25` or `[::1]:25`; port 0 takes a free one."""
 
 

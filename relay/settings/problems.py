@@ -12,7 +12,10 @@ Path = tuple[str | int, ...]
 
 def describe(error: ValidationError, model: type[BaseModel], line_of: Callable[[Path], int], file: str) -> list[str]:
     """One text for each problem of a failed validation; `line_of` gives the line of a path, or of what holds it."""
-    return [_describe(item, model, line_of, file) for item in error.errors(include_url=False)]
+    items = error.errors(include_url=False)
+    # A list that lost its wrong entries is then called too short as well: that follows from them, and is no second problem.
+    holders = {item["loc"][:length] for item in items for length in range(len(item["loc"]))}
+    return [_describe(item, model, line_of, file) for item in items if item["loc"] not in holders]
 
 
 def _describe(item: Any, model: type[BaseModel], line_of: Callable[[Path], int], file: str) -> str:
