@@ -59,8 +59,7 @@ class Cluster:
         if migrated:
             self._make_template()
         template = _TEMPLATE if migrated else "template0"
-        # FILE_COPY is quicker than the default for a database of many small files, and forces a checkpoint of what is a small cluster.
-        self.execute(f"CREATE DATABASE {name} OWNER {OWNER} TEMPLATE {template} STRATEGY file_copy")
+        self.execute(f"CREATE DATABASE {name} OWNER {OWNER} TEMPLATE {template}")
         return Database("postgresql", owner=self.store(name, OWNER), relay=self.store(name, RELAY), relay_role=RELAY)
 
     def drop(self, database: Database) -> None:
