@@ -19,6 +19,7 @@ from relay.model.features import Header, Inspection
 from relay.model.finding import Finding, Kind
 from relay.read import read
 from relay.read.limits import ReadLimits
+from relay.read.salvage import PATH as SALVAGED
 from relay.settings.models import Settings
 from relay.store.spool.format import read_body
 
@@ -102,7 +103,8 @@ def inspect_bytes(data: bytes, authserv_id: str, engine: Engine, settings: Setti
     inspected = engine.inspect(items)
     return Inspection(
         header=result.header,
-        attachments=tuple(attachment for attachment in inspected.attachments if attachment.part != "raw"),
+        # The message as a whole and what was dug out of it are no parts of it that anybody sees.
+        attachments=tuple(item for item in inspected.attachments if item.part.partition(".")[0] not in ("raw", SALVAGED)),
         findings=(*result.findings, *inspected.findings),
         unavailable=tuple(sorted(inspected.unavailable)),
         answered=tuple(inspected.answered),

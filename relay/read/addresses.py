@@ -12,6 +12,7 @@ _TOKENS = re.compile(
     rf"""(?P<space>[ \t]+)|(?P<quoted>"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*")|(?P<comment>\()|(?P<special>[<>@,:;])"""
     rf"""|(?P<literal>\[[0-9A-Za-z:.]*\])|(?P<atom>{_DOT_ATOM}\.?)"""
 )
+_COMMENT_START = re.compile(r'"(?:[^"\\]|\\.)*"|\(')
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,11 @@ def parse_addresses(text: str) -> list[HeaderAddress] | None:
         return None
     found: list[HeaderAddress] = []
     entry: list[tuple[str, str]] = []
-    grouped = False
+    grouped = angle = False
     for kind, value in [*tokens, ("special", ",")]:
-        if kind == "special" and value in ",;:" and not _in_angle(entry):
+        if kind == "special" and value in "<>":
+            angle = value == "<"
+        if kind == "special" and value in ",;:" and not angle:
             if value == ":":
                 if grouped or not entry or any(item == ("special", "<") for item in entry):
                     return None
@@ -52,10 +55,6 @@ def parse_addresses(text: str) -> list[HeaderAddress] | None:
             continue
         entry.append((kind, value))
     return None if grouped else found
-
-
-def _in_angle(entry: list[tuple[str, str]]) -> bool:
-    return ("special", "<") in entry and ("special", ">") not in entry
 
 
 def _tokens(text: str) -> list[tuple[str, str]] | None:
@@ -90,6 +89,21 @@ def _comment_end(text: str, position: int) -> int | None:
                 return position + 1
         position += 1
     return None
+
+
+def without_comments(text: str) -> str:
+    """Each comment outside a quoted string (RFC 5322 §3.2.2) becomes a space; one that is never closed stays as it is."""
+    kept = []
+    position = 0
+    for found in _COMMENT_START.finditer(text):
+        if found[0] != "(" or found.start() < position:
+            continue
+        end = _comment_end(text, found.end())
+        if end is None:
+            break
+        kept += [text[position : found.start()], " "]
+        position = end
+    return "".join(kept) + text[position:]
 
 
 def _mailbox(entry: list[tuple[str, str]]) -> HeaderAddress | None:

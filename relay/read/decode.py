@@ -6,8 +6,8 @@ import re
 from relay.read.ambiguity import Ambiguous
 
 IDENTITY = frozenset({"7bit", "8bit", "binary"})
-_BAD_QP = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n)|[^\t\r\n -~]|[ \t]+(?==\r\n\r\n\Z)")
-_LINE_ENDS = re.compile(rb"[\r\n]+")
+# a wrong escape, eight bits, white space at the end of a line (§6.7 rule 3: to be deleted, and often is not)
+_BAD_QP = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n)|[^\t\r\n -~]|[ \t](?=\r\n|\Z)")
 
 
 def decode_body(body: bytes, encoding: str, part: str) -> bytes:
@@ -16,7 +16,7 @@ def decode_body(body: bytes, encoding: str, part: str) -> bytes:
         return body
     if encoding == "base64":
         try:
-            return binascii.a2b_base64(body.replace(b"\r\n", b"").replace(b"\n", b""), strict_mode=True)
+            return binascii.a2b_base64(body.replace(b"\r\n", b""), strict_mode=True)
         except binascii.Error:
             raise Ambiguous("transfer-encoding-malformed", part) from None
     if encoding == "quoted-printable":

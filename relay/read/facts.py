@@ -1,17 +1,16 @@
 """The facts of the message header that policy, people and the later stages need."""
 
 import re
-from email.header import decode_header
 
 from relay.model.address import address_key, domain_key
 from relay.model.features import Header
 from relay.model.text import printable
-from relay.read.addresses import HeaderAddress, parse_addresses
+from relay.read import words
+from relay.read.addresses import HeaderAddress, parse_addresses, without_comments
 from relay.read.part import HeaderField
 
 MAX_TEXT = 1000
 MAX_RECIPIENTS = 1000
-_COMMENT = re.compile(r"\([^()]*\)")
 
 
 def header_facts(fields: list[HeaderField], size: int, authserv_id: str) -> Header:
@@ -69,24 +68,16 @@ def _recipients(fields: list[HeaderField]) -> list[str]:
 
 def _text(value: str) -> str:
     """RFC 2047 words decoded, controls shown as escapes."""
-    value = value.strip(" \t")[: 4 * MAX_TEXT]
-    if "=?" in value:
-        try:
-            value = "".join(
-                piece.decode(charset or "ascii", "replace") if isinstance(piece, bytes) else piece
-                for piece, charset in decode_header(value)
-            )
-        except (LookupError, ValueError):
-            return printable(value, MAX_TEXT)
-    return printable(value, MAX_TEXT)
+    value = value.strip(" \t")[: words.MAX_TEXT]
+    try:
+        return printable(words.decoded_words(value, "replace"), MAX_TEXT)
+    except (LookupError, ValueError):
+        return printable(value, MAX_TEXT)
 
 
 def _claims(item: HeaderField, authserv_id: str) -> bool:
     """Whether an Authentication-Results field is in our name (RFC 8601 §5): comments and case aside, and rather once too often removed."""
     if item.name != "authentication-results":
         return False
-    text = _decoded(item.value)
-    while (stripped := _COMMENT.sub(" ", text)) != text:
-        text = stripped
-    first = re.match(r'[ \t]*"?([^ \t;"/]+)', text)
+    first = re.match(r'[ \t]*"?([^ \t;"/]+)', without_comments(_decoded(item.value)))
     return bool(first) and domain_key(first[1]) == domain_key(authserv_id) if first else True

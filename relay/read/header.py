@@ -8,13 +8,14 @@ from relay.read.part import HeaderField
 
 _NAME = rb"[!-9;-~]+"
 _FIELD = re.compile(rb"(" + _NAME + rb"):((?:[^\r\n]*)(?:\r\n[ \t]+[^\r\n \t][^\r\n]*)*)\r\n")
-_LOOSE = re.compile(rb"(" + _NAME + rb")[ \t]*:((?:[^\r\n]*)(?:\r?\n[ \t][^\r\n]*)*)\r?\n?")
+# Anchored, and possessive: a long line without a colon is walked over once.
+_LOOSE = re.compile(rb"^([!-9;-~]++)[ \t]*+:((?:[^\r\n]*+)(?:\r?\n[ \t][^\r\n]*+)*+)\r?\n?", re.MULTILINE)
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 STRUCTURAL = frozenset({"content-type", "content-transfer-encoding", "content-disposition", "mime-version", "from", "sender"})
 _SINGLE = frozenset({"content-type", "content-transfer-encoding", "content-disposition", "mime-version", "content-id"})
 
 
-def header_end(data: bytes, start: int, end: int, limit: int) -> tuple[int, int]:
+def header_end(data: bytes, start: int, end: int, limit: int, part: str) -> tuple[int, int]:
     """Where the fields end and where the body begins. Raises LimitReached, Ambiguous."""
     if data.startswith(b"\r\n", start, end):
         return start, start + 2
@@ -25,7 +26,7 @@ def header_end(data: bytes, start: int, end: int, limit: int) -> tuple[int, int]
     if found < 0:
         # A header and nothing else: whole only if its last line is.
         if end > start and not data.endswith(b"\r\n", start, end):
-            raise Ambiguous("header-unterminated")
+            raise Ambiguous("header-unterminated", part)
         return end, end
     return fields_end, found + 4
 
@@ -57,7 +58,6 @@ def loose_fields(data: bytes, limit: int) -> list[HeaderField]:
     return [
         HeaderField(found[1].decode("ascii").lower(), re.sub(rb"\r?\n", b"", found[2]), found.start(), found.end())
         for found in _LOOSE.finditer(data, 0, min(end, limit, len(data)))
-        if found.start() == 0 or data[found.start() - 1 : found.start()] == b"\n"
     ]
 
 

@@ -12,6 +12,7 @@ import fast_mail_parser
 
 from relay.read.limits import LimitReached, ReadLimits
 from relay.read.part import Leaf
+from relay.read.words import decoded_words
 
 
 class Unreadable(Exception):
@@ -45,11 +46,32 @@ def _walk(message: Message, path: str, depth: int, limits: ReadLimits, leaves: l
         Leaf(
             path=path or "1",
             media_type=message.get_content_type(),
-            name=str(message.get_filename() or ""),
+            name=_name(message),
             inline=message.get_content_disposition() != "attachment",
             data=decoded if isinstance(decoded, bytes) else b"",
         )
     )
+
+
+def _name(message: Message) -> str:
+    """As people see it: the standard reader replaces octets above 127 and leaves RFC 2047 words as they are."""
+    named = Message()
+    for name, value in message.raw_items():
+        if name.lower() in ("content-disposition", "content-type"):
+            named[name] = _as_text(str(value))
+    name = str(named.get_filename() or "")
+    try:
+        return decoded_words(name)
+    except (LookupError, ValueError):
+        return name
+
+
+def _as_text(value: str) -> str:
+    raw = value.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def with_fast_parser(data: bytes, limits: ReadLimits) -> list[Leaf]:

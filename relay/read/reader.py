@@ -11,6 +11,7 @@ from relay.read.header import loose_fields
 from relay.read.lenient import Unreadable, differ, with_fast_parser, with_stdlib
 from relay.read.limits import LimitReached, ReadLimits
 from relay.read.part import Leaf
+from relay.read.salvage import salvage
 from relay.read.strict import read_strictly
 
 INSPECTOR = "reader"
@@ -34,7 +35,7 @@ def read(data: bytes, limits: ReadLimits, authserv_id: str) -> Result:
         return _leniently(data, limits, authserv_id, ambiguous)
     except LimitReached as limit:
         header = header_facts(loose_fields(data, limits.header_size), _header_size(data), authserv_id)
-        return Result(header, (), (Finding(Kind.LIMIT, INSPECTOR, limit.name),), raw=True)
+        return Result(header, tuple(salvage(data, limits)), (Finding(Kind.LIMIT, INSPECTOR, limit.name),), raw=True)
     return Result(header_facts(reading.fields, _header_size(data), authserv_id), tuple(reading.leaves), (), raw=False)
 
 
@@ -53,7 +54,7 @@ def _leniently(data: bytes, limits: ReadLimits, authserv_id: str, ambiguous: Amb
     if len(readings) == 2 and differ(*readings):
         findings.append(Finding(Kind.AMBIGUOUS, INSPECTOR, "readers-differ"))
     header = header_facts(loose_fields(data, limits.header_size), _header_size(data), authserv_id)
-    return Result(header, tuple(_union(readings)), tuple(findings), raw=True)
+    return Result(header, tuple(_union([*readings, salvage(data, limits)])), tuple(findings), raw=True)
 
 
 def _attempt(

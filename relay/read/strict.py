@@ -9,6 +9,7 @@ import itertools
 import re
 
 from relay.read.ambiguity import Ambiguous
+from relay.read.charsets import CHARSETS
 from relay.read.decode import IDENTITY, decode_body
 from relay.read.header import header_end, one, strict_fields
 from relay.read.limits import LimitReached, ReadLimits
@@ -16,6 +17,20 @@ from relay.read.part import HeaderField, Leaf, Reading, Role, Span
 from relay.read.structured import Structured, file_name, parse_content_type, parse_disposition
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")  # RFC 2046 §5.1.1
+_MIME_FIELD = re.compile(rb"^content-(?:type|transfer-encoding)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_UUENCODED = re.compile(rb"^begin(?:-base64)? [0-7]{3,4} [^\r\n]", re.MULTILINE)
+# RFC 3464, RFC 8098, RFC 6533, RFC 5965
+_REPORTS = frozenset(
+    f"message/{name}"
+    for name in (
+        "delivery-status",
+        "disposition-notification",
+        "global-delivery-status",
+        "global-disposition-notification",
+        "global-headers",
+        "feedback-report",
+    )
+)
 _TEXT = Structured("text/plain", {})
 _MESSAGE = Structured("message/rfc822", {})
 
@@ -32,6 +47,10 @@ class StrictReader:
 
     def read(self) -> Reading:
         """The whole message."""
+        # Some readers end a line at each of them (RFC 5321 §2.3.8).
+        line_ends = self._data.count(b"\r\n")
+        if self._data.count(b"\r") != line_ends or self._data.count(b"\n") != line_ends:
+            raise Ambiguous("line-ends")
         fields = self._entity(0, len(self._data), "", 0, _TEXT, ())
         return Reading(fields, self._leaves, self._spans)
 
@@ -41,7 +60,7 @@ class StrictReader:
             raise LimitReached("parts")
         if depth > self._limits.depth:
             raise LimitReached("depth")
-        fields_end, body_start = header_end(self._data, start, end, self._limits.header_size)
+        fields_end, body_start = header_end(self._data, start, end, self._limits.header_size, path)
         fields = strict_fields(self._data, start, fields_end, path)
         self._span(start, body_start, Role.HEADER, path)
         version = one(fields, "mime-version")
@@ -49,13 +68,15 @@ class StrictReader:
             raise Ambiguous("mime-version-unknown", path)
         raw_type = one(fields, "content-type")
         content_type = parse_content_type(raw_type, path) if raw_type is not None else default
-        encoding = (one(fields, "content-transfer-encoding") or b"7bit").strip(b" \t").decode("ascii", "replace").lower()
+        encoding = self._encoding(fields, path)
         main, _, subtype = content_type.value.partition("/")
         if main in ("multipart", "message") and subtype != "delivery-status" and encoding not in IDENTITY:
             # RFC 2045 §6.4; message/delivery-status and its kin are text to every reader
             raise Ambiguous("transfer-encoding-on-container", path)
         if content_type.value in ("message/external-body", "message/partial"):
             raise Ambiguous("external-body", path)
+        if main == "message" and content_type.value != "message/rfc822":
+            self._report(content_type, body_start, end, path)
         if main == "multipart":
             self._multipart(content_type, body_start, end, path, depth, boundaries)
         elif content_type.value == "message/rfc822":
@@ -64,6 +85,20 @@ class StrictReader:
             self._leaf(fields, content_type, encoding, body_start, end, path)
         return fields
 
+    def _encoding(self, fields: list[HeaderField], path: str) -> str:
+        found = next((item for item in fields if item.name == "content-transfer-encoding"), None)
+        if found is None:
+            return "7bit"
+        # Folded, some readers don't know it any more.
+        if b"\r\n" in self._data[found.start : found.end - 2]:
+            raise Ambiguous("transfer-encoding-unknown", path)
+        return found.value.strip(b" \t").decode("ascii", "replace").lower()
+
+    def _report(self, content_type: Structured, start: int, end: int, path: str) -> None:
+        """Fields and nothing else, which some readers show as text and others as a message; so it must not be able to have content."""
+        if content_type.value not in _REPORTS or _MIME_FIELD.search(self._data, start, end):
+            raise Ambiguous("message-type", path)
+
     def _leaf(self, fields: list[HeaderField], content_type: Structured, encoding: str, start: int, end: int, path: str) -> None:
         raw = one(fields, "content-disposition")
         disposition = parse_disposition(raw, path) if raw is not None else None
@@ -71,13 +106,16 @@ class StrictReader:
         if charset is not None and content_type.value.startswith("text/"):
             _known_charset(charset, path)
         self._span(start, end, Role.BODY, path)
+        data = decode_body(self._data[start:end], encoding, path)
+        if content_type.value == "text/plain" and _UUENCODED.search(data):
+            raise Ambiguous("uuencoded", path)
         self._leaves.append(
             Leaf(
                 path=path or "1",
                 media_type=content_type.value,
                 name=file_name(content_type, disposition, path),
                 inline=disposition is None or disposition.value == "inline",
-                data=decode_body(self._data[start:end], encoding, path),
+                data=data,
             )
         )
 
@@ -98,10 +136,11 @@ class StrictReader:
         for index, ((line, after), (next_line, _)) in enumerate(itertools.pairwise(delimiters), 1):
             self._span(line, after, Role.DELIMITER, path)
             child = f"{path}.{index}".lstrip(".")
-            # The CRLF in front of a delimiter belongs to it; a part without body may end at its own delimiter line.
-            self._entity(after, max(next_line, after), child, depth + 1, default, (*outer, boundary))
+            if next_line < after:  # the CRLF in front of a delimiter belongs to it, and here it is that of the last one
+                raise Ambiguous("header-unterminated", child)
+            self._entity(after, next_line, child, depth + 1, default, (*outer, boundary))
         close_line, close_next = delimiters[-1]
-        self._span(max(close_line, delimiters[-2][1]), close_next, Role.DELIMITER, path)
+        self._span(close_line, close_next, Role.DELIMITER, path)
         self._around(close_next, end, Role.EPILOGUE, path)
 
     def _delimiters(self, dash_boundary: bytes, start: int, end: int, path: str) -> list[tuple[int, int]]:
@@ -145,9 +184,11 @@ class StrictReader:
 
 def _known_charset(charset: str, path: str) -> None:
     try:
-        codecs.lookup(charset)
+        known = codecs.lookup(charset).name in CHARSETS
     except (LookupError, ValueError):
-        raise Ambiguous("charset-unknown", path) from None
+        known = False
+    if not known:
+        raise Ambiguous("charset-unknown", path)
 
 
 def read_strictly(data: bytes, limits: ReadLimits) -> Reading:

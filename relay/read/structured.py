@@ -2,17 +2,18 @@
 
 import re
 from dataclasses import dataclass
-from email.header import decode_header
 from urllib.parse import unquote_to_bytes
 
 from relay.read.ambiguity import Ambiguous
+from relay.read.words import decoded_words
 
 _TOKEN = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"  # noqa: S105 - a grammar
 _TYPE = re.compile(rf"[ \t]*({_TOKEN})/({_TOKEN})[ \t]*")
 _WORD = re.compile(rf"[ \t]*({_TOKEN})[ \t]*")
-_PARAMETER = re.compile(rf';[ \t]*({_TOKEN})[ \t]*=[ \t]*(?:({_TOKEN})|"((?:[^"\\\r\n]|\\.)*)")[ \t]*')
+# No quoted pair: some readers take the backslash away and some keep it.
+_PARAMETER = re.compile(rf';[ \t]*({_TOKEN})[ \t]*=[ \t]*(?:({_TOKEN})|"([^"\\\r\n]*)")[ \t]*')
+_QUOTED_PAIR = re.compile(r';[ \t]*(?:file)?name(?:\*[0-9]*\*?)?[ \t]*=[ \t]*"[^"\\]*\\', re.IGNORECASE)
 _EXTENDED = re.compile(r"([^*]+)(?:\*(0|[1-9][0-9]?))?(\*)?")
-_ENCODED_WORD = re.compile(r"=\?[^?]+\?[bqBQ]\?[^?]*\?=")
 MAX_VALUE = 16 * 1024
 
 
@@ -46,9 +47,8 @@ def _parse(raw: bytes, first: re.Pattern[str], part: str) -> Structured:
             break
         found = _PARAMETER.match(text, position)
         if not found or found[1].lower() in plain:
-            raise Ambiguous("content-type-syntax", part)
-        quoted = found[3]
-        plain[found[1].lower()] = found[2] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+            raise Ambiguous("name-unsound" if _QUOTED_PAIR.match(text, position) else "content-type-syntax", part)
+        plain[found[1].lower()] = found[2] if found[3] is None else found[3]
         position = found.end()
     return Structured("/".join(group.lower() for group in head.groups()), _decode(plain, part))
 
@@ -64,6 +64,8 @@ def _decode(plain: dict[str, str], part: str) -> dict[str, str]:
         base, index, extended = found.groups()
         if index is None and not extended:
             decoded[base] = value
+        elif base == "boundary":
+            raise Ambiguous("boundary-unsound", part)
         else:
             pieces.setdefault(base, {})[int(index or 0)] = (value, bool(extended))
     for base, numbered in pieces.items():
@@ -101,14 +103,7 @@ def file_name(content_type: Structured, disposition: Structured | None, part: st
 
 
 def _words(value: str, part: str) -> str:
-    """RFC 2047 words in a parameter are forbidden (§5) and everywhere: decoded, as all readers of people do."""
-    if "=?" not in value:
-        return value
-    if not _ENCODED_WORD.search(value):
-        return value
     try:
-        return "".join(
-            piece.decode(charset or "ascii") if isinstance(piece, bytes) else piece for piece, charset in decode_header(value[:MAX_VALUE])
-        )
+        return decoded_words(value)
     except (LookupError, ValueError):
         raise Ambiguous("name-unsound", part) from None
