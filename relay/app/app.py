@@ -99,7 +99,7 @@ class App:
         self.spool = Spool(spool, RelaxedBodyHash, on_fatal=self._on_fatal)
         stack.callback(self.spool.close)
         self.in_force = InForce(settings, self.journal, self.reader, self.clock)
-        await self.in_force.load()
+        await self.in_force.put(self.in_force.read())
         await self.in_force.refresh()
         self.pool = InspectPool(settings, WORKER)
         stack.push_async_callback(self.pool.close)
@@ -224,12 +224,13 @@ class App:
         self.dispatcher.wake()
 
     async def reload(self, settings: Settings) -> None:
-        """SIGHUP: policy, then listeners with their certificates and limits; the rest of the settings needs a restart. Raises
-        ConfigurationError, and then the old policy is in force."""
+        """SIGHUP: policy, and listeners with their certificates and limits; the rest of the settings needs a restart. Raises
+        ConfigurationError, and then the old ones are in force: a policy never without the certificates that came with it."""
         try:
-            await self.in_force.load()
+            checked = self.in_force.read()
             if self._listens:
                 await self.listeners.reload(settings)
+            await self.in_force.put(checked)
         except ConfigurationError as error:
             self.alerts("reload-refused", problems=error.problems[:20])
             await self._say("reload", "refused", "; ".join(error.problems)[:1000])

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select
 
@@ -20,6 +21,14 @@ log = logging.getLogger("sluis.policy")
 VERSION = PolicyVersion.__table__  # type: ignore[attr-defined]
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A policy that may come into force, and the files that it was read from."""
+
+    policy: Policy
+    files: dict[str, str]
+
+
 class InForce:
     """`on_change` is awaited after the epoch has changed."""
 
@@ -32,17 +41,19 @@ class InForce:
         self._state = PhaseState(None, False, "", 0, 0)
         self.on_change: Callable[[], Awaitable[None]] | None = None
 
-    async def load(self) -> str:
-        """Reads the policy folder; a good one is in force when this returns, a bad one raises ConfigurationError and changes nothing.
-        Gives the digest."""
+    def read(self) -> Checked:
+        """Reads the policy folder, and changes nothing. Raises ConfigurationError for a bad one."""
         files = read_files(self._settings.policies)
-        policy = build(files, self._settings.policies)
-        await self._journal.submit(lambda connection: _keep(connection, policy.digest, files, self._clock.now_us()))
+        return Checked(build(files, self._settings.policies), files)
+
+    async def put(self, checked: Checked) -> None:
+        """It is in force when this returns."""
+        policy = checked.policy
+        await self._journal.submit(lambda connection: _keep(connection, policy.digest, checked.files, self._clock.now_us()))
         changed = self._policy is not None and self._policy.digest != policy.digest
         self._policy = policy
         if changed:
             await self._changed()
-        return policy.digest
 
     async def refresh(self) -> None:
         """Sees what another process has changed: phase and brake."""
