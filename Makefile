@@ -19,7 +19,7 @@ check: $(VENV)/ready-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 format: $(VENV)/ready-test
 	$(BIN)/ruff format .
