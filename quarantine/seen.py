@@ -2,6 +2,11 @@
 
 from typing import Any
 
+from relay.policy.builtin import BRAKE, NO_RULE
+
+NO_JUDGMENT = frozenset({BRAKE, NO_RULE})
+"""Final rules that say nothing of the message itself; no release takes the brake away."""
+
 Identity = tuple[str, str, str, str]
 """Kind, inspector, name, part: what a release is bound to."""
 
@@ -17,9 +22,9 @@ def standing_rules(row: Any) -> list[str]:
 
 
 def needs_second(row: Any) -> bool:
-    """Whether a final rule stops it: that takes two people (promise 9). `no-rule` is no judgment on the message."""
-    standing = set(standing_rules(row))
-    return any(match["final"] and match["rule"] in standing and match["rule"] != "no-rule" for match in row.rules)
+    """Whether a final rule stops it: that takes two people (promise 9)."""
+    standing = set(standing_rules(row)) - NO_JUDGMENT
+    return any(match["final"] and match["rule"] in standing for match in row.rules)
 
 
 def difference(row: Any) -> dict[str, Any] | None:

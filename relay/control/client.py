@@ -36,7 +36,8 @@ def call(settings: Settings, operations: Mapping[str, Operation], name: str, par
         except (FileNotFoundError, ConnectionRefusedError):
             return asyncio.run(_here(settings, operations[name], params))
         except PermissionError:
-            raise OperationRefused(f"you may not use {path}: it is for root and the relay's own group") from None
+            hint = "no unix group has a role yet (control.review_group and its like), or its folder is closed to you"
+            raise OperationRefused(f"you may not use {path}: {hint}") from None
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror or error} (control.socket)") from None
         return _asked(connection, name, params)
@@ -113,4 +114,7 @@ async def _perform_here(
         return  # the relay sees it when it starts
 
     services = Services(settings, journal, reader, spool, SystemClock(), in_force, changed)
-    return await perform(operation, services, actor_of(os.getuid(), settings.control), params)
+    try:
+        return await perform(operation, services, actor_of(os.getuid(), settings.control), params)
+    finally:
+        spool.close()

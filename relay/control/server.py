@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import stat
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from relay.settings.models import Control
 log = logging.getLogger("sluis.control")
 MAX_LINE = 1024 * 1024
 SECONDS = 30.0  # to send a request; the answer may take as long as it needs
+CALLS_PER_USER = 32  # at a time, so that one user of this machine can't keep the others out
 
 
 class ControlServer:
@@ -29,6 +31,7 @@ class ControlServer:
         self._operations = operations
         self._services = services
         self._server: asyncio.Server | None = None
+        self._calls: Counter[int] = Counter()
 
     async def start(self) -> None:
         """Raises ConfigurationError. A socket that nobody answers on is left over from a crash, and replaced; anything else is kept."""
@@ -51,22 +54,28 @@ class ControlServer:
             self._settings.socket.unlink(missing_ok=True)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        uid = peer_uid(writer.get_extra_info("socket"))
+        self._calls[uid] += 1
+        try:
+            answer = await self._called(reader, uid)
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+        except (OSError, TimeoutError):
+            return  # the caller never asked, or did not wait; what was done is in the audit
+        finally:
+            writer.close()
+            self._calls[uid] -= 1
+            self._calls += Counter()  # forgets who is gone
+
+    async def _called(self, reader: asyncio.StreamReader, uid: int) -> dict[str, Any]:
+        if self._calls[uid] > CALLS_PER_USER:
+            return {"error": f"more than {CALLS_PER_USER} calls at a time by one user: try again in a while"}
         try:
             async with asyncio.timeout(SECONDS):
                 line = await reader.readline()
-            answer = await self._answer(line, peer_uid(writer.get_extra_info("socket")))
         except ValueError:
-            answer = {"error": f"a request is one line of at most {MAX_LINE} octets"}
-        except (OSError, TimeoutError):
-            writer.close()
-            return  # the caller went away, or never asked
-        try:
-            writer.write(json.dumps(answer).encode() + b"\n")
-            await writer.drain()
-        except OSError:
-            return  # the caller did not wait; what was done is in the audit
-        finally:
-            writer.close()
+            return {"error": f"a request is one line of at most {MAX_LINE} octets"}
+        return await self._answer(line, uid)
 
     async def _answer(self, line: bytes, uid: int) -> dict[str, Any]:
         """`{"ok": …}` or `{"error": text}`; the top of a session here."""
