@@ -53,6 +53,11 @@ class Channel(SMTP):
     def __init__(self, loop: asyncio.AbstractEventLoop, hostname: str) -> None:
         super().__init__(handler=None, hostname=hostname, loop=loop, timeout=86_400, ident="Sluis")
 
+    @property
+    def reply_seconds(self) -> float:
+        """How long one reply may wait for the client."""
+        return REPLY_SECONDS
+
     def eof_received(self) -> bool | None:
         """Keeps the other direction open, where TLS does not forbid that."""
         self._reader.feed_eof()
@@ -114,7 +119,7 @@ class Channel(SMTP):
             raise Gone
         self._writer.write(reply.wire())
         try:
-            async with asyncio.timeout(REPLY_SECONDS):
+            async with asyncio.timeout(self.reply_seconds):
                 await self._writer.drain()
         except TimeoutError:
             self.transport.abort()
@@ -147,10 +152,12 @@ class Channel(SMTP):
 
     def close(self) -> None:
         """The last reply may still leave, for a while."""
-        if self.transport is not None:
-            self.transport.close()
-            if self.transport is not None and self.transport.get_write_buffer_size():
-                self.loop.call_later(FLUSH_SECONDS, self.transport.abort)
+        if self.transport is None or self.transport.is_closing():
+            return
+        unsent = self.transport.get_write_buffer_size()
+        self.transport.close()
+        if unsent:
+            self.loop.call_later(FLUSH_SECONDS, self.transport.abort)
 
     def abort(self) -> None:
         """At once."""
@@ -159,14 +166,14 @@ class Channel(SMTP):
 
 
 def tls_of(transport: Any) -> Tls:
-    """The facts of a TLS transport."""
+    """The facts of a TLS transport; of the names in a certificate just those of hosts."""
     found: ssl.SSLObject = transport.get_extra_info("ssl_object")
     cipher = found.cipher()
     certificate = found.getpeercert(binary_form=True)
-    names = [item[1] for item in (found.getpeercert() or {}).get("subjectAltName", ())] if certificate else []
+    alternatives: Any = (found.getpeercert() or {}).get("subjectAltName", ()) if certificate else ()
     return Tls(
         version=found.version() or "unknown",
         cipher=cipher[0] if cipher else "unknown",
         certificate_sha256=hashlib.sha256(certificate).hexdigest() if certificate else None,
-        certificate_names=tuple(str(item) for item in names),
+        certificate_names=tuple(str(name) for kind, name in alternatives if kind == "DNS"),
     )

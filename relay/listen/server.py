@@ -140,7 +140,7 @@ class Listeners:
                 ServerTls(item.tls)
         kept = {name for name, item in wanted.items() if name in self.groups and _shape(self.groups[name].settings) == _shape(item)}
         gone = [group for name, group in self.groups.items() if name not in kept]
-        in_use = {address for group in gone for address in group.settings.addresses}
+        in_use = {f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for group in gone for host, port in group.bound}
         fresh = [self._group(item) for name, item in wanted.items() if name not in kept]
         handed_over = [group for group in fresh if in_use.intersection(group.settings.addresses)]
         await _start_all([group for group in fresh if group not in handed_over])

@@ -122,11 +122,17 @@ class Session(Channel):
         await self.send(Reply(220, None, None, f"{self.group.hostname} {'LMTP' if self.peer.lmtp else 'ESMTP'}"))
         while self.state is not State.CLOSED:
             await self._command()
+            if self.pending():
+                await asyncio.sleep(0)  # between two commands of a long pipeline the other sessions have their turn
 
     def _patience(self, seconds: float) -> float:
         """How long to wait for the client now. Only waiting for it is bounded by the time of a session: a message that came in whole
         is brought to its end."""
         return max(0.0, min(seconds, self._ends - self.loop.time()))
+
+    @property
+    def reply_seconds(self) -> float:
+        return min(super().reply_seconds, self.settings.command_timeout)
 
     async def read_line(self, limit: int, timeout: float) -> bytes:
         return await super().read_line(limit, self._patience(timeout))

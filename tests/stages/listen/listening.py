@@ -49,9 +49,13 @@ class Door:
         self.port = bound[0][2]
 
     async def connect(self, **options: Any) -> "Line":
-        """A client that has heard the greeting."""
+        """A client that has heard the greeting. AssertionError: it heard something else, or nothing."""
         line = Line(*await asyncio.open_connection("127.0.0.1", self.port, limit=1_000_000, **options))
-        assert (await line.hear()).startswith("220 ")
+        try:
+            assert (await line.hear()).startswith("220 ")
+        except BaseException:
+            line.writer.transport.abort()
+            raise
         return line
 
 
