@@ -65,11 +65,14 @@ def read_body(file: BinaryIO, name: str, key: bytes, start: int = 0, size: int |
     last_counter = size // CHUNK
     while counter <= last_counter:
         last = counter == last_counter
-        sealed = file.read((size % CHUNK if last else CHUNK) + TAG)
+        length = (size % CHUNK if last else CHUNK) + TAG
+        sealed = file.read(length)
         try:
             chunk = cipher.decrypt(nonce(_BODY, counter, last), sealed, name.encode())
         except InvalidTag:
             raise SpoolError(f"spool object {name}: chunk {counter} is altered or cut short") from None
+        if len(sealed) != length:
+            raise SpoolError(f"spool object {name}: shorter than its size says")
         if skip:
             chunk, skip = chunk[skip:], 0
         if chunk:
