@@ -1,4 +1,5 @@
 """A private PostgreSQL cluster: never as root, on a unix socket that only we may enter and on loopback, with fsync on as in production.
+Its files lie in memory where there is room: fsync is asked for all the same, and no test cuts the power.
 
     with running() as cluster:                 # one for each pytest process: the fixtures of tests/conftest.py do this
         database = cluster.new_database()      # empty, or new_database(migrated=True)
@@ -12,6 +13,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +32,8 @@ SERVER_USER = "postgres"
 OWNER = "sluis_owner"
 RELAY = "sluis_relay"
 _TEMPLATE = "sluis_template"
+_MEMORY = Path("/dev/shm")
+_ROOM = 2**30  # several databases, their WAL, and more than one cluster at once
 _START_TRIES = 3  # somebody else may take the free port between its choice and its use
 
 
@@ -82,7 +86,7 @@ class Cluster:
 @contextmanager
 def running() -> Iterator[Cluster]:
     """Makes a cluster, starts it, and takes all of it away afterwards. Raises ServerFailed with what the server wrote."""
-    home = new_home("postgres")
+    home = _new_home()
     try:
         _initialise(home)
         process, cluster = _start(home)
@@ -93,6 +97,14 @@ def running() -> Iterator[Cluster]:
             _stop(process)
     finally:
         remove_home(home)
+
+
+def _new_home() -> Path:
+    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ROOM:
+        return new_home("postgres")
+    home = Path(tempfile.mkdtemp(prefix="sluis-postgres-", dir=_MEMORY))
+    home.chmod(0o755)
+    return home
 
 
 def _initialise(home: Path) -> None:

@@ -112,7 +112,7 @@ class Recording:
             authorised=True,
         )
         header = Header(from_addresses=("jan@example.nl",), from_fields=1, subject="geheim dossier", message_id="<1@example.nl>")
-        decision = Decision(EPOCH, tuple(_verdict(state) for state in states))
+        decision = Decision(EPOCH, tuple(verdict_of(state) for state in states))
         return Decided(Inspected(received, inspection or Inspection(header)), decision)
 
     def accept(self, *states: State, **changes: Any) -> Recorded:
@@ -127,7 +127,8 @@ class Recording:
         return self.write(lambda connection: queue.claim(connection, owner, now_us, LEASE_US, limit))
 
 
-def _verdict(state: State) -> Verdict:
+def verdict_of(state: State) -> Verdict:
+    """A verdict that leads to `state`."""
     disposition = DISPOSITIONS[state]
     matches = () if disposition is Disposition.DELIVER else (Match(f"{disposition}-rule", disposition, "by rule"),)
     return Verdict(
