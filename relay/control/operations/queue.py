@@ -50,9 +50,9 @@ async def _retry(services: Services, actor: Actor, params: dict[str, Any]) -> di
         now_us = services.clock.now_us()
         if State(row.state) is State.UNDELIVERABLE:
             states.move(connection, row.message_id, row.ordinal, State.UNDECIDED, now_us, _again(services, now_us, row.attempts))
-        else:
-            _refuse_if_leaving(connection, row, now_us)
-            connection.execute(update(QUEUE).where(_row(row)).values(next_us=now_us))
+            return {"to_state": State.UNDECIDED.value, "next_us": str(now_us)}
+        _refuse_if_leaving(connection, row, now_us)
+        connection.execute(update(QUEUE).where(_row(row)).values(next_us=now_us))
         return {"next_us": str(now_us)}
 
     return await change_many(services, actor, parsed(Bulk, params), (*sorted(QUEUED), State.UNDELIVERABLE), "queue-retry", change)

@@ -180,8 +180,9 @@ class Desk:
                             expires_us=now_us + 432_000_000_000,
                         )
                     )
-                states.count(connection, states.ACCEPTED, 1)
-                states.count(connection, states.tally_name(state), 1)
+                if state is not State.REFUSED:  # was never ours
+                    states.count(connection, states.ACCEPTED, 1)
+                    states.count(connection, states.tally_name(state), 1)
 
         self.journal.submit_now(work)
         return identity
