@@ -106,9 +106,13 @@ def check(connection: Connection, after: uuid.UUID | None, limit: int) -> Iterat
     if after is not None:
         query = query.where(EVENT.c.id > after)
     for identity, kind, commitment, canonical, salt in connection.execute(query.order_by(EVENT.c.id).limit(limit)):
-        if canonical == b"":
-            yield CheckedEvent(identity, kind, "erased")
-        elif canonical is not None and hmac.compare_digest(commit(canonical, salt), commitment):
-            yield CheckedEvent(identity, kind, "sound")
-        else:
-            yield CheckedEvent(identity, kind, "broken")
+        yield CheckedEvent(identity, kind, _state(commitment, canonical, salt))
+
+
+def _state(commitment: bytes, canonical: object, salt: object) -> str:
+    """SQLite lets a forger store a value of any type, and a row that is gone is None."""
+    if not isinstance(canonical, bytes) or not isinstance(salt, bytes):
+        return "broken"
+    if canonical == salt == b"":
+        return "erased"
+    return "sound" if hmac.compare_digest(commit(canonical, salt), commitment) else "broken"

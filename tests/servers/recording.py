@@ -70,7 +70,11 @@ class Recording:
         self.reader = Reader(self.engine)
         self.spool = Spool(self.settings, RelaxedBodyHash)
         self.clock = HandClock()
-        self.record = Record(self.journal, self.spool, self.clock, "relay.example.nl", 432_000 * SECOND, 300 * SECOND)
+        self.record_with(self.spool)
+
+    def record_with(self, spool: Spool) -> None:
+        """From now on bodies are sealed by `spool`."""
+        self.record = Record(self.journal, spool, self.clock, "relay.example.nl", 432_000 * SECOND, 300 * SECOND)
 
     def close(self) -> None:
         self.spool.close()

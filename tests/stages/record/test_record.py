@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -17,10 +18,11 @@ from relay.model.envelope import Recipient, Sender
 from relay.model.errors import SpoolError, StoreError
 from relay.model.features import Header, Inspection
 from relay.model.finding import Finding, Kind
-from relay.model.message import Outcome, Recorded, Signed
+from relay.model.message import Body, Outcome, Recorded, Signed
 from relay.model.reply import Reply
+from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import states
-from relay.store.spool import SpoolFatal
+from relay.store.spool import Spool, SpoolFatal
 from tests.fakes.custody import PEER
 from tests.servers.recording import CONTENT, EPOCH, SECOND, Recording, verdict_of
 
@@ -41,23 +43,35 @@ def events(recording: Recording) -> list[dict[str, Any]]:
     return found
 
 
-def order_of(recording: Recording) -> list[str]:
-    """Fills with what becomes durable, in its order."""
+class ToldSpool(Spool):
+    """Tells when it has sealed a body, or that it could not."""
+
+    def __init__(self, recording: Recording, order: list[str], failure: Exception | None = None) -> None:
+        super().__init__(recording.settings, RelaxedBodyHash)
+        self._order = order
+        self._failure = failure
+
+    async def seal(self, body: Body, manifest: dict[str, Any]) -> None:
+        if self._failure is not None:
+            raise self._failure
+        await super().seal(body, manifest)
+        self._order.append("sealed")
+
+
+@contextmanager
+def told(recording: Recording, failure: Exception | None = None) -> Iterator[list[str]]:
+    """The order in which things become durable."""
     order: list[str] = []
-    real = recording.spool.seal
-
-    async def seal(*arguments: Any) -> None:
-        await real(*arguments)
-        order.append("sealed")
-
-    recording.spool.seal = seal  # type: ignore[method-assign]
+    spool = ToldSpool(recording, order, failure)
+    recording.record_with(spool)
     listen_for.listen(recording.engine, "commit", lambda _: order.append("committed"))
-    return order
+    yield order
+    spool.close()
 
 
 def test_accept_returns_after_body_and_commit_and_the_body_was_first(recording: Recording) -> None:
-    order = order_of(recording)
-    recording.accept(State.READY, State.HELD)
+    with told(recording) as order:
+        recording.accept(State.READY, State.HELD)
     assert order == ["sealed", "committed"]
 
 
@@ -115,12 +129,9 @@ def test_the_accepted_event_says_who_sent_what_to_whom_and_what_was_decided(reco
 
 
 def test_nothing_is_committed_where_the_body_could_not_be_made_durable(recording: Recording) -> None:
-    async def fail(*arguments: Any) -> None:
-        raise SpoolFatal("no")
-
-    recording.spool.seal = fail  # type: ignore[method-assign]
-    with pytest.raises(SpoolFatal):
+    with told(recording, SpoolFatal("no")) as order, pytest.raises(SpoolFatal):
         recording.accept()
+    assert order == []
     assert recording.rows("message") == recording.rows("event") == []
     assert recording.reader.read_now(states.balance).accepted == 0
 
