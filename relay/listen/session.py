@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -365,8 +366,9 @@ class Session(Channel):
     async def _receive(self, transaction: Transaction, writer: BodyWriter) -> tuple[Reply, ...]:
         """DATA into the spool; then the road, shielded from a client that goes away."""
         client = transaction.client
-        # What can't be refused any more is kept for a person, and can leave in one way only.
+        # What can't be refused any more is kept for a person: whole, and with line ends that can leave in one way only.
         normalise = client.line_ends is LineEnds.NORMALISE or client.already_accepted
+        most = sys.maxsize if client.already_accepted else self.settings.message_size
         decoder = DataDecoder(normalise=normalise)
         try:
             await self.send(replies.GO_AHEAD)
@@ -374,7 +376,7 @@ class Session(Channel):
             while not decoder.finished:
                 piece = decoder.feed(await self.read_chunk(self.settings.data_timeout))
                 size += len(piece)
-                if size <= self.settings.message_size and not disk_refused:
+                if size <= most and not disk_refused:
                     disk_refused = not _write(writer.write, piece)
             self.put_back(decoder.rest)
             if disk_refused:
