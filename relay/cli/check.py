@@ -1,5 +1,6 @@
 """`sluis check`: everything that `serve` would refuse, and what it would stumble over later, said with file, line and hint."""
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,15 +8,16 @@ from typing import TypeVar
 
 import click
 
-from relay.cli.common import config_option, json_option, print_json
+from relay.cli.common import config_option, json_option, print_json, time_text
 from relay.deliver.login import read_login
 from relay.deliver.tls import ClientContexts
 from relay.listen.tls import ServerTls
 from relay.model.errors import ConfigurationError, SluisError
+from relay.observe.metrics import certificate_end
 from relay.policy.load import load_policy
 from relay.policy.models import Policy
 from relay.settings.load import load_settings
-from relay.settings.models import Settings
+from relay.settings.models import Settings, TlsFiles
 from relay.sign.keys import KeyRing
 from relay.store import schema
 from relay.store.engine import check_durability, open_engine, sqlite_path
@@ -23,6 +25,7 @@ from relay.store.logins import read_logins
 from relay.store.spool.keys import load_keys
 
 Made = TypeVar("Made")
+SOON_SECONDS = 14 * 24 * 3600  # for somebody who is on holiday
 
 
 @click.command()
@@ -37,6 +40,7 @@ def command(config: Path, offline: bool, as_json: bool) -> None:
     if settings is not None:
         policy = _noted(problems, load_policy, settings.policies)
         problems += _listeners(settings)
+        warnings += _certificate_warnings(settings)
         problems += _keys(settings)
         if policy is not None:
             problems += _policy_files(settings, policy)
@@ -73,10 +77,26 @@ def _listeners(settings: Settings) -> Iterator[str]:
         if listener.tls is not None:
             try:
                 ServerTls(listener.tls)
+                yield from _certificate(listener.tls)
             except ConfigurationError as error:
                 yield from error.problems
     if not settings.listeners:
         yield "no listener is configured: nothing could come in ([[listeners]])"
+
+
+def _certificate(files: TlsFiles) -> Iterator[str]:
+    end = certificate_end(files.certificate)
+    if end is not None and end <= time.time():
+        yield f"{files.certificate}:1: this certificate ended on {time_text(int(end * 1e6))}"
+    if files.key.stat().st_mode & 0o007:
+        yield f"{files.key}:1: others may read this private key (chmod 600)"
+
+
+def _certificate_warnings(settings: Settings) -> Iterator[str]:
+    for listener in settings.listeners:
+        end = certificate_end(listener.tls.certificate) if listener.tls else None
+        if listener.tls and end is not None and 0 < end - time.time() < SOON_SECONDS:
+            yield f"{listener.tls.certificate}:1: this certificate ends on {time_text(int(end * 1e6))}"
 
 
 def _keys(settings: Settings) -> Iterator[str]:
