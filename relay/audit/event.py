@@ -5,6 +5,7 @@ What stays for ever is a salted commitment, HMAC-SHA256 under a 32-octet salt: w
 
 import hashlib
 import hmac
+import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator
@@ -106,13 +107,16 @@ def check(connection: Connection, after: uuid.UUID | None, limit: int) -> Iterat
     if after is not None:
         query = query.where(EVENT.c.id > after)
     for identity, kind, commitment, canonical, salt in connection.execute(query.order_by(EVENT.c.id).limit(limit)):
-        yield CheckedEvent(identity, kind, _state(commitment, canonical, salt))
+        yield CheckedEvent(identity, kind, _state(identity, kind, commitment, canonical, salt))
 
 
-def _state(commitment: bytes, canonical: object, salt: object) -> str:
-    """SQLite lets a forger store a value of any type, and a row that is gone is None."""
-    if not isinstance(canonical, bytes) or not isinstance(salt, bytes):
+def _state(identity: uuid.UUID, kind: str, commitment: object, canonical: object, salt: object) -> str:
+    """SQLite lets a forger store a value of any type, and a row that is gone is None. A record names its event: a copy of one is none."""
+    if not isinstance(commitment, bytes) or not isinstance(canonical, bytes) or not isinstance(salt, bytes):
         return "broken"
     if canonical == salt == b"":
         return "erased"
-    return "sound" if hmac.compare_digest(commit(canonical, salt), commitment) else "broken"
+    if not hmac.compare_digest(commit(canonical, salt), commitment):
+        return "broken"
+    record = json.loads(canonical)  # what was committed to is what `make_event` wrote
+    return "sound" if (record["id"], record["kind"]) == (str(identity), kind) else "broken"

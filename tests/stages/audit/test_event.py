@@ -5,6 +5,7 @@ import hmac
 import json
 import os
 import uuid
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine, text
@@ -151,6 +152,13 @@ def test_the_record_of_one_event_does_not_pass_for_another(new_database: Databas
     with engine.begin() as connection:
         write(connection, [NewEvent(second.id, second.kind, second.commitment, first.canonical, first.salt, None)])
     assert states_of(engine) == ["sound", "broken"]
+
+
+def test_a_copy_of_an_event_under_another_id_or_kind_is_broken(engine: Engine) -> None:
+    event = make()
+    copies = [replace(event, id=make().id), replace(event, id=make().id, kind="refused")]
+    stored(engine, event, *copies)
+    assert states_of(engine) == ["sound", "broken", "broken"]
 
 
 def test_a_long_log_is_checked_page_by_page(engine: Engine) -> None:
