@@ -114,7 +114,8 @@ class Road:
         """read and inspect in a worker, then what receive says of the header."""
         inspection = await self._inspect(received.body, policy)
         findings: tuple[Finding, ...] = loop_findings(inspection.header, self._max_received)
-        if inspection.header.size:  # a worker that died on the message has read no header, and says so in a finding of its own
+        # A worker that died on the message has read no header, and says so in a finding of its own; an empty message has none.
+        if inspection.header.size or not received.body.size:
             findings += header_findings(inspection.header, client, received.peer.login, policy)
         return Inspected(received, replace(inspection, findings=inspection.findings + findings))
 
