@@ -83,17 +83,27 @@ def test_a_client_that_said_250_already_never_hears_5xx_after_data(tmp_path: Pat
     may_send_as: ["*"]
     may_send_to: [prosecution.example]
     already_accepted: true
+  - name: queueing
+    side: inside
+    addresses: [127.0.0.5/32]
+    require_tls: false
+    may_send_as: [prosecution.example]
+    may_send_to: ["*"]
+    already_accepted: true
 """
         )
         rules = (
             PASS
             + """\
-  - {name: malware-inbound, when: {direction: [inbound], finding: [malware]}, then: reject, because: malware, final: true}
+  - {name: malware-inbound, when: {direction: [inbound], finding: [malware]}, then: reject, because: malware}
   - {name: advertising, when: {subject_contains: [buy]}, then: reject, because: advertising}
 """
         )
         inbound = {"From": CLERK, "To": SENDER}
-        outside = {"name": "outside", "side": "outside", "addresses": ["127.0.0.1:0"], "require_tls": False, "message_size": 4000}
+        inside, outside = (
+            {"name": side, "side": side, "addresses": ["127.0.0.1:0"], "require_tls": False, "message_size": 4000}
+            for side in ("inside", "outside")
+        )
         dreadful = {
             "malware": with_attachment("eicar.com", EICAR, **inbound),
             "bare line feed": BARE,
@@ -108,9 +118,10 @@ def test_a_client_that_said_250_already_never_hears_5xx_after_data(tmp_path: Pat
                 database,
                 inside=home.port,
                 policy={"clients.yaml": clients, "rules/pass.yaml": rules},
-                settings={"listeners": [outside]},
+                settings={"listeners": [inside, outside]},
             ) as sluis,
         ):
+            kept = {}
             for name, raw in dreadful.items():
                 async with talking(sluis.port("outside")) as world:
                     assert (await world.send(raw, [SENDER], CLERK)).code in (550, 552), name
@@ -119,7 +130,19 @@ def test_a_client_that_said_250_already_never_hears_5xx_after_data(tmp_path: Pat
                 assert reply.code == 250, name
                 (row,) = await sluis.until_states(reply, "quarantined")
                 assert row.m_size >= len(raw) - 1, f"{name}: all of it is kept"
+                kept[name] = reply
             assert home.messages == []
+            # What nobody had looked into is looked into when a person lets it go; it arrives whole.
+            said = await sluis.sluis("quarantine", "release", kept["too large"].id.hex, "--reason", "expected from the court")
+            assert said.code == 0, said.err
+            await sluis.until_states(kept["too large"], "delivered")
+            assert home.messages[0].raw.endswith(dreadful["too large"])
+            # Inside a sender is vouched for: what policy refuses goes back to it, as a bounce of ours.
+            ours = await sluis.send(message("Buy this"), source="127.0.0.5")
+            assert ours.code == 250
+            await sluis.until_states(ours, "bounced")
+            assert (await home.wait_for_messages(2))[1].envelope.sender == ""
+            assert b"Status: 5.7.1\r\n" in home.messages[1].raw
 
     asyncio.run(story())
 

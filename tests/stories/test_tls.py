@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import hashlib
+import smtplib
 import ssl
 import warnings
 from pathlib import Path
@@ -14,7 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from relay.settings.models import Store
 from tests.servers.certificates import Authority, issue, make_ca
+from tests.servers.exim import running_exim
 from tests.servers.nameserver import NameServer
+from tests.servers.postfix import running_postfix
 from tests.servers.sink import Behaviour, Sink
 from tests.stories.dialogue import NAME, talking
 from tests.stories.house import CLERK, SENDER, House, house, message, trusting, until
@@ -332,3 +335,31 @@ def test_a_login_at_the_next_hop_is_said_under_tls_only_and_a_wrong_one_bounces_
                 assert "right-password" not in str(rows)
 
     asyncio.run(story())
+
+
+def test_postfix_and_exim_come_and_go_under_tls(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        ca = make_ca(tmp_path / "ca")
+        pair = issue(ca, [NAME, "mx.court.example"], ["127.0.0.1"])
+        async with running_postfix(tmp_path, domains=["court.example"], hostname="mx.court.example", certificate=pair) as next_hop:
+            policy = routes(ca, {"court": (next_hop.port, "verified")})
+            async with (
+                house(tmp_path, database, policy=policy, listeners=[listener("strict", pair, require_tls=True)]) as sluis,
+                running_postfix(tmp_path, relay_port=sluis.port("strict"), relay_tls="encrypt") as postfix,
+                running_exim(tmp_path, sluis.port("strict"), relay_tls="encrypt") as exim,
+            ):
+                for client in (postfix, exim):
+                    await asyncio.to_thread(_submit, client.port)
+                mails = await next_hop.wait_for_mail(2)
+                assert all(b"(using TLSv1.3 with cipher" in mail.raw and b" with ESMTPS id " in mail.raw for mail in mails)
+                await until(lambda: [row.state for row in sluis.rows()] == ["delivered"] * 2, "both deliveries")
+                rows = sluis.rows()
+                assert {row.m_peer["helo"] for row in rows} == {"mail.organisation.example", "exim.organisation.example"}
+                assert all(row.outcome["tls"].startswith("TLSv1.3 ") for row in rows)
+
+    asyncio.run(story())
+
+
+def _submit(port: int) -> None:
+    with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+        client.sendmail(SENDER, [CLERK], message())
