@@ -124,8 +124,9 @@ def test_secrets_are_files_of_ones_own() -> None:
     assert not re.search(r"(?i)password: *\w", (DEPLOY / "compose.yaml").read_text())
 
 
-def test_the_command_of_the_relay_is_one_that_sluis_has() -> None:
-    words = list(SERVICES["relay"]["command"])
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if service["image"].startswith("sluis/relay")])
+def test_the_command_of_a_relay_container_is_one_that_sluis_has(name: str) -> None:
+    words = list(SERVICES[name]["command"])
     command: click.Command = main
     with click.Context(command) as context:
         while isinstance(command, click.Group):
@@ -133,6 +134,8 @@ def test_the_command_of_the_relay_is_one_that_sluis_has() -> None:
             assert found is not None
             command = found
     options = {option for parameter in command.params for option in parameter.opts}
+    variables = {parameter.envvar for parameter in command.params if isinstance(parameter, click.Option)}
+    assert {variable for variable in SERVICES[name]["environment"] if variable.startswith("SLUIS_")} <= variables
     assert {word for word in words if word.startswith("--")} <= options
 
 

@@ -28,13 +28,6 @@ from tests.servers.sink import Sink
 ROOT = Path(__file__).parents[2]
 UID = 64_525  # of nobody on Debian (uid 60000 to 64999 are given out by Debian's policy for packages that need a fixed one)
 RECIPIENT = "jan@example.org"
-UPGRADE = """
-from pathlib import Path
-from relay.settings.load import load_settings
-from relay.store.engine import open_engine
-from relay.store.schema import upgrade
-upgrade(open_engine(load_settings(Path("/etc/sluis/sluis.toml")).store))
-"""
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -80,7 +73,8 @@ def test_the_relay_runs_under_its_unit_and_inspects_and_delivers(tmp_path: Path)
             port = privileged_port()
             with state(sink.port, port) as home:
                 await run(home, [f"{sys.prefix}/bin/sluis", "keys", "spool", "new", "--config", "/etc/sluis/sluis.toml"])
-                await run(home, [sys.executable, "-c", UPGRADE])
+                upgrade = value("sluis-store-upgrade.service", "ExecStart").split()
+                await run(home, [f"{sys.prefix}/bin/sluis", *upgrade[1:]])
                 async with serving(home) as process:
                     status = children(process.pid)
                     relay, workers = status[0], status[1:]
@@ -234,11 +228,12 @@ async def serving(home: Path) -> AsyncIterator[Any]:
     output = home / "output"
     try:
         async with running(confined(plan), output) as process:
-            try:
-                async with asyncio.timeout(60):
-                    assert await asyncio.get_running_loop().sock_recv(notified, 100) == b"READY=1"
-            except TimeoutError:
-                raise AssertionError(output.read_text()) from None
+            told = asyncio.create_task(asyncio.get_running_loop().sock_recv(notified, 100))
+            ended = asyncio.create_task(process.wait())
+            await asyncio.wait((told, ended), timeout=60, return_when=asyncio.FIRST_COMPLETED)
+            assert told.done(), output.read_text()
+            assert told.result() == b"READY=1"
+            ended.cancel()
             yield process
     finally:
         notified.close()
