@@ -6,6 +6,7 @@ import re
 from relay.read.ambiguity import Ambiguous
 
 IDENTITY = frozenset({"7bit", "8bit", "binary"})
+ENCODED = frozenset({"base64", "quoted-printable"})
 # a wrong escape, eight bits, white space at the end of a line (§6.7 rule 3: to be deleted, and often is not)
 _BAD_QP = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n)|[^\t\r\n -~]|[ \t](?=\r\n|\Z)")
 
@@ -16,7 +17,10 @@ def decode_body(body: bytes, encoding: str, part: str) -> bytes:
         return body
     if encoding == "base64":
         try:
-            return binascii.a2b_base64(body.replace(b"\r\n", b""), strict_mode=True)
+            text = body.replace(b"\r\n", b"")
+            if len(text) % 4 or text.endswith(b"==="):  # which strict_mode lets pass
+                raise binascii.Error
+            return binascii.a2b_base64(text, strict_mode=True)
         except binascii.Error:
             raise Ambiguous("transfer-encoding-malformed", part) from None
     if encoding == "quoted-printable":

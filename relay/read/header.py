@@ -39,7 +39,7 @@ def strict_fields(data: bytes, start: int, end: int, part: str) -> list[HeaderFi
         found = _FIELD.match(data, position, end)
         if not found:
             raise Ambiguous("header-syntax", part)
-        fields.append(HeaderField(found[1].decode("ascii").lower(), found[2].replace(b"\r\n", b""), position, found.end()))
+        fields.append(HeaderField(found[1].decode("ascii").lower(), found[2].replace(b"\r\n", b""), position, found.end(), found[2]))
         position = found.end()
     if _CONTROL.search(data, start, end):
         raise Ambiguous("header-control", part)
@@ -61,9 +61,9 @@ def loose_fields(data: bytes, limit: int) -> list[HeaderField]:
     ]
 
 
-def one(fields: list[HeaderField], name: str) -> bytes | None:
-    """The value of the first field of a name."""
-    return next((item.value for item in fields if item.name == name), None)
+def one(fields: list[HeaderField], name: str) -> HeaderField | None:
+    """The first field of a name."""
+    return next((item for item in fields if item.name == name), None)
 
 
 def _is_utf8(value: bytes) -> bool:

@@ -39,12 +39,15 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class HeaderField:
-    """`name` in lower case; `value` unfolded bytes behind the colon; [start, end) with the final CRLF."""
+    """`name` in lower case; `value` unfolded bytes behind the colon; [start, end) with the final CRLF; `folded` is the value as it
+    stands, where the strict reader made it.
+    """
 
     name: str
     value: bytes
     start: int
     end: int
+    folded: bytes = b""
 
 
 @dataclass(slots=True)

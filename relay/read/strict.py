@@ -4,13 +4,12 @@ Every byte of the message belongs to a header, a body, a delimiter, a preamble o
 raises Ambiguous.
 """
 
-import codecs
 import itertools
 import re
 
+from relay.read import charsets
 from relay.read.ambiguity import Ambiguous
-from relay.read.charsets import CHARSETS
-from relay.read.decode import IDENTITY, decode_body
+from relay.read.decode import ENCODED, IDENTITY, decode_body
 from relay.read.header import header_end, one, strict_fields
 from relay.read.limits import LimitReached, ReadLimits
 from relay.read.part import HeaderField, Leaf, Reading, Role, Span
@@ -64,11 +63,11 @@ class StrictReader:
         fields = strict_fields(self._data, start, fields_end, path)
         self._span(start, body_start, Role.HEADER, path)
         version = one(fields, "mime-version")
-        if version is not None and version.strip(b" \t") != b"1.0":
+        if version is not None and version.value.strip(b" \t") != b"1.0":
             raise Ambiguous("mime-version-unknown", path)
-        raw_type = one(fields, "content-type")
-        content_type = parse_content_type(raw_type, path) if raw_type is not None else default
-        encoding = self._encoding(fields, path)
+        declared = one(fields, "content-type")
+        content_type = parse_content_type(declared.folded, path) if declared else default
+        encoding = _encoding(fields, path)
         main, _, subtype = content_type.value.partition("/")
         if main in ("multipart", "message") and subtype != "delivery-status" and encoding not in IDENTITY:
             # RFC 2045 §6.4; message/delivery-status and its kin are text to every reader
@@ -85,26 +84,17 @@ class StrictReader:
             self._leaf(fields, content_type, encoding, body_start, end, path)
         return fields
 
-    def _encoding(self, fields: list[HeaderField], path: str) -> str:
-        found = next((item for item in fields if item.name == "content-transfer-encoding"), None)
-        if found is None:
-            return "7bit"
-        # Folded, some readers don't know it any more.
-        if b"\r\n" in self._data[found.start : found.end - 2]:
-            raise Ambiguous("transfer-encoding-unknown", path)
-        return found.value.strip(b" \t").decode("ascii", "replace").lower()
-
     def _report(self, content_type: Structured, start: int, end: int, path: str) -> None:
         """Fields and nothing else, which some readers show as text and others as a message; so it must not be able to have content."""
         if content_type.value not in _REPORTS or _MIME_FIELD.search(self._data, start, end):
             raise Ambiguous("message-type", path)
 
     def _leaf(self, fields: list[HeaderField], content_type: Structured, encoding: str, start: int, end: int, path: str) -> None:
-        raw = one(fields, "content-disposition")
-        disposition = parse_disposition(raw, path) if raw is not None else None
+        shown = one(fields, "content-disposition")
+        disposition = parse_disposition(shown.folded, path) if shown else None
         charset = content_type.parameters.get("charset")
-        if charset is not None and content_type.value.startswith("text/"):
-            _known_charset(charset, path)
+        if charset is not None and content_type.value.startswith("text/") and not charsets.known(charset):
+            raise Ambiguous("charset-unknown", path)
         self._span(start, end, Role.BODY, path)
         data = decode_body(self._data[start:end], encoding, path)
         if content_type.value == "text/plain" and _UUENCODED.search(data):
@@ -182,13 +172,15 @@ class StrictReader:
             self._spans.append(Span(start, end, role, path))
 
 
-def _known_charset(charset: str, path: str) -> None:
-    try:
-        known = codecs.lookup(charset).name in CHARSETS
-    except (LookupError, ValueError):
-        known = False
-    if not known:
-        raise Ambiguous("charset-unknown", path)
+def _encoding(fields: list[HeaderField], path: str) -> str:
+    found = one(fields, "content-transfer-encoding")
+    if found is None:
+        return "7bit"
+    # Folded, or with white space behind it, some readers don't know it any more.
+    encoding = found.folded.lstrip(b" \t").decode("ascii", "replace").lower()
+    if encoding not in IDENTITY and encoding not in ENCODED:
+        raise Ambiguous("transfer-encoding-unknown", path)
+    return encoding
 
 
 def read_strictly(data: bytes, limits: ReadLimits) -> Reading:

@@ -6,6 +6,10 @@ from email.header import decode_header
 
 MAX_TEXT = 4 * 1024  # characters; the standard decoder walks over the rest of the text for each word
 _ENCODED_WORD = re.compile(r"=\?[^?]+\?[bqBQ]\?[^?]*\?=")
+_BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
+_STRICT_WORD = rf"=\?[A-Za-z0-9_.:-]+\?(?:[bB]\?{_BASE64}|[qQ]\?(?:[!-<>@-~]|=[0-9A-Fa-f]{{2}})*)\?="
+WORDS = re.compile(rf"{_STRICT_WORD}(?:[ \t]+{_STRICT_WORD})*")
+"""Words and nothing else, each whole (RFC 2047 §2); everything else is decoded by some readers and left as it is by others."""
 
 
 def decoded_words(value: str, errors: str = "strict") -> str:
