@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+import smtplib
 from pathlib import Path
 
 from relay.settings.models import Store
 from tests.servers.certificates import issue, make_ca
+from tests.servers.postfix import running_postfix
 from tests.servers.sink import EXTENSIONS, Behaviour, Sink
 from tests.stories.dialogue import HELLO, NAME, encoded, receipt, stuffed, talking
 from tests.stories.house import CLERK, SENDER, house, message, trusting
@@ -473,3 +475,45 @@ routes:
             assert field(bounce.raw, "Status") == ["5.2.2"]
 
     asyncio.run(story())
+
+
+def test_postfix_over_lmtp_with_xforward_gets_a_reply_for_each_recipient(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        listener = {
+            "name": "lmtp",
+            "side": "inside",
+            "addresses": ["127.0.0.1:0"],
+            "require_tls": False,
+            "protocol": "lmtp",
+            "xforward_from": ["127.0.0.1/32"],
+        }
+        client = {"default_transport": "lmtp", "lmtp_send_xforward_command": "yes"}
+        async with (
+            Sink() as sink,
+            Sink() as home,
+            house(
+                tmp_path,
+                database,
+                outside=sink.port,
+                inside=home.port,
+                policy={"rules/pass.yaml": LMTP_RULES},
+                listeners=[listener],
+            ) as sluis,
+            running_postfix(tmp_path, relay_port=sluis.port("lmtp"), settings=client) as postfix,
+        ):
+            await asyncio.to_thread(_submit, postfix.port, [CLERK, "never@court.example"])
+            await postfix.wait_for_log(rf"to=<{CLERK}>.*status=sent \(250 2\.0\.0 Ok: queued as")
+            await postfix.wait_for_log(r"to=<never@court\.example>.*status=bounced .*550 5\.7\.1")
+            (arrived,) = await sink.wait_for_messages(1)
+            assert arrived.envelope.addresses == [CLERK]
+            (row,) = [row for row in sluis.rows() if row.recipient == CLERK]
+            assert row.m_peer["lmtp"] is True
+            assert row.m_peer["forwarded"]["addr"] == "127.0.0.1"
+            assert row.m_peer["forwarded"]["helo"] == "pc7.prosecution.example"
+
+    asyncio.run(story())
+
+
+def _submit(port: int, to: list[str]) -> None:
+    with smtplib.SMTP("127.0.0.1", port, "pc7.prosecution.example", 30) as client:
+        client.sendmail(SENDER, to, message())
