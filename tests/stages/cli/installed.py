@@ -1,6 +1,7 @@
 """An installation whose relay is down, and the commands on it: each takes the writer's lock and does its work itself."""
 
 import asyncio
+import inspect
 import json
 import shutil
 from collections.abc import Callable
@@ -51,7 +52,8 @@ def installed(folder: Path, store: Store, fill: Callable[[Desk], Any] | None = N
 
     async def made() -> Any:
         async with desk(folder, store) as at:
-            return fill(at) if fill else None
+            filled = fill(at) if fill else None
+            return await filled if inspect.isawaitable(filled) else filled
 
     filled = asyncio.run(made())
     for name, text in FILES.items():

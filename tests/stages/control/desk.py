@@ -187,6 +187,14 @@ class Desk:
         self.journal.submit_now(work)
         return identity
 
+    async def keep(self, raw: bytes, *wanted: State) -> Any:
+        """A message whose body is in the spool; gives its id."""
+        writer = self.services.spool.create(new_id())
+        writer.write(raw)
+        body = writer.finish(normalised=False)
+        await self.services.spool.seal(body, {})
+        return self.put(*wanted, spool_object=body.object, digest=body.digest, size=body.size)
+
     def inspected_again(self, identity: Any, findings: Sequence[Finding], rules: Sequence[dict[str, Any]]) -> None:
         """What a later inspection found and decided, for every recipient."""
 

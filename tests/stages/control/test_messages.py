@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import hashlib
-import uuid
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,9 @@ from relay.control.operations.message import PIECE
 from relay.model.delivery import State
 from relay.settings.models import Store
 from relay.store.spool.keys import load_keys
-from tests.stages.control.desk import MACRO, MACROS, Desk, desk
+from tests.stages.control.desk import MACRO, MACROS, desk
 
 on_sqlite = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-
-
-async def kept(at: Desk, raw: bytes) -> uuid.UUID:
-    """A message whose body is in the spool."""
-    writer = at.services.spool.create(uuid.uuid4())
-    writer.write(raw)
-    body = writer.finish(normalised=False)
-    await at.services.spool.seal(body, {})
-    identity: uuid.UUID = at.put(State.HELD, spool_object=body.object, digest=body.digest, size=body.size)
-    return identity
 
 
 @on_sqlite
@@ -32,7 +21,7 @@ def test_the_content_comes_in_pieces_and_each_is_an_event(tmp_path: Path, databa
     async def story() -> None:
         async with desk(tmp_path, database) as at:
             raw = b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * (PIECE // 18 + 1000)
-            message = await kept(at, raw)
+            message = await at.keep(raw, State.HELD)
             read, offset = b"", 0
             while offset < len(raw):
                 piece = await at.ask("anna", "message.content", id=message.hex, offset=offset, reason="a court order")
@@ -115,7 +104,7 @@ def test_who_reads_the_audit_is_in_the_audit(tmp_path: Path, database: Store) ->
 def test_rotation_wraps_every_body_key_anew_and_touches_no_body(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with desk(tmp_path, database) as at:
-            message = await kept(at, b"Subject: kept\r\n\r\n")
+            message = await at.keep(b"Subject: kept\r\n\r\n", State.HELD)
             at.put(State.HELD)
             spool = at.settings.spool
             answer = await at.ask("anna", "keys.rotate", reason="the yearly rotation")
