@@ -290,7 +290,8 @@ class Session(Channel):
         if self.peer.tls is not None:
             return replies.TLS_ACTIVE
         await self.send(replies.READY_FOR_TLS)
-        tls = await self.start_tls(self.group.tls.context, HANDSHAKE_SECONDS)
+        patience = self._patience(min(HANDSHAKE_SECONDS, self.settings.command_timeout))
+        tls = await self.start_tls(self.group.tls.context, max(patience, 0.1))
         # RFC 3207 §4.2: everything said before is forgotten.
         self.peer = replace(self.peer, tls=tls, helo="", esmtp=False, login=None, forwarded={})
         self.transaction = None

@@ -1,0 +1,1 @@
+"""Seeded mutations of real messages: parsed, or a finding."""
