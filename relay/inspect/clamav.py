@@ -22,7 +22,6 @@ from relay.model.text import printable
 
 PIECE = 128 * 1024
 MAX_REPLY = 4096
-VERSION_SECONDS = 10.0  # how long a version is believed; a new database is seen within this time
 # The EICAR test file, put together here so that no copy of it lies in the code.
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 _FOUND = re.compile(r"stream: (\S.*) FOUND")
@@ -109,35 +108,35 @@ class ClamdInspector:
         deadline: float,
         cache_entries: int,
         cache_seconds: float,
-        version_seconds: float = VERSION_SECONDS,
     ) -> None:
         self._path = str(path)
         self._connect_timeout = connect_timeout
         self._seconds = deadline
-        self._version_seconds = version_seconds
         self._cache_entries = cache_entries
         self._cache_seconds = cache_seconds
         self._clean: OrderedDict[tuple[str, bytes], float] = OrderedDict()
-        self._version = ("", 0.0)
+        self._version = ""
         self._tested = ""
         self.hits = 0
         self.begin()
 
     def begin(self) -> None:
-        """A new message: its deadline runs from now."""
+        """A new message: its deadline runs from now, and the version is asked for again, so that a database that was loaded before the
+        message came is the one that judges it."""
         self._deadline = time.monotonic() + self._seconds
+        self._version = ""
 
     def _socket(self) -> ClamdSocket:
         return ClamdSocket(self._path, self._connect_timeout, self._deadline)
 
     def version(self) -> str:
         """Engine, database version and its date, as clamd says it; the version is that of the loaded database, not of the files."""
-        if time.monotonic() - self._version[1] > self._version_seconds or not self._version[0]:
+        if not self._version:
             text = self._socket().exchange(b"VERSION")
             if not re.fullmatch(r"ClamAV [ -~]{1,200}", text):
                 raise Unavailable(f"clamd: {printable(text, 100)!r} is no version")
-            self._version = (text, time.monotonic())
-        return self._version[0]
+            self._version = text
+        return self._version
 
     def self_test(self) -> str:
         """A scanner that does not find EICAR finds nothing; asked once for each version, which is given. Raises Unavailable."""
@@ -154,7 +153,7 @@ class ClamdInspector:
             return self._inspect(item)
         except Unavailable:
             self._tested = ""
-            self._version = ("", 0.0)
+            self._version = ""
             raise
 
     def _inspect(self, item: Item) -> list[Finding]:

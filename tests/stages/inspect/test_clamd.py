@@ -21,10 +21,8 @@ def item(data: bytes, path: str = "1") -> Item:
     return Item(path, "a.bin", "application/octet-stream", False, data)
 
 
-def inspector(
-    path: Path, deadline: float = 10, cache_entries: int = 100, cache_seconds: float = 3600, version_seconds: float = 10
-) -> ClamdInspector:
-    return ClamdInspector(path, 2, deadline, cache_entries, cache_seconds, version_seconds)
+def inspector(path: Path, deadline: float = 10, cache_entries: int = 100, cache_seconds: float = 3600) -> ClamdInspector:
+    return ClamdInspector(path, 2, deadline, cache_entries, cache_seconds)
 
 
 def test_eicar_and_our_own_signature_are_malware_by_name(clamd: Clamd) -> None:
@@ -121,11 +119,12 @@ def test_the_cache_holds_no_more_than_its_entries(clamd: Clamd) -> None:
 
 def test_a_new_database_finds_what_the_old_one_called_clean() -> None:
     with running_clamd() as clamd:
-        scanner = inspector(clamd.socket, version_seconds=0)
+        scanner = inspector(clamd.socket)
         assert not list(scanner.inspect(item(b"TOMORROWS-MALWARE")))
         assert not list(scanner.inspect(item(b"TOMORROWS-MALWARE")))
         assert scanner.hits == 1
         clamd.reload({**SIGNATURES, "Sluis.Tomorrow": b"TOMORROWS-MALWARE"})
+        scanner.begin()
         (found,) = scanner.inspect(item(b"TOMORROWS-MALWARE"))
         assert found.name == "Sluis.Tomorrow" + SUFFIX
 
@@ -142,9 +141,10 @@ def test_a_scanner_that_does_not_find_eicar_is_unavailable() -> None:
 
 def test_the_self_test_is_done_again_when_the_database_is_another() -> None:
     with running_clamd() as clamd:
-        scanner = inspector(clamd.socket, version_seconds=0)
+        scanner = inspector(clamd.socket)
         assert not list(scanner.inspect(item(b"one")))
         clamd.reload({"Sluis.Test": TEST_SIGNATURE})
+        scanner.begin()
         with pytest.raises(Unavailable, match="EICAR"):
             scanner.inspect(item(b"two"))
 
