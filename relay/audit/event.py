@@ -15,6 +15,7 @@ from typing import Any
 import rfc8785
 from sqlalchemy import Connection, insert, select, update
 
+from relay.audit.kinds import KINDS
 from relay.model.ids import new_id
 from relay.store.tables import Event, EventRecord
 
@@ -47,8 +48,10 @@ def make_event(
     message_id: uuid.UUID | None = None,
     details: dict[str, Any] | None = None,
 ) -> NewEvent:
-    """`object_` is what it was done to, `origin` where the order came from (an address, `console`, `policy`), `actor` who or what did it.
-    `details` are plain JSON values; integers beyond 2^53 are given as text (RFC 8785 §3.2.2.3)."""
+    """`kind` is one of KINDS, `object_` what it was done to, `origin` where the order came from (an address, `control socket`, `process`),
+    `actor` who or what did it. `details` are plain JSON values; integers beyond 2^53 are given as text (RFC 8785 §3.2.2.3)."""
+    if kind not in KINDS:
+        raise ValueError(f"no such kind of event: {kind}")
     identity = new_id()
     canonical = rfc8785.dumps(
         {

@@ -4,8 +4,10 @@ import hashlib
 import hmac
 import json
 import os
+import subprocess
 import uuid
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
@@ -49,6 +51,14 @@ def test_the_commitment_is_hmac_sha256_of_the_canonical_form_under_a_salt_of_32_
     event = make()
     assert len(event.salt) == 32
     assert event.commitment == independent_commitment(event.canonical, event.salt)
+
+
+def test_openssl_computes_the_same_commitment_as_the_page_on_the_record_tells(tmp_path: Path) -> None:
+    event = make()
+    (tmp_path / "canonical.json").write_bytes(event.canonical)
+    command = ["openssl", "dgst", "-sha256", "-mac", "HMAC", "-macopt", f"hexkey:{event.salt.hex()}", str(tmp_path / "canonical.json")]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert output.split()[-1] == event.commitment.hex()
 
 
 def test_two_events_of_the_same_kind_have_different_salts_and_commitments() -> None:

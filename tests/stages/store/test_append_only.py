@@ -18,7 +18,7 @@ from tests.servers.database import Database
 def event(engine: Engine) -> NewEvent:
     """One event in the store."""
     made = make_event(
-        "test", object_="it", result="done", origin="test", actor="somebody", time_us=1, reason="why", message_id=uuid.uuid4()
+        "start", object_="it", result="done", origin="test", actor="somebody", time_us=1, reason="why", message_id=uuid.uuid4()
     )
     with engine.begin() as connection:
         write(connection, [made])
@@ -34,7 +34,7 @@ def stored(engine: Engine) -> list[tuple[str, bytes, bytes, bytes]]:
 
 
 def assert_untouched(engine: Engine, event: NewEvent) -> None:
-    assert stored(engine) == [("test", event.commitment, event.canonical, event.salt)]
+    assert stored(engine) == [("start", event.commitment, event.canonical, event.salt)]
 
 
 def refused(engine: Engine, statement: str, event: NewEvent) -> str:
@@ -146,7 +146,7 @@ def test_a_batch_migration_that_copies_the_table_is_noticed(new_database: Databa
 def test_a_record_can_be_erased_and_the_commitment_stays(engine: Engine, event: NewEvent) -> None:
     with engine.begin() as connection:
         assert erase(connection, [event.id]) == 1
-    assert stored(engine) == [("test", event.commitment, b"", b"")]
+    assert stored(engine) == [("start", event.commitment, b"", b"")]
 
 
 def test_what_is_erased_can_not_be_written_again(engine: Engine, event: NewEvent) -> None:
@@ -154,7 +154,7 @@ def test_what_is_erased_can_not_be_written_again(engine: Engine, event: NewEvent
         erase(connection, [event.id])
     with pytest.raises(DBAPIError), engine.begin() as connection:
         connection.execute(text("UPDATE event_record SET canonical = 'forged', salt = 'forged'"))
-    assert stored(engine) == [("test", event.commitment, b"", b"")]
+    assert stored(engine) == [("start", event.commitment, b"", b"")]
 
 
 TAMPERING = {
