@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from relay.inspect.item import Item
 from relay.model.finding import Finding, Kind
-from relay.model.text import printable
+from relay.model.text import file_name, printable
 
 NAME = "archive"
 PIECE = 256 * 1024
@@ -126,7 +126,7 @@ def _zip(item: Item, budget: Budget, opened: Opened) -> None:
         _check_overlap(item, members, opened)
         for member in members:
             budget.member()
-            opened.names.append(printable(member.filename, 250))
+            opened.names.append(file_name(member.filename))
             if member.is_dir():
                 continue
             if member.flag_bits & 0x1:  # APPNOTE 4.4.4: bit 0, encrypted
@@ -157,7 +157,7 @@ def _tar(item: Item, budget: Budget, opened: Opened) -> None:
     with tarfile.open(fileobj=io.BytesIO(item.data), mode="r:") as archive:
         for member in archive:
             budget.member()
-            opened.names.append(printable(member.name, 250))
+            opened.names.append(file_name(member.name))
             stream = archive.extractfile(member) if member.isreg() else None
             if stream is not None:
                 _add(item, member.name, _limited(stream, budget, max(member.size, 1)), opened)
@@ -168,7 +168,7 @@ def _stream(item: Item, kind: str, budget: Budget, opened: Opened) -> None:
     source = io.BytesIO(item.data)
     openers: dict[str, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
     name = item.name.removesuffix(f".{kind}").removesuffix(".tgz") or "content"
-    opened.names.append(printable(name, 250))
+    opened.names.append(file_name(name))
     with openers[kind](source) as stream:
         _add(item, name, _limited(stream, budget, max(len(item.data), 1)), opened)
 
@@ -187,5 +187,5 @@ def _limited(stream: IO[bytes], budget: Budget, packed: int) -> bytes:
 
 
 def _add(item: Item, name: str, data: bytes, opened: Opened) -> None:
-    shown = printable(name.rpartition("/")[2] or name, 250)
+    shown = file_name(name.rpartition("/")[2] or name)
     opened.items.append(Item(f"{item.path}/{printable(name, 100)}", shown, "", False, data))

@@ -11,9 +11,7 @@ from relay.inspect.filetype import TypeInspector
 from relay.inspect.item import Inspector, Item, Unavailable
 from relay.model.features import Attachment
 from relay.model.finding import Finding, Kind
-from relay.model.text import printable
-
-MAX_MEMBERS_RECORDED = 1000
+from relay.model.text import file_name, printable
 
 
 @dataclass(slots=True)
@@ -82,12 +80,12 @@ class Engine:
 def _attachment(item: Item, members: tuple[str, ...], locked: bool) -> Attachment:
     return Attachment(
         part=item.path,
-        name=printable(item.name, 250),
+        name=file_name(item.name),
         declared=printable(item.declared, 100),
         true_type=item.true_type,
         size=len(item.data),
         sha256=hashlib.sha256(item.data).hexdigest(),
         inline=item.inline,
         encrypted=locked,
-        members=members[:MAX_MEMBERS_RECORDED],
+        members=members,
     )

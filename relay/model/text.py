@@ -9,3 +9,11 @@ def printable(text: str, limit: int = 300) -> str:
     """
     cut = text[:limit] + ("…" if len(text) > limit else "")
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in cut)
+
+
+def file_name(text: str, limit: int = 250) -> str:
+    """A file name made printable. What is too long loses its middle: its end says what kind of file it is."""
+    if len(text) > limit:
+        half = limit // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    return printable(text, limit + 1)
