@@ -101,7 +101,7 @@ class Custody:
         outcomes = await self._deliverer.deliver(signed, route, lambda: self._spool.open(claimed.message.spool_object), marked)
         if not any(outcome.attempted for outcome in outcomes):
             raise Withdrawn("the epoch changed, or the lease was lost")
-        await self._conclude(signed, outcomes)
+        await self._conclude(signed, route, outcomes)
 
     @property
     def _hostname(self) -> str:
@@ -116,7 +116,7 @@ class Custody:
         except LeaseLost as error:
             raise Withdrawn(str(error)) from None
 
-    async def _conclude(self, signed: Signed, outcomes: list[Outcome]) -> None:
+    async def _conclude(self, signed: Signed, route: Route, outcomes: list[Outcome]) -> None:
         claimed = signed.claimed
         now_us = self._clock.now_us()
         tickets = {ticket.ordinal: ticket for ticket in claimed.tickets}
@@ -135,7 +135,9 @@ class Custody:
         if bounced and not await self._notices.send(Action.FAILED, claimed, bounced):
             final = [replace(outcome, state=State.UNDELIVERABLE) if outcome.state is State.BOUNCED else outcome for outcome in final]
         await self._record.outcomes(signed, final, next_us)
-        await self._notices.send(Action.RELAYED, claimed, [outcome for outcome in final if outcome.state is State.DELIVERED])
+        # RFC 3464 §2.3.3: behind LMTP are mailboxes, and nobody who could tell more.
+        done = Action.DELIVERED if route.lmtp else Action.RELAYED
+        await self._notices.send(done, claimed, [outcome for outcome in final if outcome.state is State.DELIVERED])
         await self._delays(claimed, [outcome for outcome in final if outcome.state is State.READY], now_us)
 
     async def _delays(self, claimed: Claimed, late: Sequence[Outcome], now_us: int) -> None:

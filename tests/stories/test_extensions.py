@@ -452,7 +452,8 @@ routes:
   - {name: inside, to: [prosecution.example], smart_host: "127.0.0.1:@INSIDE@", tls: none}
   - {name: outside, to: ["*"], smart_host: "127.0.0.1:@OUTSIDE@", tls: none, lmtp: true}
 """
-        mailboxes = Behaviour(lmtp=True, replies={"DOT:full@court.example": "552 5.2.2 Mailbox full"})
+        mailboxes = without("DSN")
+        mailboxes.lmtp, mailboxes.replies = True, {"DOT:full@court.example": "552 5.2.2 Mailbox full"}
         policy = {"routes.yaml": routes, "rules/pass.yaml": LMTP_RULES}
         async with (
             Sink(mailboxes) as sink,
@@ -460,7 +461,7 @@ routes:
             house(tmp_path, database, outside=sink.port, inside=home.port, policy=policy, listeners=[listener]) as sluis,
             talking(sluis.port("lmtp"), hello=HELLO.replace("EHLO", "LHLO")) as client,
         ):
-            to = [CLERK, "sealed@court.example", "never@court.example", "full@court.example"]
+            to = [f"{CLERK} NOTIFY=SUCCESS", "sealed@court.example", "never@court.example", "full@court.example"]
             assert [reply[:3] for reply in await client.envelope(to)] == ["250"] * 5
             replies = await client.content(message(), replies=4)
             assert [reply.code for reply in replies] == [250, 250, 550, 250]
@@ -470,9 +471,10 @@ routes:
             assert arrived.envelope.addresses == [CLERK, "full@court.example"]
             assert b" with LMTP id " in arrived.raw
             assert any(line.startswith("LHLO ") for line in sink.commands)
-            (bounce,) = await home.wait_for_messages(1)
-            assert field(bounce.raw, "Final-Recipient") == ["rfc822; full@court.example"]
-            assert field(bounce.raw, "Status") == ["5.2.2"]
+            notices = {field(notice.raw, "Action")[0]: notice.raw for notice in await home.wait_for_messages(2)}
+            assert field(notices["failed"], "Final-Recipient") == ["rfc822; full@court.example"]
+            assert field(notices["failed"], "Status") == ["5.2.2"]
+            assert field(notices["delivered"], "Final-Recipient") == [f"rfc822; {CLERK}"], "into a mailbox, and no further"
 
     asyncio.run(story())
 
