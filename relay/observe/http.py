@@ -35,8 +35,8 @@ class HttpServer:
         host, _, port = self._settings.address.rpartition(":")
         try:
             self._server = await asyncio.start_server(self._client, host.strip("[]"), int(port), limit=MAX_REQUEST)
-        except (OSError, OverflowError) as error:
-            raise ConfigurationError([f"http.address {self._settings.address}: {getattr(error, 'strerror', None) or error}"]) from None
+        except OSError as error:
+            raise ConfigurationError([f"http.address {self._settings.address}: {error.strerror or error}"]) from None
 
     @property
     def port(self) -> int:

@@ -16,6 +16,7 @@ from relay.listen.server import Listeners
 from relay.model.decision import Epoch
 from relay.model.delivery import State
 from relay.model.errors import SluisError
+from relay.model.ids import id_time_us
 from relay.model.ports import Clock
 from relay.observe.alerts import Alerts
 from relay.policy.models import Policy
@@ -132,10 +133,12 @@ class Metrics(Collector):
         counted: dict[str, int] = dict(connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).all())
         for state in State:
             deliveries.add_metric([state.value], counted.get(state.value, 0))
-        ages = GaugeMetricFamily("sluis_oldest_seconds", "age of the oldest recipient in a waiting state", labels=["state"])
+        ages = GaugeMetricFamily("sluis_oldest_seconds", "age of the oldest message that waits in a state", labels=["state"])
         for state in (State.READY, State.UNDECIDED, State.HELD, State.QUARANTINED, State.UNDELIVERABLE):
-            first = connection.execute(select(func.min(DELIVERY.c.changed_us)).where(DELIVERY.c.state == state.value)).scalar()
-            ages.add_metric([state.value], (now_us - first) / SECOND if first else 0)
+            # By id, which is its time and has an index; `changed_us` is that of the last attempt.
+            oldest = select(DELIVERY.c.message_id).where(DELIVERY.c.state == state.value).order_by(DELIVERY.c.message_id).limit(1)
+            first = connection.execute(oldest).scalar()
+            ages.add_metric([state.value], (now_us - id_time_us(first)) / SECOND if first else 0)
         duplicates = connection.execute(select(func.coalesce(func.sum(DELIVERY.c.possible_duplicates), 0))).scalar()
         balance = states.balance(connection)
         return [
