@@ -65,9 +65,7 @@ class Admission:
         """Checks a password; a failure is an event."""
         if await self._verify_login(login, password):
             return True
-        await self._refusals.refusal(
-            peer, None, None, Reply(535, 7, 8, "Authentication failed"), f"wrong password or unknown login {login}"
-        )
+        await self._refusals.refusal(peer, None, None, replies.AUTH_FAILED, f"wrong password or unknown login {login}")
         return False
 
     async def mail(self, peer: Peer, sender: Sender) -> Transaction:

@@ -81,8 +81,12 @@ class Road:
         received = _received(transaction, body, self._clock.now_us())
         kind, name = (Kind.LIMIT, "too-large") if reply.code == 552 else (Kind.AMBIGUOUS, "bare-line-end")
         finding = Finding(kind, "listen", name)
-        inspected = Inspected(received, Inspection(Header(), findings=(finding,)))
+        inspected = Inspected(received, Inspection(Header()))
         policy, epoch = self._policies.current()
+        if received.already_accepted:  # whoever looks at it must see what is in it
+            inspected = await self._inspected(received, transaction.client, policy)
+        findings = (*inspected.inspection.findings, finding)
+        inspected = replace(inspected, inspection=replace(inspected.inspection, findings=findings))
         decided = Decided(inspected, self._decide(inspected, policy, epoch))
         count = len(received.envelope.recipients) if received.peer.lmtp else 1
         if received.already_accepted:

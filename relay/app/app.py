@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -107,9 +107,7 @@ class App:
         self._build_road()
         await self._say("start", "started", f"epoch {self.in_force.current()[1]}")
         stack.push_async_callback(self._say_stopped)
-        services = Services(
-            settings, self.journal, self.reader, self.spool, self.clock, self.in_force.current, self._changed_by_hand, self.reload
-        )
+        services = Services(settings, self.journal, self.reader, self.spool, self.clock, self.in_force.current, self._changed_by_hand)
         http = HttpServer(settings.http, self.metrics)
         await http.start()
         stack.push_async_callback(http.close)
@@ -223,13 +221,17 @@ class App:
                 break
         self.dispatcher.wake()
 
-    async def reload(self, settings: Settings) -> None:
-        """SIGHUP: policy, and listeners with their certificates and limits; the rest of the settings needs a restart. Raises
-        ConfigurationError, and then the old ones are in force: a policy never without the certificates that came with it."""
+    async def reload(self, read_settings: Callable[[], Settings]) -> None:
+        """SIGHUP: policy, the spool's keys, and listeners with their certificates and limits; the rest of the settings needs a restart.
+        Raises ConfigurationError, and then the old ones are in force: a policy never without the certificates that came with it. What was
+        wrong is told in the audit, too."""
         try:
-            checked = self.in_force.read()
+            settings = await asyncio.to_thread(read_settings)
+            checked = await asyncio.to_thread(self.in_force.read)
+            keys = self.spool.read_keys()
             if self._listens:
                 await self.listeners.reload(settings)
+            self.spool.keys = keys
             await self.in_force.put(checked)
         except ConfigurationError as error:
             self.alerts("reload-refused", problems=error.problems[:20])
@@ -251,8 +253,6 @@ class App:
             await asyncio.sleep(REFRESH_SECONDS)
             with contextlib.suppress(SluisError):
                 await self.in_force.refresh()
-            with contextlib.suppress(SluisError):
-                await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
 
     async def _balance(self) -> None:
         """Promise 14: what does not add up is an alarm, and nothing more leaves until a person has looked."""
@@ -276,6 +276,8 @@ class App:
             removed = await asyncio.to_thread(self.spool.sweep, self._known, 2 * longest)
             if removed:
                 log.info("orphans swept from the spool", extra={"fields": {"removed": removed}})
+            with contextlib.suppress(SluisError):
+                await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
             await asyncio.sleep(SWEEP_SECONDS)
 
     def _known(self, names: Iterable[str]) -> set[str]:

@@ -15,7 +15,7 @@ from relay.deliver.retry import delay_notice_us, next_attempt_us
 from relay.model.decision import Decision, Disposition
 from relay.model.delivery import State
 from relay.model.errors import Withdrawn
-from relay.model.message import Body, Claimed, Outcome, Signed
+from relay.model.message import Body, Claimed, Outcome, Signed, Ticket
 from relay.model.ports import Clock
 from relay.policy.models import Policy, Route
 from relay.record import Record
@@ -73,6 +73,8 @@ class Custody:
         now_us = self._clock.now_us()
         next_us = next_attempt_us(self._settings.delivery, message.id, 1, now_us, claimed.expires_us) or now_us
         await self._record.redecide(claimed, inspection, decision, states, next_us)
+        waiting = [_undecided(ticket, decision, index) for index, ticket in enumerate(claimed.tickets) if states[index] is State.UNDECIDED]
+        await self._delays(claimed, waiting, now_us)
 
     def _states(self, claimed: Claimed, decision: Decision) -> list[State]:
         """As at accept, but that a rejection is carried out here, and that what stays unknown until its end has failed."""
@@ -173,6 +175,12 @@ class _OnceMarked:
             if not self._done:
                 await self._mark(self._signed)
                 self._done = True
+
+
+def _undecided(ticket: Ticket, decision: Decision, index: int) -> Outcome:
+    """What a delay notice says of a recipient that could not be decided yet."""
+    reply = f"451 4.7.1 Can't be decided now: {decision.verdicts[index].because}"
+    return Outcome(ticket.ordinal, State.READY, reply, "4.7.1", attempted=False)
 
 
 def _refused(claimed: Claimed, index: int, decision: Decision) -> Outcome:

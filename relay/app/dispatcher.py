@@ -19,6 +19,7 @@ from relay.store.reader import Reader
 
 log = logging.getLogger("sluis.queue")
 SECOND = 1_000_000
+WITHDRAWN_SECONDS = 1  # whatever the reason is, it is not asked after in a tight loop
 BROKEN_SECONDS = 60  # before what a missing key or a lost store stopped is tried again
 
 
@@ -106,7 +107,7 @@ class Dispatcher:
         except LeaseLost as error:
             log.warning("lease lost", extra={"fields": fields | {"error": str(error)}})
         except Withdrawn:
-            await self._give_back(claimed, 0)
+            await self._give_back(claimed, WITHDRAWN_SECONDS)
         except SpoolError as error:
             log.error("a body can't be read", extra={"fields": fields | {"error": str(error)}})
             await self._custody.unreadable(claimed, str(error))

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+from functools import partial
 from pathlib import Path
 
 import click
@@ -63,7 +64,7 @@ async def _serve(settings: Settings, config: Path, role: Role) -> None:
 async def _reload(app: App, config: Path) -> None:
     """What is wrong is said in the log and in the audit; then the old stays in force."""
     try:
-        await app.reload(load_settings(config))
+        await app.reload(partial(load_settings, config))
     except ConfigurationError as error:
         for problem in error.problems:
             log.error("not reloaded", extra={"fields": {"problem": problem}})

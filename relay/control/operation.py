@@ -24,9 +24,7 @@ class OperationRefused(SluisError):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What an operation may use. `in_force` gives policy and epoch; `changed` is awaited when something was changed; `reload` is that
-    of SIGHUP.
-    """
+    """What an operation may use. `in_force` gives policy and epoch; `changed` is awaited when something was changed."""
 
     settings: Settings
     journal: Journal
@@ -35,7 +33,6 @@ class Services:
     clock: Clock
     in_force: Callable[[], tuple[Policy, Epoch]]
     changed: Callable[[], Awaitable[None]]
-    reload: Callable[[Settings], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

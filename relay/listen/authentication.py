@@ -10,6 +10,7 @@ from relay.listen.intake import Intake
 from relay.model.client import Peer
 from relay.model.errors import Refusal
 from relay.model.reply import Reply
+from relay.receive.replies import AUTH_FAILED
 from relay.settings.models import Listener
 from relay.store.logins import TooManyAtOnce
 
@@ -43,7 +44,7 @@ async def authenticate(session: Dialogue, argument: str, intake: Intake) -> str:
     except TooManyAtOnce:
         raise Refusal(replies.AUTH_BUSY) from None
     if not right:
-        raise Refusal(replies.AUTH_FAILED)
+        raise Refusal(AUTH_FAILED)
     return login
 
 

@@ -102,8 +102,6 @@ AUTH_SYNTAX = Reply(501, 5, 2, "Bad authentication data")
 """The response is no base64 of a login and a password."""
 AUTH_BUSY = Reply(454, 7, 0, "Temporary authentication failure, try again later")
 """Too many passwords are being checked at this moment; this one was not looked at."""
-AUTH_FAILED = Reply(535, 7, 8, "Authentication failed")
-"""Unknown login or wrong password."""
 NOT_FROM_HERE = Reply(550, 7, 1, "This command may not be used from here")
 """XCLIENT and XFORWARD are for the networks of the settings."""
 

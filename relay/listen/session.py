@@ -3,7 +3,6 @@
 import asyncio
 import ipaddress
 import logging
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,17 +11,14 @@ from relay.listen import replies, states
 from relay.listen.authentication import authenticate
 from relay.listen.channel import MAX_LINE, BareLineFeed, Channel, Gone, LineTooLong, TimedOut, tls_of
 from relay.listen.commands import Command, SyntaxProblem, parse_hello, parse_line, parse_path
-from relay.listen.data import DataDecoder
+from relay.listen.content import receive
 from relay.listen.overrides import apply_xclient, apply_xforward, plain_address, read_proxy
 from relay.listen.parameters import recipient_of, sender_of
 from relay.listen.states import State
 from relay.model.client import Peer, Side
 from relay.model.errors import Refusal
-from relay.model.message import Body
-from relay.model.ports import BodyWriter
 from relay.model.reply import Reply
 from relay.model.text import printable
-from relay.policy.models import LineEnds
 from relay.receive.transaction import Transaction
 from relay.settings.models import Listener
 
@@ -361,60 +357,8 @@ class Session(Channel):
         except OSError as error:
             log.error("the spool refused a message", extra={"fields": {"error": str(error)}})
             return replies.DISK
-        await self._error(*await self._receive(transaction, writer))
+        await self._error(*await receive(self, transaction, writer))
         return None
-
-    async def _receive(self, transaction: Transaction, writer: BodyWriter) -> tuple[Reply, ...]:
-        """DATA into the spool; then the road, shielded from a client that goes away."""
-        client = transaction.client
-        # What can't be refused any more is kept for a person: whole, and with line ends that can leave in one way only.
-        normalise = client.line_ends is LineEnds.NORMALISE or client.already_accepted
-        most = sys.maxsize if client.already_accepted else self.settings.message_size
-        decoder = DataDecoder(normalise=normalise)
-        try:
-            await self.send(replies.GO_AHEAD)
-            size, disk_refused = 0, False
-            while not decoder.finished:
-                piece = decoder.feed(await self.read_chunk(self.settings.data_timeout))
-                size += len(piece)
-                if size <= most and not disk_refused:
-                    disk_refused = not _write(writer.write, piece)
-            self.put_back(decoder.rest)
-            if disk_refused:
-                writer.discard()
-                return self._each(transaction, replies.DISK)
-            try:
-                body = writer.finish(normalised=normalise and decoder.bad_line_ends)
-            except OSError:
-                writer.discard()
-                return self._each(transaction, replies.DISK)
-        except BaseException:
-            writer.discard()
-            raise
-        refusal = None
-        if size > self.settings.message_size:
-            refusal = replies.TOO_LARGE
-        elif decoder.bad_line_ends and client.line_ends is LineEnds.REFUSE:
-            refusal = replies.BAD_LINE_ENDS
-        return await self.group.shielded(self._conclude(transaction, body, refusal))
-
-    async def _conclude(self, transaction: Transaction, body: Body, refusal: Reply | None) -> tuple[Reply, ...]:
-        """Runs to its end whatever the client does; a bug here is a 451, and the client keeps the message."""
-        self.group.counts.messages += 1
-        try:
-            if refusal is not None:
-                return await self.group.intake.refuse_body(transaction, body, refusal, refusal.text)
-            return await self.group.intake.accept(transaction, body)
-        except Refusal as refused:
-            return self._each(transaction, refused.reply)
-        except Exception:
-            self.group.counts.bugs += 1
-            log.exception("a message failed on the road", extra={"fields": {"message": transaction.id.hex}})
-            return self._each(transaction, replies.FAULT)
-
-    def _each(self, transaction: Transaction, reply: Reply) -> tuple[Reply, ...]:
-        """RFC 2033 §4.2: under LMTP one reply for each recipient."""
-        return (reply,) * (len(transaction.recipients) if self.peer.lmtp else 1)
 
     async def _rset(self, argument: str) -> Reply:
         if argument:
@@ -436,15 +380,6 @@ class Session(Channel):
 
     async def _quit(self, argument: str) -> Reply:
         return replies.NO_ARGUMENTS if argument else replies.BYE
-
-
-def _write(write: Callable[[bytes], None], piece: bytes) -> bool:
-    try:
-        write(piece)
-    except OSError as error:
-        log.error("the spool refused a write", extra={"fields": {"error": str(error)}})
-        return False
-    return True
 
 
 def in_networks(address: str, networks: tuple[str, ...]) -> bool:

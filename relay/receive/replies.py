@@ -4,6 +4,8 @@ from relay.model.reply import Reply
 
 CLIENT_UNKNOWN = Reply(550, 7, 1, "This host may not send mail through here")
 """At MAIL FROM: no client of the policy has this address, certificate or login."""
+AUTH_FAILED = Reply(535, 7, 8, "Authentication failed")
+"""At AUTH: unknown login or wrong password."""
 TLS_REQUIRED = Reply(530, 7, 0, "Must issue a STARTTLS command first")
 """At MAIL FROM: policy wants TLS of this client."""
 SENDER_NOT_ALLOWED = Reply(550, 7, 1, "This client may not send as this address")

@@ -55,7 +55,13 @@ def _listeners(settings: Settings) -> Iterator[Problem]:
                 yield (*where, "addresses"), f"{address} belongs to the listener '{bound[address]}' already"
             bound.setdefault(address, listener.name)
         yield from _tls(listener, settings, where)
+        yield from _proxied_tls(listener, where)
         yield from _networks(listener, where)
+
+
+def _proxied_tls(listener: Listener, where: Key) -> Iterator[Problem]:
+    if listener.implicit_tls and listener.proxy_from:
+        yield (*where, "proxy_from"), "a proxy sends its header before TLS, and is not understood with implicit_tls; use STARTTLS"
 
 
 def _tls(listener: Listener, settings: Settings, where: Key) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import logging
 import os
 import time
 from collections import OrderedDict
@@ -13,6 +14,9 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from relay.model.errors import ConfigurationError, SluisError
+from relay.settings.ownership import give
+
+log = logging.getLogger("sluis.store")
 
 THREADS = 2  # argon2 takes 64 MiB each (RFC 9106 §4, second recommended option)
 CACHE_SECONDS = 60.0
@@ -74,7 +78,8 @@ class Logins:
             stamp = (state.st_mtime_ns, state.st_size)
             if stamp != self._read[0]:
                 self._read = (stamp, read_logins(self._path))
-        except (OSError, ConfigurationError):
+        except (OSError, ConfigurationError) as error:
+            log.error("nobody can log in", extra={"fields": {"problem": str(error)}})
             return {}
         return self._read[1]
 
@@ -82,7 +87,11 @@ class Logins:
 def read_logins(path: Path) -> dict[str, str]:
     """Name to hash. Raises ConfigurationError with the line."""
     found: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"{path}:1: not UTF-8"]) from None
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         name, mark, stored = line.partition(":")
@@ -102,4 +111,5 @@ def set_login(path: Path, name: str, password: str) -> None:
         file.writelines(f"{login}:{stored}\n" for login, stored in sorted(found.items()))
         file.flush()
         os.fsync(file.fileno())
+    give(temporary, path.parent.stat())
     temporary.replace(path)

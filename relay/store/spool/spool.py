@@ -75,10 +75,14 @@ class Spool:
         self._folder = settings.folder
         self._body_hash = body_hash
         self._on_fatal = on_fatal
-        self.keys = keys or load_keys(settings.public_key, settings.private_keys)
+        self.keys = keys or self.read_keys()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._sealers = ThreadPoolExecutor(SEALERS, thread_name_prefix="seal")
         self._full = (0.0, False)
+
+    def read_keys(self) -> SpoolKeys:
+        """The key files as they are now. Raises ConfigurationError."""
+        return load_keys(self._settings.public_key, self._settings.private_keys)
 
     def path(self, name: str) -> Path:
         """A folder for each 4.7 hours: the first 6 hex digits of a UUIDv7."""
