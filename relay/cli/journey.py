@@ -62,17 +62,15 @@ def _message(message: dict[str, Any]) -> None:
         click.echo(printable(f"part {item['part']}: {name}, {item['declared']}, truly {item['true_type']}, {item['size']} octets"))
     for finding in inspection["findings"]:
         where = f" in part {finding['part']}" if finding["part"] else ""
-        click.echo(printable(f"finding: {finding['kind']} {finding['name']} by {finding['inspector']}{where} {finding['detail']}".rstrip()))
+        detail = f" ({finding['detail']})" if finding["detail"] else ""
+        click.echo(printable(f"finding: {finding['kind']} {finding['name']} by {finding['inspector']}{where}{detail}", 1000))
     for name in inspection["unavailable"]:
         click.echo(f"no answer from {name}")
 
 
 def _delivery(delivery: dict[str, Any]) -> None:
-    click.echo(
-        printable(
-            f"\nto {delivery['recipient']} ({delivery['ordinal']}): {delivery['state']}, {delivery['disposition']}: {delivery['because']}"
-        )
-    )
+    state = f"{delivery['state']}, {delivery['disposition']}: {delivery['because']}"
+    click.echo("\n" + printable(f"to {delivery['recipient']} ({delivery['ordinal']}): {state}", 1000))
     for match in delivery["matches"]:
         waived = f", waived by {match['waived_by']}" if match["waived_by"] else ""
         click.echo(

@@ -108,11 +108,12 @@ def test_a_change_says_what_was_done_what_was_not_and_what_waits(house: tuple[In
 def test_a_journey_tells_what_came_what_was_found_and_what_became_of_it(house: tuple[Installed, dict[str, str]]) -> None:
     sluis, ids = house
     said = sluis.run("quarantine", "show", ids["malware"], *WHY).stdout
+    assert "\\u" not in said, "an ordinary message needs no escapes"
     for part in (
         f"message       {ids['malware']}",
         "subject       Invoice",
-        "finding: malware Eicar-Test-Signature by clamd in part 1.2",
-        "to clerk0@court.example (0): quarantined, quarantine: a test",
+        "finding: malware Eicar-Test-Signature by clamd in part 1.2\n",
+        "\nto clerk0@court.example (0): quarantined, quarantine: a test",
         "  rule malware: quarantine (final): because of malware",
         "to release for clerk0@court.example: two people",
     ):
