@@ -12,7 +12,7 @@ _TOKENS = re.compile(
     rf"""(?P<space>[ \t]+)|(?P<quoted>"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*")|(?P<comment>\()|(?P<special>[<>@,:;])"""
     rf"""|(?P<literal>\[[0-9A-Za-z:.]*\])|(?P<atom>{_DOT_ATOM}\.?)"""
 )
-_COMMENT_START = re.compile(r'"(?:[^"\\]|\\.)*"|\(')
+_MARKS = re.compile(r'\\.|["()]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +92,24 @@ def _comment_end(text: str, position: int) -> int | None:
 
 
 def without_comments(text: str) -> str:
-    """Each comment outside a quoted string (RFC 5322 §3.2.2) becomes a space; one that is never closed stays as it is."""
+    """Each comment outside a quoted string (RFC 5322 §3.2.2) becomes a space; one that is never closed stays as it is. One pass."""
     kept = []
-    position = 0
-    for found in _COMMENT_START.finditer(text):
-        if found[0] != "(" or found.start() < position:
-            continue
-        end = _comment_end(text, found.end())
-        if end is None:
-            break
-        kept += [text[position : found.start()], " "]
-        position = end
-    return "".join(kept) + text[position:]
+    start = depth = 0
+    quoted = False
+    for found in _MARKS.finditer(text):
+        if found[0] == '"' and not depth:
+            quoted = not quoted
+        elif found[0] == "(" and not quoted:
+            if not depth:
+                kept.append(text[start : found.start()])
+                start = found.start()
+            depth += 1
+        elif found[0] == ")" and depth:
+            depth -= 1
+            if not depth:
+                kept.append(" ")
+                start = found.end()
+    return "".join(kept) + text[start:]
 
 
 def _mailbox(entry: list[tuple[str, str]]) -> HeaderAddress | None:

@@ -45,14 +45,23 @@ def _value(fields: list[HeaderField], name: str) -> str:
 
 
 def _decoded(raw: bytes) -> str:
+    return raw.decode("utf-8" if _is_utf8(raw) else "latin-1")
+
+
+def _is_utf8(raw: bytes) -> bool:
     try:
-        return raw.decode("utf-8")
+        raw.decode("utf-8")
     except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        return False
+    return True
 
 
 def _addresses(item: HeaderField) -> list[HeaderAddress] | None:
-    return parse_addresses(_decoded(item.value))
+    """A display name in another charset is common; an address in one is a guess, and None."""
+    found = parse_addresses(_decoded(item.value))
+    if found and not _is_utf8(item.value) and not all(mailbox.address.isascii() for mailbox in found):
+        return None
+    return found
 
 
 def _first_address(fields: list[HeaderField], name: str) -> str:
@@ -79,5 +88,8 @@ def _claims(item: HeaderField, authserv_id: str) -> bool:
     """Whether an Authentication-Results field is in our name (RFC 8601 §5): comments and case aside, and rather once too often removed."""
     if item.name != "authentication-results":
         return False
-    first = re.match(r'[ \t]*"?([^ \t;"/]+)', without_comments(_decoded(item.value)))
+    text = without_comments(_decoded(item.value)).lstrip(" \t")
+    if text.startswith("("):  # never closed
+        return True
+    first = re.match(r'"?([^ \t;"/]+)', text)
     return bool(first) and domain_key(first[1]) == domain_key(authserv_id) if first else True
