@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from relay.audit.kinds import KINDS
 from relay.cli.common import config_option, json_option, print_json, reason_option, settings_from, time_text
 from relay.cli.filters import MOMENT
 from relay.cli.operations import call_operation
@@ -18,7 +19,14 @@ def command() -> None:
 
 
 @command.command(name="list")
-@click.option("--kind", "kinds", multiple=True, help="accepted, refused, decided, outcome, release, …")
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(sorted(KINDS)),
+    multiple=True,
+    metavar="KIND",
+    help="accepted, refused, decided, outcome, release, … (docs/record.md has them all); may be given several times",
+)
 @click.option("--message", help="only those of one message")
 @click.option("--since", "since_us", type=MOMENT, help="from then on: 30m, 6h, 2d, 2026-11-24 (UTC)")
 @limit_option
