@@ -9,9 +9,10 @@ from quarantine.seen import findings_of, needs_second, standing_rules
 from relay.control import requests
 from relay.control.actor import Actor
 from relay.control.change import change_many
-from relay.control.operation import OperationRefused, Services
+from relay.control.operation import Services
 from relay.control.params import Bulk, parsed
 from relay.model.delivery import State
+from relay.model.errors import OperationRefused
 from relay.store import states
 from relay.store.search import Search, find
 

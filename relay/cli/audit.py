@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from relay.audit.kinds import KINDS
+from relay.cli.call import call_operation
 from relay.cli.common import config_option, json_option, print_json, reason_option, settings_from, time_text
 from relay.cli.filters import MOMENT
-from relay.cli.operations import call_operation
 from relay.cli.pages import all_pages, limit_option, show_rows
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from relay.cli.call import call_operation
 from relay.cli.common import config_option, json_option, print_json, reason_option, settings_from
-from relay.cli.operations import call_operation
 
 
 @click.group()

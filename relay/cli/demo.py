@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -34,6 +35,7 @@ def command(once: bool, folder: Path | None) -> None:
         faults = asyncio.run(_play(place.absolute(), once))
     if once and folder is None and not faults:
         shutil.rmtree(place)
+        click.echo(f"\n{place} is removed again; --folder keeps one")
     if faults:
         raise SystemExit(1)
 
@@ -88,10 +90,11 @@ def _line(scene: Scene, reply: str, ends: list[End], signatures: int) -> str:
 
 
 def _say_where(place: Path, config: Path) -> None:
+    program = Path(sys.executable).with_name("sluis")
     click.echo(f"\nsettings, policy   {config}, {place / 'policies'}")
     click.echo(f"what left          {place / 'outside'}")
-    click.echo(f"the audit          sluis audit list --reason look --config {config}")
-    click.echo(f"the quarantine     sluis quarantine list --config {config}")
+    click.echo(f"the audit          {program} audit list --reason look --config {config}")
+    click.echo(f"the quarantine     {program} quarantine list --config {config}")
     click.echo(f"the log            {place / 'sluis.log'}")
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from relay.cli.call import call_operation
 from relay.cli.common import config_option, json_option, print_json, print_table, problems_told, reason_option, settings_from
-from relay.cli.operations import call_operation
 from relay.store.logins import read_logins, set_login
 from relay.store.spool.keys import key_id, load_keys, new_keypair
 

@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 
 import click
 
+from relay.cli.call import call_operation
 from relay.cli.common import config_option, json_option, reason_option, settings_from
 from relay.cli.filters import filter_options
 from relay.cli.journey import journey_command
-from relay.cli.operations import call_operation
 from relay.cli.pages import all_pages, limit_option, show_rows, where
 from relay.model.delivery import State
 from relay.settings.models import Settings

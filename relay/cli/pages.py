@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from relay.cli.call import call_operation
 from relay.cli.common import print_json, print_table, time_text
-from relay.cli.operations import call_operation
 from relay.model.text import printable
 from relay.settings.models import Settings
 

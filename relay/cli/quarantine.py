@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
+from relay.cli.call import call_operation
 from relay.cli.common import config_option, json_option, reason_option, settings_from
 from relay.cli.filters import bulk_options, filter_options
 from relay.cli.journey import journey_command
-from relay.cli.operations import call_operation
 from relay.cli.pages import all_pages, limit_option, show_change, show_rows, where
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from relay.cli.call import call_operation
 from relay.cli.common import config_option, json_option, print_json, print_table, reason_option, settings_from, time_text
-from relay.cli.operations import call_operation
 
 
 @click.group()

@@ -9,9 +9,10 @@ from sqlalchemy import Connection
 from relay.audit.event import make_event, write
 from relay.control import requests
 from relay.control.actor import Actor
-from relay.control.operation import OperationRefused, Services
+from relay.control.operation import Services
 from relay.control.params import Bulk
 from relay.model.delivery import State
+from relay.model.errors import OperationRefused
 from relay.store.search import Key, Search, find, shown
 from relay.store.states import MoveRefused
 

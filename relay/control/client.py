@@ -1,40 +1,24 @@
-"""How a command reaches the process that writes; with the relay down it takes the writer's lock and does the same itself."""
+"""How a command reaches the process that writes. It imports little, so that a command is quick."""
 
-import asyncio
 import json
-import os
 import socket
-from collections.abc import Mapping
 from typing import Any
 
-from relay.control.actor import actor_of
-from relay.control.operation import Operation, OperationRefused, Services, perform
-from relay.model.decision import Epoch
-from relay.model.errors import SluisError, StoreError
-from relay.model.ports import SystemClock
-from relay.phases import state as phase_state
-from relay.policy.load import load_policy
-from relay.policy.models import Policy
+from relay.model.errors import OperationRefused, RelayDown, StoreError
 from relay.settings.models import Settings
-from relay.sign.body_hash import RelaxedBodyHash
-from relay.store import schema
-from relay.store.engine import WriterLock, check_durability, open_engine, sqlite_path
-from relay.store.journal import Journal
-from relay.store.reader import Reader
-from relay.store.spool import Spool
 
 SECONDS = 600.0  # a bulk release of a long backlog
 
 
-def call(settings: Settings, operations: Mapping[str, Operation], name: str, params: dict[str, Any]) -> dict[str, Any]:
-    """The answer of an operation. Raises OperationRefused, StoreError, ConfigurationError."""
+def ask(settings: Settings, name: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The answer of an operation. Raises RelayDown where nobody answers, OperationRefused, StoreError."""
     path = settings.control.socket
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(SECONDS)
         try:
             connection.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
-            return asyncio.run(_here(settings, operations[name], params))
+            raise RelayDown(str(path)) from None
         except PermissionError:
             hint = "no unix group has a role yet (control.review_group and its like), or its folder is closed to you"
             raise OperationRefused(f"you may not use {path}: {hint}") from None
@@ -57,64 +41,3 @@ def _asked(connection: socket.socket, name: str, params: dict[str, Any]) -> dict
         raise OperationRefused(answer["error"])
     result: dict[str, Any] = answer["ok"]
     return result
-
-
-async def _here(settings: Settings, operation: Operation, params: dict[str, Any]) -> dict[str, Any]:
-    """The relay is down: the same operation, by whoever called, who needs the rights on the files for it."""
-    database = sqlite_path(settings.store)
-    lock = WriterLock(database) if database is not None else None
-    try:
-        if database is not None and not database.exists():  # opening it would make one that belongs to whoever called
-            raise StoreError(f"{database}: no store yet (run: sluis store upgrade)")
-        if lock is not None:
-            _take(lock, settings)
-        engine = open_engine(settings.store)
-        try:
-            schema.check_schema(engine)
-            check_durability(engine)
-            journal, reader = Journal(engine), Reader(engine)
-            journal.start()
-            try:
-                return await _perform_here(settings, operation, params, journal, reader)
-            finally:
-                journal.close()
-                reader.close()
-        finally:
-            engine.dispose()
-    except OSError as error:
-        raise SluisError(f"the relay is down, and its files can't be used: {error}") from None
-    finally:
-        if lock is not None:
-            lock.release()
-
-
-def _take(lock: WriterLock, settings: Settings) -> None:
-    """Raises StoreError: who holds the lock serves another socket, or is about to start or stop."""
-    try:
-        lock.acquire()
-    except StoreError as error:
-        where = f"does not answer on {settings.control.socket}"
-        hint = "was it started with other settings (control.socket), or is it starting or stopping?"
-        raise StoreError(f"{error}, which {where}: {hint}") from None
-
-
-async def _perform_here(
-    settings: Settings, operation: Operation, params: dict[str, Any], journal: Journal, reader: Reader
-) -> dict[str, Any]:
-    policy = load_policy(settings.policies)
-    state = await reader.read(phase_state.read)
-    phases = policy.organisation.phases
-    epoch = Epoch(policy.digest, state.phase if state.phase in phases else phases[0], state.brake)
-    spool = Spool(settings.spool, RelaxedBodyHash)
-
-    def in_force() -> tuple[Policy, Epoch]:
-        return policy, epoch
-
-    async def changed() -> None:
-        return  # the relay sees it when it starts
-
-    services = Services(settings, journal, reader, spool, SystemClock(), in_force, changed)
-    try:
-        return await perform(operation, services, actor_of(os.getuid(), settings.control), params)
-    finally:
-        spool.close()

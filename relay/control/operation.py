@@ -6,7 +6,7 @@ from typing import Any
 
 from relay.control.actor import Actor, Role
 from relay.model.decision import Epoch
-from relay.model.errors import SluisError
+from relay.model.errors import OperationRefused
 from relay.model.ports import Clock
 from relay.model.text import printable
 from relay.policy.models import Policy
@@ -16,10 +16,6 @@ from relay.store.reader import Reader
 from relay.store.spool import Spool
 
 MAX_REASON = 1000
-
-
-class OperationRefused(SluisError):
-    """The text is for whoever asked."""
 
 
 @dataclass(frozen=True, slots=True)

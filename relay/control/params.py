@@ -6,8 +6,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from relay.control.operation import OperationRefused
 from relay.model.delivery import State
+from relay.model.errors import OperationRefused
 from relay.model.text import printable
 from relay.store.search import Search
 

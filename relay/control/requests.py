@@ -8,7 +8,8 @@ from sqlalchemy import Connection, insert, select, update
 
 from relay.audit.event import make_event, write
 from relay.control.actor import Actor
-from relay.control.operation import OperationRefused, Services
+from relay.control.operation import Services
+from relay.model.errors import OperationRefused
 from relay.model.ids import new_id
 from relay.store.tables import Approval
 from relay.store.tables import Request as RequestTable

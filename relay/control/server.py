@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from relay.control.actor import actor_of, peer_uid
-from relay.control.operation import Operation, OperationRefused, Services, perform
-from relay.model.errors import ConfigurationError, SluisError
+from relay.control.operation import Operation, Services, perform
+from relay.model.errors import ConfigurationError, OperationRefused, SluisError
 from relay.settings.models import Control
 
 log = logging.getLogger("sluis.control")

@@ -32,6 +32,14 @@ class StoreError(SluisError):
     """The store can't be used as it is: old schema, missing trigger, lost connection, held by another process."""
 
 
+class OperationRefused(SluisError):
+    """What a person asked of the relay and may not have, or can't; the text is for whoever asked."""
+
+
+class RelayDown(SluisError):
+    """Nobody answers on the control socket."""
+
+
 class Withdrawn(SluisError):
     """What was about to leave may not leave any more: the lease was lost or the brake fell. The connection is dropped before the final
     dot.

@@ -25,6 +25,12 @@ def _folded(text: str) -> str:
     return text
 
 
+def _absolute(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError(f"'{text}' is no absolute path: a policy may be read from anywhere")
+    return text
+
+
 class TlsLevel(StrEnum):
     """`verified`: TLS with a certificate that names the host. `encrypted`: TLS with any certificate. `opportunistic`: TLS where offered;
     plaintext only where STARTTLS is not offered, never after a failed handshake. `none`: never TLS (tests, loopback)."""
@@ -46,7 +52,9 @@ class Route(Strict):
     tls: TlsLevel = Field(default=TlsLevel.VERIFIED, description="`verified`, `encrypted`, `opportunistic` or `none`, see below")
     lmtp: bool = Field(default=False, description="LMTP (RFC 2033) instead of SMTP; with a smart host only")
     login: str | None = Field(default=None, description="a file with `user:password` in the `secrets` folder of the settings")
-    ca_file: str | None = Field(default=None, description="trusted certificates (PEM); without it those of the system")
+    ca_file: Annotated[str, AfterValidator(_absolute)] | None = Field(
+        default=None, description="trusted certificates (PEM), an absolute path; without it those of the system"
+    )
     port: int = Field(default=25, ge=1, le=65535, description="the port for MX delivery")
     connections: int = Field(default=5, ge=1, le=100, description="connections at a time to one destination")
 

@@ -43,7 +43,9 @@ class KeyRing:
                     known = (stamp, parse_key(file.read(65_536), path))
                     self._known[domain, selector] = known
         except FileNotFoundError:
-            raise ConfigurationError([f"{path}: no such DKIM key (sluis dkim new {domain} --selector {selector})"]) from None
+            raise ConfigurationError(
+                [f"{path}: no such DKIM key (sluis dkim new {domain} --selector {selector} --algorithm {algorithm})"]
+            ) from None
         except OSError as error:
             raise ConfigurationError([f"{path}: {error.strerror}"]) from error
         if algorithm_of(known[1]) != algorithm:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from relay.model.errors import StoreError
 from relay.settings.models import Store
+from relay.settings.ownership import give, make_folder
 
 
 def open_engine(settings: Store) -> Engine:
@@ -19,8 +20,11 @@ def open_engine(settings: Store) -> Engine:
         if url.database:
             path = Path(url.database)
             try:
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                path.touch(mode=0o600)  # addresses and subjects are in it; its WAL gets the same mode (SQLite documentation, WAL)
+                folder = make_folder(path.parent)
+                if not path.exists():
+                    path.touch(mode=0o600)
+                    give(path, folder)
+                # addresses and subjects are in it; its WAL gets the same mode (SQLite documentation, WAL)
             except OSError as error:
                 raise StoreError(f"store.url: {path}: {error.strerror}") from None
         engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=5)
@@ -74,7 +78,7 @@ class WriterLock:
 
     def acquire(self) -> None:
         """Raises StoreError that names the process which holds it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = make_folder(self._path.parent)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,6 +86,7 @@ class WriterLock:
             holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
             os.close(descriptor)
             raise StoreError(f"the store is held by process {holder or 'unknown'}") from None
+        give(self._path, folder)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
         self._file = descriptor

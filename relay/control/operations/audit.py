@@ -11,8 +11,9 @@ from sqlalchemy import Connection, select
 from relay.audit import event
 from relay.control.actor import Actor, Role
 from relay.control.change import ORIGIN
-from relay.control.operation import Operation, OperationRefused, Services
+from relay.control.operation import Operation, Services
 from relay.control.params import MAX_PAGE, PAGE, Microseconds, Reasoned, Strict, Text, parsed
+from relay.model.errors import OperationRefused
 from relay.store.tables import Event, EventRecord
 
 EVENT = Event.__table__  # type: ignore[attr-defined]

@@ -7,9 +7,9 @@ from typing import Any
 from relay.audit.event import make_event, write
 from relay.control.actor import Actor, Role
 from relay.control.change import ORIGIN
-from relay.control.operation import Operation, OperationRefused, Services
+from relay.control.operation import Operation, Services
 from relay.control.params import Reasoned, parsed
-from relay.model.errors import SpoolError
+from relay.model.errors import OperationRefused, SpoolError
 from relay.store.spool.keys import load_keys, new_keypair
 
 log = logging.getLogger("sluis.keys")

@@ -13,10 +13,11 @@ from sqlalchemy import Connection, select
 from relay.audit.event import make_event, write
 from relay.control.actor import Actor, Role
 from relay.control.change import ORIGIN
-from relay.control.operation import Operation, OperationRefused, Services
+from relay.control.operation import Operation, Services
 from relay.control.page import page_of
 from relay.control.params import Listing, Reasoned, Text, parsed
 from relay.model.delivery import State
+from relay.model.errors import OperationRefused
 from relay.store.search import shown
 from relay.store.tables import Delivery, EventRecord, Message, Queue
 from relay.store.tables import Request as RequestTable

@@ -8,10 +8,11 @@ from sqlalchemy import Connection, select, update
 
 from relay.control.actor import Actor, Role
 from relay.control.change import change_many
-from relay.control.operation import Operation, OperationRefused, Services
+from relay.control.operation import Operation, Services
 from relay.control.page import page_of
 from relay.control.params import Bulk, Listing, parsed
 from relay.model.delivery import QUEUED, State
+from relay.model.errors import OperationRefused
 from relay.phases.held import BY_STAFF
 from relay.store import states
 from relay.store.tables import Queue

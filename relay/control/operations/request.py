@@ -7,9 +7,10 @@ from sqlalchemy import Connection, select
 
 from relay.control import requests
 from relay.control.actor import Actor, Role
-from relay.control.operation import Operation, OperationRefused, Services
+from relay.control.operation import Operation, Services
 from relay.control.params import Reasoned, Strict, Text, parsed
 from relay.control.requests import REQUEST
+from relay.model.errors import OperationRefused
 
 LIMIT = 500
 ROLES = {"release": Role.REVIEW, "phase": Role.ADMIN, "brake": Role.ADMIN}

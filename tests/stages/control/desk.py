@@ -17,10 +17,11 @@ from sqlalchemy import Engine, insert, select, update
 
 from relay.cli.operations import OPERATIONS
 from relay.control.actor import Actor, Role
-from relay.control.operation import OperationRefused, Services, perform
+from relay.control.operation import Services, perform
 from relay.model.decision import Epoch
 from relay.model.delivery import QUEUED, State
 from relay.model.envelope import Recipient, Sender
+from relay.model.errors import OperationRefused
 from relay.model.features import Header, Inspection
 from relay.model.finding import Finding, Kind
 from relay.model.ids import new_id

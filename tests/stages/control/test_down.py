@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from relay.cli.operations import OPERATIONS
-from relay.control.client import call
-from relay.control.operation import OperationRefused
+from relay.cli.call import asked
 from relay.model.delivery import State
-from relay.model.errors import SluisError, StoreError
+from relay.model.errors import OperationRefused, SluisError, StoreError
 from relay.settings.models import Control, Settings, Store
 from relay.store.engine import WriterLock, sqlite_path
 from tests.stages.control.desk import MACROS, desk
@@ -40,13 +38,13 @@ def installation(folder: Path, store: Store) -> tuple[Settings, str]:
 
 def test_the_same_operation_works_with_the_relay_down(tmp_path: Path, database: Store) -> None:
     settings, message = installation(tmp_path, database)
-    answer = call(settings, OPERATIONS, "quarantine.release", {"filters": {"ids": [message]}, "reason": "while it is down"})
+    answer = asked(settings, "quarantine.release", {"filters": {"ids": [message]}, "reason": "while it is down"})
     assert answer["changed"][0]["to_state"] == "undecided"
-    shown = call(settings, OPERATIONS, "message.show", {"id": message, "reason": "look"})
+    shown = asked(settings, "message.show", {"id": message, "reason": "look"})
     assert shown["deliveries"][0]["state"] == "undecided"
     assert f"({os.getuid()})" in shown["events"][-1]["actor"]
     with pytest.raises(OperationRefused, match="none of these is quarantined"):
-        call(settings, OPERATIONS, "quarantine.release", {"filters": {"ids": [message]}, "reason": "twice"})
+        asked(settings, "quarantine.release", {"filters": {"ids": [message]}, "reason": "twice"})
 
 
 @on_sqlite
@@ -58,14 +56,14 @@ def test_a_relay_that_holds_the_lock_and_answers_nowhere_is_named(tmp_path: Path
     lock.acquire()
     try:
         with pytest.raises(StoreError) as caught:
-            call(settings, OPERATIONS, "queue.list", {})
+            asked(settings, "queue.list", {})
         assert str(caught.value).startswith(
             f"the store is held by process {os.getpid()}, which does not answer on {settings.control.socket}"
         )
         assert "control.socket" in str(caught.value)
     finally:
         lock.release()
-    assert call(settings, OPERATIONS, "quarantine.list", {})["rows"][0]["id"] == message, "the lock is free again"
+    assert asked(settings, "quarantine.list", {})["rows"][0]["id"] == message, "the lock is free again"
 
 
 @on_sqlite
@@ -73,7 +71,7 @@ def test_a_look_at_a_store_that_is_not_there_makes_none(tmp_path: Path, database
     settings, _ = installation(tmp_path, database)
     missing = settings.model_copy(update={"store": Store(url=f"sqlite:///{tmp_path}/elsewhere/sluis.db")})
     with pytest.raises(StoreError, match=r"no store yet \(run: sluis store upgrade\)"):
-        call(missing, OPERATIONS, "queue.list", {})
+        asked(missing, "queue.list", {})
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -86,7 +84,7 @@ def test_a_lock_that_can_not_be_taken_is_told_without_a_traceback(tmp_path: Path
     lock.unlink(missing_ok=True)
     lock.mkdir()
     with pytest.raises(SluisError, match="the relay is down, and its files can't be used"):
-        call(settings, OPERATIONS, "queue.list", {})
+        asked(settings, "queue.list", {})
 
 
 @on_sqlite
@@ -94,10 +92,10 @@ def test_a_broken_policy_or_missing_keys_are_told(tmp_path: Path, database: Stor
     settings, _ = installation(tmp_path, database)
     (settings.policies / "routes.yaml").write_text("routes: 5\n")
     with pytest.raises(SluisError, match=r"routes\.yaml:1"):
-        call(settings, OPERATIONS, "queue.list", {})
+        asked(settings, "queue.list", {})
     settings.spool.public_key.unlink()
     with pytest.raises(SluisError, match=r"routes\.yaml:1|sluis keys spool new"):
-        call(settings, OPERATIONS, "queue.list", {})
+        asked(settings, "queue.list", {})
 
 
 @pytest.mark.parametrize("answer", [b"", b'{"ok": '], ids=["none", "half"])
@@ -116,18 +114,18 @@ def test_a_relay_that_ends_without_an_answer_is_told(tmp_path: Path, answer: byt
         thread = threading.Thread(target=serve, args=(listening,))
         thread.start()
         with pytest.raises(StoreError, match="without an answer; its log says why"):
-            call(settings, OPERATIONS, "queue.list", {})
+            asked(settings, "queue.list", {})
         thread.join()
 
 
 def test_what_the_relay_refuses_is_raised_with_its_words(tmp_path: Path) -> None:
     settings = Settings(hostname="relay.example.nl", control=Control(socket=tmp_path / "socket"))
-    asked: list[Any] = []
+    heard: list[Any] = []
 
     def serve(listening: socket.socket) -> None:
         connection, _ = listening.accept()
         with connection, connection.makefile("rb") as lines:
-            asked.append(json.loads(lines.readline()))
+            heard.append(json.loads(lines.readline()))
             connection.sendall(b'{"error": "not today"}\n')
 
     with socket.socket(socket.AF_UNIX) as listening:
@@ -136,6 +134,6 @@ def test_what_the_relay_refuses_is_raised_with_its_words(tmp_path: Path) -> None
         thread = threading.Thread(target=serve, args=(listening,))
         thread.start()
         with pytest.raises(OperationRefused, match="not today"):
-            call(settings, OPERATIONS, "queue.list", {"limit": 5})
+            asked(settings, "queue.list", {"limit": 5})
         thread.join()
-    assert asked == [{"operation": "queue.list", "params": {"limit": 5}}], "the caller does not say who it is"
+    assert heard == [{"operation": "queue.list", "params": {"limit": 5}}], "the caller does not say who it is"

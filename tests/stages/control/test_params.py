@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from relay.control.operation import OperationRefused
 from relay.control.params import MAX_IDS, Bulk, Filters, Listing, key_of, parsed
 from relay.model.delivery import State
+from relay.model.errors import OperationRefused
 from relay.settings.models import Store
 from tests.stages.control.desk import desk
 

@@ -13,9 +13,9 @@ from typing import Any, cast
 import pytest
 
 from relay.control.actor import Actor
-from relay.control.operation import Operation, OperationRefused, Services
+from relay.control.operation import Operation, Services
 from relay.control.server import CALLS_PER_USER, MAX_LINE, ControlServer
-from relay.model.errors import ConfigurationError, StoreError
+from relay.model.errors import ConfigurationError, OperationRefused, StoreError
 from relay.settings.models import Control
 
 
