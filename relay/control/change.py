@@ -6,17 +6,17 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from relay.audit.event import make_event, write
+from relay.audit.event import write
 from relay.control import requests
 from relay.control.actor import Actor
 from relay.control.operation import Services
 from relay.control.params import Bulk
+from relay.control.person import person_event
 from relay.model.delivery import State
 from relay.model.errors import OperationRefused
 from relay.store.search import Key, Search, find, shown
 from relay.store.states import MoveRefused
 
-ORIGIN = "control socket"
 PAGE = 100
 WAITS = "waits for a second person"
 
@@ -73,13 +73,12 @@ def _page(
             continue
         done.append({**shown(row), **details})
         events.append(
-            make_event(
+            person_event(
+                services,
+                actor,
                 kind,
                 object_=f"message {row.message_id.hex}/{row.ordinal}",
                 result=WAITS if details.get("request_state") == requests.OPEN else "done",
-                origin=ORIGIN,
-                actor=actor.name,
-                time_us=services.clock.now_us(),
                 reason=reason,
                 message_id=row.message_id,
                 details={"recipient": row.recipient, "from_state": row.state, **details},

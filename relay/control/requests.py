@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from relay.audit.event import make_event, write
+from relay.audit.event import write
 from relay.control.actor import Actor
 from relay.control.operation import Services
+from relay.control.person import person_event
 from relay.model.errors import OperationRefused
 from relay.model.ids import new_id
 from relay.store.tables import Approval
@@ -16,7 +17,6 @@ from relay.store.tables import Request as RequestTable
 
 REQUEST = RequestTable.__table__  # type: ignore[attr-defined]
 APPROVAL = Approval.__table__  # type: ignore[attr-defined]
-ORIGIN = "control socket"
 OPEN, DONE, REFUSED = "open", "done", "refused"
 AGAIN = "refuse this request, look again, and ask again"
 
@@ -54,9 +54,11 @@ def ask(
         )
     )
     told = {"request": identity.hex, "two_people": services.settings.control.two_people, **details}
-    _tell(connection, services, f"{kind}-asked", identity, OPEN if second else DONE, actor, reason, message_id, told)
+    what, state = f"request {identity.hex}", OPEN if second else DONE
+    event = person_event(services, actor, f"{kind}-asked", object_=what, result=state, reason=reason, message_id=message_id, details=told)
+    write(connection, [event])
     result = {} if second else _carry(connection, services, identity)
-    return {"request": identity.hex, "request_state": OPEN if second else DONE, **result}
+    return {"request": identity.hex, "request_state": state, **result}
 
 
 def answer(connection: Connection, services: Services, actor: Actor, text: str, reason: str, *, approved: bool) -> dict[str, Any]:
@@ -70,17 +72,10 @@ def answer(connection: Connection, services: Services, actor: Actor, text: str, 
         insert(APPROVAL).values(request_id=row.id, actor=actor.name, reason=reason, approved_us=services.clock.now_us(), approved=approved)
     )
     state = DONE if approved else REFUSED
-    _tell(
-        connection,
-        services,
-        f"{row.kind}-{'approved' if approved else 'refused'}",
-        row.id,
-        state,
-        actor,
-        reason,
-        row.message_id,
-        {"asked_by": row.actor},
-    )
+    kind, what = f"{row.kind}-{'approved' if approved else 'refused'}", f"request {row.id.hex}"
+    told = {"asked_by": row.actor}
+    event = person_event(services, actor, kind, object_=what, result=state, reason=reason, message_id=row.message_id, details=told)
+    write(connection, [event])
     if approved:
         return {"request": row.id.hex, "request_state": state, **_carry(connection, services, row.id)}
     connection.execute(update(REQUEST).where(REQUEST.c.id == row.id).values(state=REFUSED))
@@ -112,28 +107,3 @@ def _carry(connection: Connection, services: Services, identity: uuid.UUID) -> d
     result = CARRIERS[row.kind](connection, services, row)
     connection.execute(update(REQUEST).where(REQUEST.c.id == identity).values(state=DONE))
     return result
-
-
-def _tell(
-    connection: Connection,
-    services: Services,
-    kind: str,
-    identity: uuid.UUID,
-    result: str,
-    actor: Actor,
-    reason: str,
-    message_id: uuid.UUID | None,
-    details: dict[str, Any],
-) -> None:
-    event = make_event(
-        kind,
-        object_=f"request {identity.hex}",
-        result=result,
-        origin=ORIGIN,
-        actor=actor.name,
-        time_us=services.clock.now_us(),
-        reason=reason,
-        message_id=message_id,
-        details=details,
-    )
-    write(connection, [event])

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, select
 
 from relay.audit import event
 from relay.control.actor import Actor, Role
-from relay.control.change import ORIGIN
 from relay.control.operation import Operation, Services
 from relay.control.params import MAX_PAGE, PAGE, Microseconds, Reasoned, Strict, Text, parsed
+from relay.control.person import person_event
 from relay.model.errors import OperationRefused
 from relay.store.tables import Event, EventRecord
 
@@ -40,16 +40,8 @@ class Checking(Strict):
 async def _list(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
     asked = parsed(Listing, params)
     rows = await services.reader.read(partial(_page, asked=asked))
-    told = event.make_event(
-        "audit-read",
-        object_="events",
-        result=f"{len(rows)} events",
-        origin=ORIGIN,
-        actor=actor.name,
-        time_us=services.clock.now_us(),
-        reason=asked.reason,
-        details={"kinds": asked.kinds, "message": asked.message or ""},
-    )
+    details = {"kinds": asked.kinds, "message": asked.message or ""}
+    told = person_event(services, actor, "audit-read", object_="events", result=f"{len(rows)} events", reason=asked.reason, details=details)
     await services.journal.submit(lambda connection: event.write(connection, [told]))
     return {"rows": rows, "next": rows[-1]["event"] if len(rows) == asked.limit else None}
 

@@ -4,11 +4,11 @@ import asyncio
 import logging
 from typing import Any
 
-from relay.audit.event import make_event, write
+from relay.audit.event import write
 from relay.control.actor import Actor, Role
-from relay.control.change import ORIGIN
 from relay.control.operation import Operation, Services
 from relay.control.params import Reasoned, parsed
+from relay.control.person import person_event
 from relay.model.errors import OperationRefused, SpoolError
 from relay.store.spool.keys import load_keys, new_keypair
 
@@ -26,16 +26,8 @@ async def _rotate(services: Services, actor: Actor, params: dict[str, Any]) -> d
         raise OperationRefused(f"no new key could be written: {error}") from None
     services.spool.keys = load_keys(settings.public_key, settings.private_keys)
     rewrapped, failed = await asyncio.to_thread(_rewrap, services)
-    event = make_event(
-        "keys-rotated",
-        object_=f"spool key {identity.hex()}",
-        result=f"{rewrapped} bodies",
-        origin=ORIGIN,
-        actor=actor.name,
-        time_us=services.clock.now_us(),
-        reason=asked.reason,
-        details={"failed": failed},
-    )
+    what, result = f"spool key {identity.hex()}", f"{rewrapped} bodies"
+    event = person_event(services, actor, "keys-rotated", object_=what, result=result, reason=asked.reason, details={"failed": failed})
     await services.journal.submit(lambda connection: write(connection, [event]))
     return {"key": identity.hex(), "rewrapped": rewrapped, "failed": failed}
 

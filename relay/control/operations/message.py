@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import Field
 from sqlalchemy import Connection, select
 
-from relay.audit.event import make_event, write
+from relay.audit.event import write
 from relay.control.actor import Actor, Role
-from relay.control.change import ORIGIN
 from relay.control.operation import Operation, Services
 from relay.control.page import page_of
 from relay.control.params import Listing, Reasoned, Text, parsed
+from relay.control.person import person_event
 from relay.model.delivery import State
 from relay.model.errors import OperationRefused
 from relay.store.search import shown
@@ -102,17 +102,7 @@ def _read(services: Services, name: str, offset: int) -> bytes:
 async def _told(
     services: Services, actor: Actor, kind: str, object_: str, result: str, reason: str, message: uuid.UUID | None, details: dict[str, Any]
 ) -> None:
-    event = make_event(
-        kind,
-        object_=object_,
-        result=result,
-        origin=ORIGIN,
-        actor=actor.name,
-        time_us=services.clock.now_us(),
-        reason=reason,
-        message_id=message,
-        details=details,
-    )
+    event = person_event(services, actor, kind, object_=object_, result=result, reason=reason, message_id=message, details=details)
     await services.journal.submit(lambda connection: write(connection, [event]))
 
 

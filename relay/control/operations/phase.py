@@ -6,9 +6,9 @@ from sqlalchemy import Connection
 
 from relay.control import requests
 from relay.control.actor import Actor, Role
-from relay.control.change import ORIGIN
 from relay.control.operation import Operation, Services
 from relay.control.params import Nothing, Reasoned, Text, parsed
+from relay.control.person import ORIGIN
 from relay.model.errors import OperationRefused
 from relay.phases import change, state
 from relay.phases.state import PhaseState
