@@ -2,7 +2,10 @@
 socket.
 """
 
+import encodings
+import importlib
 import os
+import pkgutil
 import socket
 import sys
 from typing import Any
@@ -25,37 +28,62 @@ from relay.store.spool.format import read_body
 
 NAME = "inspect"
 SELF_TEST_SECONDS = 10.0  # a scanner that hangs must not keep a worker from starting (the pool waits 60 s)
-_WARM_UP = Item("0", "warm-up.txt", "text/plain", True, b"loads what is loaded late, before the filter is on\n")
+_OTHER_SYSTEMS = frozenset({"mbcs", "oem"})
+_WELL_FORMED = (
+    b"From: a@warm-up.invalid\r\nSubject: =?iso-8859-1?q?a?=\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b"--b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=C3=AB\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>\r\n--b--\r\n"
+)
+_BENT = _WELL_FORMED.replace(b"boundary=b\r", b"boundary=b (c)\r") + b"--b\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 a\r\n"
 
 
 def main() -> None:
     """Ends with its socket."""
-    connection = socket.socket(fileno=int(sys.argv[1]))
-    first = frames.receive(connection)
+    pool = socket.socket(fileno=int(sys.argv[1]))
+    first = frames.receive(pool)
     if first is None:
         return
     settings = Settings.model_validate(first[0]["settings"])
     try:
         embedded = YaraInspector(settings.inspection.rules)
-        Engine([embedded], _archive_limits(settings)).inspect([_WARM_UP])
-        engine = Engine([embedded, *_clamd(settings, settings.clamd.deadline)], _archive_limits(settings))
+        preload(settings, embedded)
+        engine = Engine([embedded, *_clamd(settings, settings.clamd.deadline, pool)], _archive_limits(settings))
         confine(settings.inspection.memory)
     except (ConfigurationError, SandboxUnavailable) as error:
-        connection.sendall(frames.pack({"problems": str(error).splitlines()}))
+        pool.sendall(frames.pack({"problems": str(error).splitlines()}))
         return
-    connection.sendall(frames.pack({"unavailable": _self_test(_clamd(settings, min(settings.clamd.deadline, SELF_TEST_SECONDS)))}))
-    while (job := frames.receive(connection)) is not None:
+    self_test = _clamd(settings, min(settings.clamd.deadline, SELF_TEST_SECONDS), pool)
+    pool.sendall(frames.pack({"unavailable": _self_test(self_test)}))
+    while (job := frames.receive(pool)) is not None:
         head, body, descriptor = job
         limit_cpu(settings.inspection.cpu_seconds)
-        connection.sendall(frames.pack(_answer(head, body, descriptor, engine, settings).to_json()))
+        pool.sendall(frames.pack(_answer(head, body, descriptor, engine, settings).to_json()))
 
 
-def _clamd(settings: Settings, deadline: float) -> list[ClamdInspector]:
+def preload(settings: Settings, embedded: YaraInspector) -> None:
+    """Loads what is loaded late: once it is confined, a worker can open no file, that of a module or charset neither."""
+    for module in pkgutil.iter_modules(encodings.__path__):
+        if module.name not in _OTHER_SYSTEMS:
+            importlib.import_module(f"encodings.{module.name}")
+    engine = Engine([embedded], _archive_limits(settings))
+    for message in (_WELL_FORMED, _BENT):
+        inspect_bytes(message, "warm-up.invalid", engine, settings)
+
+
+def _clamd(settings: Settings, deadline: float, pool: socket.socket) -> list[ClamdInspector]:
     """One, or none when it is switched off."""
     given = settings.clamd
     if given.socket is None:
         return []
-    return [ClamdInspector(given.socket, given.connect_timeout, deadline, given.cache_entries, given.cache_seconds)]
+
+    def connect(_: float) -> socket.socket:
+        """The pool connects, and hands the connection over: a worker that is taken over reaches clamd, and no other socket."""
+        pool.sendall(frames.pack({"need": "clamd"}))
+        reply = frames.receive(pool)
+        if reply is None or reply[2] is None:
+            raise ConnectionError(reply[0]["error"] if reply else "the relay is gone")
+        return socket.socket(fileno=reply[2])
+
+    return [ClamdInspector(connect, given.connect_timeout, deadline, given.cache_entries, given.cache_seconds)]
 
 
 def _archive_limits(settings: Settings) -> ArchiveLimits:

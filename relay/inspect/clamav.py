@@ -10,8 +10,7 @@ import socket
 import struct
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import clamd
@@ -24,6 +23,8 @@ PIECE = 128 * 1024
 MAX_REPLY = 4096
 # The EICAR test file, put together here so that no copy of it lies in the code.
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+Connect = Callable[[float], socket.socket]
+"""Makes a connection within so many seconds. Raises OSError."""
 _FOUND = re.compile(r"stream: (\S.*) FOUND")
 
 
@@ -32,24 +33,14 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
     pieces, this in 128 KB.
     """
 
-    def __init__(self, path: str, connect_timeout: float, deadline: float) -> None:
-        super().__init__(path, timeout=connect_timeout)
+    def __init__(self, connect: Connect, connect_timeout: float, deadline: float) -> None:
+        super().__init__(timeout=connect_timeout)
+        self._connect = connect
         self._deadline = deadline
 
     def _init_socket(self) -> None:
-        """The package connects without a time-out, and a clamd that hangs with a full backlog would hold it for ever. connect(2) of a unix
-        socket waits for room as long as SO_SNDTIMEO says; a non-blocking one would fail at once (unix(7)).
-        """
-        seconds = max(min(self.timeout, self._left()), 0.001)
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            timeval = struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
-            connection.connect(self.unix_socket)
-        except OSError:
-            connection.close()
-            raise
-        self.clamd_socket = connection
+        """The package connects without a time-out, and a clamd that hangs with a full backlog would hold it for ever."""
+        self.clamd_socket = self._connect(max(min(self.timeout, self._left()), 0.001))
 
     def exchange(self, command: bytes, data: bytes | None = None) -> str:
         """One command and its answer, to the terminating NUL. Raises Unavailable."""
@@ -103,13 +94,13 @@ class ClamdInspector:
 
     def __init__(
         self,
-        path: Path,
+        connect: Connect,
         connect_timeout: float,
         deadline: float,
         cache_entries: int,
         cache_seconds: float,
     ) -> None:
-        self._path = str(path)
+        self._connect = connect
         self._connect_timeout = connect_timeout
         self._seconds = deadline
         self._cache_entries = cache_entries
@@ -127,7 +118,7 @@ class ClamdInspector:
         self._version = ""
 
     def _socket(self) -> ClamdSocket:
-        return ClamdSocket(self._path, self._connect_timeout, self._deadline)
+        return ClamdSocket(self._connect, self._connect_timeout, self._deadline)
 
     def version(self) -> str:
         """Engine, database version and its date, as clamd says it; the version is that of the loaded database, not of the files."""

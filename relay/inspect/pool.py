@@ -1,58 +1,28 @@
 """The pool of workers: hands out messages, kills what takes too long, and says what a death means."""
 
 import asyncio
-import contextlib
-import json
 import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from relay.inspect import frames
+from relay.inspect.worker import BadAnswer, BodyMissing, InspectJob, Worker
 from relay.model.errors import SluisError
 from relay.model.features import Header, Inspection
 from relay.model.finding import Finding, Kind
 from relay.settings.models import Settings
+
+__all__ = ["InspectJob", "InspectPool", "WorkerFailed"]
 
 log = logging.getLogger("sluis.inspect")
 START_SECONDS = 60.0
 INSPECTOR = "inspect"
 
 
-@dataclass(frozen=True, slots=True)
-class InspectJob:
-    """A message: its bytes, or the spool file and the key of this one body. `object` is the spool object's name."""
-
-    object: str
-    size: int
-    authserv_id: str
-    body: bytes | None = None
-    path: Path | None = None
-    key: bytes | None = None
-
-
 class WorkerFailed(SluisError):
     """The worker could not be started, or ended before it was ready."""
-
-
-class _Worker:
-    """One process and its socket."""
-
-    def __init__(self, process: subprocess.Popen[bytes], connection: socket.socket) -> None:
-        self.process = process
-        self.connection = connection
-        self.jobs = 0
-
-    def kill(self) -> int:
-        """Ends it; gives what it died of."""
-        self.connection.close()
-        self.process.kill()
-        return self.process.wait()
 
 
 class InspectPool:
@@ -61,8 +31,9 @@ class InspectPool:
     def __init__(self, settings: Settings, module: str) -> None:
         self._settings = settings
         self._module = module
-        self._idle: asyncio.Queue[_Worker | None] = asyncio.Queue()
-        self._workers: set[_Worker] = set()
+        self._idle: asyncio.Queue[Worker | None] = asyncio.Queue()
+        self._workers: set[Worker] = set()
+        self._refills: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._closed = False
         self.crashes = 0
@@ -70,11 +41,15 @@ class InspectPool:
         self.unavailable: dict[str, str] = {}
 
     async def start(self) -> None:
-        """Starts every worker. Raises WorkerFailed with what the first one said, such as a rule that does not compile."""
-        for worker in await asyncio.gather(*(self._spawn() for _ in range(self._settings.inspection.workers))):
+        """Starts every worker. Raises WorkerFailed with what the first one said, such as a bad rule; then none is left."""
+        started = await asyncio.gather(*(self._spawn() for _ in range(self._settings.inspection.workers)), return_exceptions=True)
+        for worker in started:
+            if isinstance(worker, BaseException):
+                await self.close()
+                raise worker
             self._idle.put_nowait(worker)
 
-    async def _spawn(self) -> _Worker:
+    async def _spawn(self) -> Worker:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         # Nothing of our environment is a worker's business; the path lets it find Sluis.
@@ -87,23 +62,24 @@ class InspectPool:
             start_new_session=True,
         )
         theirs.close()
-        worker = _Worker(process, ours)
+        worker = Worker(process, ours, self._settings.clamd)
         self._workers.add(worker)
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(START_SECONDS):
-                await loop.sock_sendall(ours, frames.pack({"settings": self._settings.model_dump(mode="json")}))
-                answer = await _answer(ours)
-        except (OSError, EOFError, TimeoutError) as error:
+                answer = await worker.start(self._settings)
+        except (OSError, EOFError, TimeoutError, BadAnswer) as error:
             self._drop(worker)
             raise WorkerFailed(f"an inspect worker did not start: {error!r}") from None
+        except BaseException:
+            self._drop(worker)
+            raise
         if "problems" in answer:
             self._drop(worker)
             raise WorkerFailed("; ".join(answer["problems"]))
-        self.unavailable = answer["unavailable"]
+        self.unavailable = dict(answer["unavailable"])
         return worker
 
-    def _drop(self, worker: _Worker) -> int:
+    def _drop(self, worker: Worker) -> int:
         self._workers.discard(worker)
         return worker.kill()
 
@@ -123,43 +99,54 @@ class InspectPool:
             try:
                 worker = await self._spawn()
             except WorkerFailed as error:
-                log.error("an inspect worker could not be started", extra={"fields": {"error": str(error)}})
                 self._idle.put_nowait(None)
+                log.error("an inspect worker could not be started", extra={"fields": {"error": str(error)}})
                 return _unavailable()
+            except BaseException:
+                self._idle.put_nowait(None)
+                raise
         return await self._with(worker, job)
 
-    async def _with(self, worker: _Worker, job: InspectJob) -> Inspection:
+    async def _with(self, worker: Worker, job: InspectJob) -> Inspection:
         try:
             async with asyncio.timeout(self._settings.inspection.deadline):
-                inspection = await _exchange(worker, job)
+                inspection = await worker.inspect(job)
+        except BodyMissing as error:
+            self._idle.put_nowait(worker)
+            log.error("a body can't be opened", extra={"fields": {"object": job.object, "error": str(error)}})
+            return _unavailable()
         except TimeoutError:
             self.killed += 1
-            self._drop(worker)
-            await self._replace()
+            self._replace(worker)
             return _undecidable(Kind.LIMIT, "time")
-        except (OSError, EOFError):
+        except (OSError, EOFError, BadAnswer) as error:
             self.crashes += 1
-            died = self._drop(worker)
-            await self._replace()
-            log.error("an inspect worker died", extra={"fields": {"object": job.object, "status": died}})
+            died = self._replace(worker)
+            log.error("an inspect worker died", extra={"fields": {"object": job.object, "status": died, "error": str(error)}})
             if died == -signal.SIGXCPU:
                 return _undecidable(Kind.LIMIT, "cpu-time")
             return _undecidable(Kind.CRASH, "worker-died")
         except BaseException:
             # Cancelled in the middle of an exchange: the worker would answer the next message with this one's verdict.
-            self._drop(worker)
-            await asyncio.shield(self._replace())
+            self._replace(worker)
             raise
         worker.jobs += 1
         if worker.jobs >= self._settings.inspection.jobs_per_worker:
-            self._drop(worker)
-            await self._replace()
+            self._replace(worker)
         else:
             self._idle.put_nowait(worker)
         self.unavailable = dict.fromkeys(inspection.unavailable, "see the log")
         return inspection
 
-    async def _replace(self) -> None:
+    def _replace(self, worker: Worker) -> int:
+        """Gives what it died of. The next one starts while this message is answered."""
+        status = self._drop(worker)
+        task = asyncio.get_running_loop().create_task(self._refill())
+        self._refills.add(task)
+        task.add_done_callback(self._refills.discard)
+        return status
+
+    async def _refill(self) -> None:
         if self._closed:
             return
         try:
@@ -168,53 +155,23 @@ class InspectPool:
             log.error("an inspect worker could not be started", extra={"fields": {"error": str(error)}})
             self._idle.put_nowait(None)
 
+    @property
+    def busy(self) -> int:
+        """Workers that are at a message, or on their way."""
+        return len(self._workers) - self._idle.qsize()
+
     def status(self) -> dict[str, str]:
         """Inspectors that did not answer lately, and why; empty when all is well."""
         return dict(self.unavailable)
 
     async def close(self) -> None:
+        """Kills every worker."""
         self._closed = True
+        for task in self._refills:
+            task.cancel()
+        await asyncio.gather(*self._refills, return_exceptions=True)
         for worker in list(self._workers):
-            with contextlib.suppress(ProcessLookupError):
-                self._drop(worker)
-
-
-async def _exchange(worker: _Worker, job: InspectJob) -> Inspection:
-    """One message. Large ones go as a descriptor and a key: the plain bytes are in no file and in no second process."""
-    loop = asyncio.get_running_loop()
-    head = {"object": job.object, "size": job.size, "authserv_id": job.authserv_id}
-    if job.body is not None:
-        await loop.sock_sendall(worker.connection, frames.pack(head, job.body))
-    else:
-        assert job.path is not None
-        assert job.key is not None
-        frame = frames.pack(head | {"key": job.key.hex()})
-        descriptor = os.open(job.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            sent = socket.send_fds(worker.connection, [frame], [descriptor])
-        finally:
-            os.close(descriptor)
-        await loop.sock_sendall(worker.connection, frame[sent:])
-    return Inspection.from_json(await _answer(worker.connection))
-
-
-async def _answer(connection: socket.socket) -> dict[str, Any]:
-    loop = asyncio.get_running_loop()
-    size, _ = frames.LENGTH.unpack(await _exactly(loop, connection, frames.LENGTH.size))
-    if size > frames.MAX_HEAD:
-        raise EOFError
-    answer: dict[str, Any] = json.loads(await _exactly(loop, connection, size))
-    return answer
-
-
-async def _exactly(loop: asyncio.AbstractEventLoop, connection: socket.socket, size: int) -> bytes:
-    pieces = bytearray()
-    while len(pieces) < size:
-        piece = await loop.sock_recv(connection, min(size - len(pieces), 1024 * 1024))
-        if not piece:
-            raise EOFError
-        pieces += piece
-    return bytes(pieces)
+            self._drop(worker)
 
 
 def _unavailable() -> Inspection:

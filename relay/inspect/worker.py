@@ -1,0 +1,135 @@
+"""One worker process as the pool sees it: what it is sent, what it answers, and the one thing that it may ask for."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relay.inspect import frames
+from relay.inspect.connect import connect
+from relay.model.errors import SluisError
+from relay.model.features import Inspection
+from relay.settings.models import Clamd, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class InspectJob:
+    """A message: its bytes, or the spool file and the key of this one body. `object` is the spool object's name."""
+
+    object: str
+    size: int
+    authserv_id: str
+    body: bytes | None = None
+    path: Path | None = None
+    key: bytes | None = None
+
+
+class BodyMissing(SluisError):
+    """The spool file can't be opened."""
+
+
+class BadAnswer(SluisError):
+    """What came is no answer: a worker that was taken over may say anything."""
+
+
+class Worker:
+    """A process and its socket. `jobs` counts the messages that it inspected."""
+
+    def __init__(self, process: subprocess.Popen[bytes], connection: socket.socket, clamd: Clamd) -> None:
+        self._process = process
+        self._connection = connection
+        self._clamd = clamd
+        self.jobs = 0
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def kill(self) -> int:
+        """Ends it; gives what it died of, as subprocess does."""
+        self._connection.close()
+        self._process.kill()
+        return self._process.wait()
+
+    async def start(self, settings: Settings) -> dict[str, Any]:
+        """What it says when it is ready. Raises OSError, EOFError, BadAnswer."""
+        await self._send(frames.pack({"settings": settings.model_dump(mode="json")}))
+        return await self._answer()
+
+    async def inspect(self, job: InspectJob) -> Inspection:
+        """One message. Large ones go as a descriptor and a key: the plain bytes are in no file and in no second process.
+
+        Raises BodyMissing; OSError and EOFError when the worker is gone; BadAnswer.
+        """
+        head = {"object": job.object, "size": job.size, "authserv_id": job.authserv_id}
+        if job.body is not None:
+            await self._send(frames.pack(head, job.body))
+        else:
+            assert job.path is not None
+            assert job.key is not None
+            try:
+                descriptor = os.open(job.path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise BodyMissing(str(error)) from None
+            try:
+                await self._send(frames.pack(head | {"key": job.key.hex()}), descriptor)
+            finally:
+                os.close(descriptor)
+        answer = await self._answer()
+        try:
+            return Inspection.from_json(answer)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadAnswer(repr(error)[:200]) from None
+
+    async def _answer(self) -> dict[str, Any]:
+        """Its answer. Until then, it may ask for connections to clamd, and for nothing else: it can open no socket by itself."""
+        while True:
+            answer = await self._receive()
+            if "need" not in answer:
+                return answer
+            if answer != {"need": "clamd"}:
+                raise BadAnswer("it asks for what no worker may have")
+            await self._connect()
+
+    async def _connect(self) -> None:
+        if self._clamd.socket is None:
+            raise BadAnswer("it asks for clamd, and there is none")
+        try:
+            connection = await asyncio.to_thread(connect, self._clamd.socket, self._clamd.connect_timeout)
+        except OSError as error:
+            await self._send(frames.pack({"error": str(error)}))
+            return
+        with connection:
+            await self._send(frames.pack({}), connection.fileno())
+
+    async def _send(self, frame: bytes, descriptor: int | None = None) -> None:
+        sent = socket.send_fds(self._connection, [frame], [descriptor]) if descriptor is not None else 0
+        await asyncio.get_running_loop().sock_sendall(self._connection, memoryview(frame)[sent:])
+
+    async def _receive(self) -> dict[str, Any]:
+        size, _ = frames.LENGTH.unpack(await self._exactly(frames.LENGTH.size))
+        if size > frames.MAX_HEAD:
+            raise EOFError
+        text = await self._exactly(size)
+        try:
+            answer = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BadAnswer(repr(error)[:200]) from None
+        if not isinstance(answer, dict):
+            raise BadAnswer("an answer that is no object")
+        return answer
+
+    async def _exactly(self, size: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        pieces = bytearray()
+        while len(pieces) < size:
+            piece = await loop.sock_recv(self._connection, min(size - len(pieces), 1024 * 1024))
+            if not piece:
+                raise EOFError
+            pieces += piece
+        return bytes(pieces)
