@@ -1,6 +1,6 @@
 """Archives: what is in them, under limits, and what can't be looked into. zip, tar, gz, bz2 and xz are opened; 7z and RAR are named
-and not opened,
-because the readers there are have had memory errors again and again."""
+and not opened, because the readers there are have had memory errors again and again.
+"""
 
 import bz2
 import gzip
@@ -74,7 +74,6 @@ class Opened:
     names: list[str] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    encrypted: bool = False
 
 
 def open_archive(item: Item, budget: Budget, depth: int) -> Opened | None:
@@ -130,7 +129,6 @@ def _zip(item: Item, budget: Budget, opened: Opened) -> None:
             if member.is_dir():
                 continue
             if member.flag_bits & 0x1:  # APPNOTE 4.4.4: bit 0, encrypted
-                opened.encrypted = True
                 opened.findings.append(_finding(Kind.ENCRYPTED, "encrypted-archive", item, member.filename))
                 continue
             with archive.open(member) as stream:
@@ -160,7 +158,10 @@ def _tar(item: Item, budget: Budget, opened: Opened) -> None:
             opened.names.append(file_name(member.name))
             stream = archive.extractfile(member) if member.isreg() else None
             if stream is not None:
-                _add(item, member.name, _limited(stream, budget, max(member.size, 1)), opened)
+                # Against the archive, and not the member: a sparse one is larger than what it takes.
+                _add(item, member.name, _limited(stream, budget, len(item.data)), opened)
+        if item.data[archive.offset :].strip(b"\0"):  # some tools read on behind the end
+            opened.findings.append(_finding(Kind.AMBIGUOUS, "archive-trailing-data", item))
 
 
 def _stream(item: Item, kind: str, budget: Budget, opened: Opened) -> None:

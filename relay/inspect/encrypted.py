@@ -7,11 +7,13 @@ from relay.model.finding import Finding, Kind
 
 NAME = "encrypted"
 _CFB = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_7Z = b"7z\xbc\xaf\x27\x1c"
+_7Z_AES = b"\x06\xf1\x07\x01"  # the coder 7zAES in the header at the end (7zFormat.txt, Methods.txt)
 _PDF_ENCRYPT = re.compile(rb"/Encrypt[\s<\d]")
 
 
 def encrypted(item: Item) -> list[Finding]:
-    """Encrypted PDF, Office, PGP and S/MIME; archives say it of themselves."""
+    """Encrypted PDF, Office, PGP, S/MIME and 7z; zip archives say it of themselves."""
     found = _class(item)
     return [Finding(Kind.ENCRYPTED, NAME, found, item.path)] if found else []
 
@@ -22,6 +24,8 @@ def _class(item: Item) -> str | None:
         return "encrypted-pdf"
     if data[:8] == _CFB and "EncryptedPackage".encode("utf-16-le") in data:  # [MS-OFFCRYPTO] §2.3.4
         return "encrypted-office"
+    if data[:6] == _7Z and _7Z_AES in data[32 + int.from_bytes(data[12:20], "little") :]:
+        return "encrypted-7z"
     if item.declared == "application/pgp-encrypted" or b"-----BEGIN PGP MESSAGE-----" in data[:4096]:
         return "encrypted-pgp"
     if item.declared in ("application/pkcs7-mime", "application/x-pkcs7-mime") and not item.name.lower().endswith(".p7c"):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.inspect.archive import NAME as ARCHIVE
-from relay.inspect.archive import ArchiveLimits, Budget, open_archive
+from relay.inspect.archive import ArchiveLimits, Budget, Opened, open_archive
 from relay.inspect.encrypted import encrypted, macro
 from relay.inspect.filetype import TypeInspector
 from relay.inspect.item import Inspector, Item, Unavailable
@@ -54,19 +54,21 @@ class Engine:
         except Unavailable as error:
             result.unavailable[scanner.name] = str(error)
 
-    def _item(self, item: Item, depth: int, budget: Budget, result: Inspected) -> None:
+    def _item(self, item: Item, depth: int, budget: Budget, result: Inspected) -> "_Inside":
         item = replace(item, true_type=self._type.true_type(item.data))
         for scanner in self._scanners:
             self._scan(scanner, item, result)
-        secret = encrypted(item)
-        opened = open_archive(item, budget, depth + 1)
-        members = tuple(opened.names) if opened else ()
-        result.findings += [*secret, *macro(item, members), *(opened.findings if opened else ())]
+        opened = open_archive(item, budget, depth + 1) or Opened()
+        found = [*encrypted(item), *macro(item, tuple(opened.names)), *opened.findings]
+        result.findings += found
+        inside = _Inside(list(opened.names), any(finding.kind is Kind.ENCRYPTED for finding in found))
+        for member in opened.items:
+            nested = self._item(member, depth + 1, budget, result)
+            inside.names += [f"{member.name}/{name}" for name in nested.names]
+            inside.locked |= nested.locked
         if depth == 0:
-            locked = bool(secret) or any(finding.kind is Kind.ENCRYPTED for finding in (opened.findings if opened else ()))
-            result.attachments.append(_attachment(item, members, locked))
-        for member in opened.items if opened else ():
-            self._item(member, depth + 1, budget, result)
+            result.attachments.append(_attachment(item, inside))
+        return inside
 
     def _scan(self, scanner: Inspector, item: Item, result: Inspected) -> None:
         if scanner.name in result.unavailable:
@@ -77,7 +79,15 @@ class Engine:
             result.unavailable[scanner.name] = str(error)
 
 
-def _attachment(item: Item, members: tuple[str, ...], locked: bool) -> Attachment:
+@dataclass(slots=True)
+class _Inside:
+    """What an item holds, at any depth: names of members, and whether something of it is encrypted."""
+
+    names: list[str]
+    locked: bool
+
+
+def _attachment(item: Item, inside: _Inside) -> Attachment:
     return Attachment(
         part=item.path,
         name=file_name(item.name),
@@ -86,6 +96,6 @@ def _attachment(item: Item, members: tuple[str, ...], locked: bool) -> Attachmen
         size=len(item.data),
         sha256=hashlib.sha256(item.data).hexdigest(),
         inline=item.inline,
-        encrypted=locked,
-        members=members,
+        encrypted=inside.locked,
+        members=tuple(inside.names),
     )

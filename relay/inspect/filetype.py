@@ -65,6 +65,9 @@ class TypeInspector:
         return str(self._magic.from_buffer(data[:HEAD])).lower()
 
     def inspect(self, item: Item) -> Iterable[Finding]:
+        """Of what has neither name nor type nobody makes a file: that was dug out for the scanners."""
+        if not item.name and not item.declared:
+            return
         if item.true_type in EXECUTABLE:
             yield Finding(Kind.TYPE, self.name, "executable", item.path, item.true_type)
         if _mismatch(item.declared, item.true_type):

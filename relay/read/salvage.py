@@ -22,15 +22,13 @@ DEPTH = 3  # base64 in base64; each is three quarters of the one it came from
 
 
 def salvage(data: bytes, limits: ReadLimits) -> list[Leaf]:
-    """At most `limits.parts` leaves, numbered; together at most about four times the message. Never raises."""
+    """At most `limits.parts` leaves without name and type, numbered; together at most about four times the message. Never raises."""
     found = _quoted_printable(data)
     layer = [data]
     for _ in range(DEPTH):
         layer = [inner for outer in layer for inner in _blocks(outer, limits.parts)]
         found += layer
-    return [
-        Leaf(f"{PATH}.{number}", "application/octet-stream", "", True, content) for number, content in enumerate(found[: limits.parts], 1)
-    ]
+    return [Leaf(f"{PATH}.{number}", "", "", True, content) for number, content in enumerate(found[: limits.parts], 1)]
 
 
 def _quoted_printable(data: bytes) -> list[bytes]:
