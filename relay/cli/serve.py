@@ -20,6 +20,9 @@ from relay.settings.load import load_settings
 from relay.settings.models import Settings
 
 log = logging.getLogger("sluis.serve")
+# What others may do with files that are made from here on. Two services under users of their own share the spool by their group; private
+# keys are made 0600 whatever stands here.
+UMASKS = {Role.ALL: 0o077, Role.LISTEN: 0o007, Role.DELIVER: 0o007}
 
 
 @click.command()
@@ -35,6 +38,7 @@ def command(config: Path, role: str) -> None:
     """Run the relay. SIGTERM stops it gracefully, SIGHUP reads settings, certificates and policy again."""
     settings = settings_from(config)
     configure(settings.log.level)
+    os.umask(UMASKS[Role(role)])
     with problems_told():
         uvloop.run(_serve(settings, config, Role(role)))
 

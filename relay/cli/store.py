@@ -7,7 +7,7 @@ from sqlalchemy import make_url
 
 from relay.cli.common import config_option, json_option, print_json, problems_told, settings_from
 from relay.cli.store_check import Check, check_store, failed, terminal_progress
-from relay.model.errors import SluisError
+from relay.model.errors import ConfigurationError, SluisError
 from relay.model.text import printable
 from relay.settings.models import Store
 from relay.store import schema
@@ -28,7 +28,13 @@ def command() -> None:
     help="PostgreSQL: the store as its owner reaches it, such as postgresql+psycopg://sluis_owner@/sluis; default: store.url",
 )
 @click.option("--relay-role", help="PostgreSQL: the role that the relay uses; it gets its rights, and owns nothing")
-def upgrade(config: Path, url: str | None, relay_role: str | None) -> None:
+@click.option(
+    "--listen-role",
+    envvar="SLUIS_LISTEN_ROLE",
+    show_envvar=True,
+    help="PostgreSQL: another role, for `serve --role listen`: it gets what accepting needs, and no more",
+)
+def upgrade(config: Path, url: str | None, relay_role: str | None, listen_role: str | None) -> None:
     """Make the tables, or migrate them to what this program needs. The relay must be stopped.
 
     On PostgreSQL the tables belong to a role of their own: give its --url, and the rights go to the role of store.url in the settings."""
@@ -39,18 +45,22 @@ def upgrade(config: Path, url: str | None, relay_role: str | None) -> None:
         if relay_role is None:
             raise click.UsageError("store.url names no role that rights could be given to: say --relay-role")
     with problems_told():
-        before, after = _upgrade(store, relay_role)
+        if listen_role and sqlite_path(store) is not None:
+            raise ConfigurationError([f"--listen-role {listen_role}: SQLite has no roles; one process does everything"])
+        if listen_role and listen_role in (relay_role, make_url(store.url).username):
+            raise ConfigurationError([f"--listen-role {listen_role}: this role may do more than listen; it takes a role of its own"])
+        before, after = _upgrade(store, relay_role, listen_role)
     click.echo(f"store schema: {before or 'empty'} -> {after}" + (" (nothing to do)" if before == after else ""))
 
 
-def _upgrade(store: Store, relay_role: str | None) -> tuple[str | None, str]:
+def _upgrade(store: Store, relay_role: str | None, listen_role: str | None) -> tuple[str | None, str]:
     database = sqlite_path(store)
     lock = WriterLock(database) if database is not None else None
     engine = open_engine(store)
     try:
         if lock is not None:
             lock.acquire()
-        return schema.upgrade(engine, relay_role)
+        return schema.upgrade(engine, relay_role, listen_role)
     finally:
         engine.dispose()
         if lock is not None:

@@ -20,8 +20,8 @@ PARTITIONED = {"message": "id", "delivery": "message_id", "event": "id", "event_
 MONTHS_AHEAD = 24
 _UPGRADE_LOCK = 0x736C756973  # "sluis": any number that nobody else takes
 
-# What the relay's role may do on PostgreSQL: it owns nothing, and of events it may only add and read; erasing is an update to nothing.
-_GRANTS = {
+# What a role may do on PostgreSQL. It owns nothing, and of events it may only add and read; erasing is an update to nothing.
+_RELAY = {
     "message": "SELECT, INSERT, UPDATE",
     "delivery": "SELECT, INSERT, UPDATE",
     "queue": "SELECT, INSERT, UPDATE, DELETE",
@@ -31,6 +31,19 @@ _GRANTS = {
     "approval": "SELECT, INSERT",
     "policy_version": "SELECT, INSERT",
     "control": "SELECT, INSERT, UPDATE",
+    "counter": "SELECT, INSERT, UPDATE, DELETE",
+    "tally": "SELECT, INSERT, UPDATE",
+    "alembic_version": "SELECT",
+}
+# What only listens adds messages and events, and reads neither; it sees phase and brake, and changes nothing that was decided.
+_LISTEN = {
+    "message": "INSERT",
+    "delivery": "INSERT, SELECT (message_id, state, possible_duplicates)",  # as its metrics count them: not who wrote to whom
+    "queue": "INSERT",
+    "event": "INSERT",
+    "event_record": "INSERT",
+    "policy_version": "SELECT, INSERT",
+    "control": "SELECT",
     "counter": "SELECT, INSERT, UPDATE, DELETE",
     "tally": "SELECT, INSERT, UPDATE",
     "alembic_version": "SELECT",
@@ -57,9 +70,9 @@ def current(connection: Connection) -> str | None:
     return revision
 
 
-def upgrade(engine: Engine, relay_role: str | None = None) -> tuple[str | None, str]:
-    """Migrates to the newest revision, in one transaction, and makes partitions ahead. Gives the revision before and after. Raises
-    StoreError, and nothing is changed then: newer than this program, or the database refused."""
+def upgrade(engine: Engine, relay_role: str | None = None, listen_role: str | None = None) -> tuple[str | None, str]:
+    """Migrates to the newest revision, in one transaction, makes partitions ahead, and gives the roles their rights (PostgreSQL). Gives the
+    revision before and after. Raises StoreError, and nothing is changed then: newer than this program, or the database refused."""
     try:
         with engine.begin() as connection:
             if connection.dialect.name == "sqlite":
@@ -72,8 +85,9 @@ def upgrade(engine: Engine, relay_role: str | None = None) -> tuple[str | None, 
             command.upgrade(config, "head")
             if connection.dialect.name == "postgresql":
                 _make_partitions(connection)
-                if relay_role:
-                    _grant(connection, relay_role)
+                for role, rights in ((relay_role, _RELAY), (listen_role, _LISTEN)):
+                    if role:
+                        _grant(connection, role, rights)
     except (SQLAlchemyError, CommandError) as error:
         raise StoreError(f"the store could not be migrated: {error.args[0]}") from None
     return before, newest()
@@ -114,7 +128,10 @@ def _first_id(year: int, month: int) -> uuid.UUID:
     return uuid.UUID(int=milliseconds << 80)
 
 
-def _grant(connection: Connection, role: str) -> None:
+def _grant(connection: Connection, role: str, rights: dict[str, str]) -> None:
+    """Just these: what the role had before is taken away first, that on columns too."""
     quoted = connection.dialect.identifier_preparer.quote_identifier(role)
-    for table, rights in _GRANTS.items():
-        connection.execute(text(f"GRANT {rights} ON {table} TO {quoted}"))
+    for table in _RELAY:
+        connection.execute(text(f"REVOKE ALL ON {table} FROM {quoted}"))
+        if table in rights:
+            connection.execute(text(f"GRANT {rights[table]} ON {table} TO {quoted}"))

@@ -12,18 +12,21 @@ from relay.store.engine import open_engine
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """`owner` migrates; `relay` is what the relay uses, and owns nothing on PostgreSQL. On SQLite both are the same file."""
+    """`owner` migrates; `relay` is what the relay uses, and owns nothing on PostgreSQL, nor does `listen`, for what only accepts. On SQLite
+    all are the same file."""
 
     dialect: str
     owner: Store
     relay: Store
+    listen: Store
     relay_role: str | None = None
+    listen_role: str | None = None
 
     def upgrade(self) -> tuple[str | None, str]:
         """What `sluis store upgrade` does."""
         engine = open_engine(self.owner)
         try:
-            return schema.upgrade(engine, self.relay_role)
+            return schema.upgrade(engine, self.relay_role, self.listen_role)
         finally:
             engine.dispose()
 
@@ -39,4 +42,4 @@ class Database:
 def sqlite_database(folder: Path) -> Database:
     """A file that is not there yet."""
     store = Store(url=f"sqlite:///{folder / 'store' / 'sluis.db'}")
-    return Database("sqlite", owner=store, relay=store)
+    return Database("sqlite", owner=store, relay=store, listen=store)

@@ -31,6 +31,7 @@ BINARIES = Path("/usr/lib/postgresql/15/bin")
 SERVER_USER = "postgres"
 OWNER = "sluis_owner"
 RELAY = "sluis_relay"
+LISTEN = "sluis_listen"
 _TEMPLATE = "sluis_template"
 _MEMORY = Path("/dev/shm")
 _ROOM = 2**30  # several databases, their WAL, and more than one cluster at once
@@ -64,7 +65,8 @@ class Cluster:
             self._make_template()
         template = _TEMPLATE if migrated else "template0"
         self.execute(f"CREATE DATABASE {name} OWNER {OWNER} TEMPLATE {template}")
-        return Database("postgresql", owner=self.store(name, OWNER), relay=self.store(name, RELAY), relay_role=RELAY)
+        owner, relay, listen = (self.store(name, role) for role in (OWNER, RELAY, LISTEN))
+        return Database("postgresql", owner, relay, listen, relay_role=RELAY, listen_role=LISTEN)
 
     def drop(self, database: Database) -> None:
         """Ends what is still connected, and removes the database."""
@@ -77,7 +79,7 @@ class Cluster:
         self.execute(f"CREATE DATABASE {_TEMPLATE} OWNER {OWNER} TEMPLATE template0")
         engine = open_engine(self.store(_TEMPLATE, OWNER))
         try:
-            schema.upgrade(engine, RELAY)
+            schema.upgrade(engine, RELAY, LISTEN)
         finally:
             engine.dispose()
         self._template_made = True
@@ -91,7 +93,7 @@ def running() -> Iterator[Cluster]:
         _initialise(home)
         process, cluster = _start(home)
         try:
-            cluster.execute(f"CREATE ROLE {OWNER} LOGIN", f"CREATE ROLE {RELAY} LOGIN")
+            cluster.execute(*(f"CREATE ROLE {role} LOGIN" for role in (OWNER, RELAY, LISTEN)))
             yield cluster
         finally:
             _stop(process)

@@ -2,11 +2,13 @@
 
 import asyncio
 import smtplib
+import stat
 import urllib.request
 from pathlib import Path
 
 from sqlalchemy import text
 
+from relay.demo.stage import Relay
 from relay.settings.models import Store
 from tests.servers.database import Database
 from tests.servers.sink import Behaviour, Sink
@@ -100,7 +102,7 @@ def test_a_second_relay_on_the_same_sqlite_file_is_refused(tmp_path: Path, new_d
 
 
 def test_listen_and_deliver_as_two_processes(tmp_path: Path, new_database: Database) -> None:
-    """On PostgreSQL the roles are separate; on SQLite one process owns the store, and separate roles are refused."""
+    """On PostgreSQL the roles are separate, in the database too; on SQLite one process owns the store, and separate roles are refused."""
 
     async def story() -> None:
         async with Sink() as sink, house(tmp_path, new_database.relay, outside=sink.port, started=False) as sluis:
@@ -110,12 +112,21 @@ def test_listen_and_deliver_as_two_processes(tmp_path: Path, new_database: Datab
                 return
             private = sluis.folder / "keys" / "spool"
             private.rename(private.with_name("away"))
-            await sluis.start("--role", "listen")
+            listens = sluis.folder / "listen.toml"
+            listens.write_text(sluis.config.read_text().replace(new_database.relay.url, new_database.listen.url))
+            sluis.relays.append(Relay(listens, "--role", "listen"))
+            await sluis.relay.start()
             reply = await sluis.send(message())
             assert reply.code == 250
+            assert (await sluis.send(message(From="a@elsewhere.example"))).code == 550
             assert sluis.states(reply.id) == ["ready"]
+            metrics = await asyncio.to_thread(_get, f"http://127.0.0.1:{sluis.relay.ports['http']}/metrics")
+            assert 'sluis_deliveries{state="ready"} 1.0' in metrics
             private.with_name("away").rename(private)
             await sluis.start("--role", "deliver")
             await sluis.until_states(reply, "delivered")
+            modes = {stat.S_IMODE(path.stat().st_mode) for path in (sluis.folder / "spool").rglob("*")}
+            assert modes == {0o770, 0o660}  # the two may run as users of one group
+            assert (await sluis.sluis("audit", "check")).code == 0
 
     asyncio.run(story())

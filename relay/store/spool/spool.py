@@ -23,7 +23,7 @@ from relay.model.reply import Reply
 from relay.settings.models import Spool as SpoolSettings
 from relay.store.spool.format import BODY_START, MAGIC, SLOT_SIZE, SLOTS, TRAILER, read_body, read_manifest, read_size, seal_manifest
 from relay.store.spool.keys import SpoolKeys, key_id, load_keys, parse_slot
-from relay.store.spool.writer import SpoolWriter
+from relay.store.spool.writer import FOLDER_MODE, SpoolWriter
 
 WATERMARK_SECONDS = 1.0
 SEALERS = 8  # fsyncs that run side by side; more gains nothing on one disk
@@ -76,7 +76,7 @@ class Spool:
         self._body_hash = body_hash
         self._on_fatal = on_fatal
         self.keys = keys or self.read_keys()
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
         self._sealers = ThreadPoolExecutor(SEALERS, thread_name_prefix="seal")
         self._full = (0.0, False)
 

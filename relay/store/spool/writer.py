@@ -11,6 +11,11 @@ from relay.model.ports import BodyHash
 from relay.store.spool.format import BODY_START, CHUNK, MAGIC, SLOT_SIZE, SLOTS, seal_chunk
 from relay.store.spool.keys import SpoolKeys
 
+# As far as the umask lets it (relay/cli/serve.py): the group is for a relay in two services under users of their own, of which one writes
+# and the other reads, rewraps and removes.
+FILE_MODE = 0o660
+FOLDER_MODE = 0o770
+
 
 class SpoolWriter:
     """A BodyWriter. The file is made with the first chunk that is full, or at the end: a refused HELO costs no file."""
@@ -78,8 +83,8 @@ class SpoolWriter:
 
     def _append(self, data: bytes) -> None:
         if self._file is None:
-            self._path.parent.mkdir(mode=0o700, exist_ok=True)
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
             data = self._header + data
         view = memoryview(data)
         while view:

@@ -13,13 +13,14 @@ from sqlalchemy import text
 from relay.audit.event import erase
 from relay.cli.store import command
 from relay.model.delivery import State
+from relay.model.errors import StoreError
 from relay.model.message import Outcome, Signed
 from relay.model.reply import Reply
 from relay.store import schema
 from relay.store.engine import WriterLock, sqlite_path
 from relay.store.spool.format import BODY_START
 from tests.servers.database import Database
-from tests.servers.postgres import OWNER, RELAY
+from tests.servers.postgres import LISTEN, OWNER, RELAY
 from tests.servers.recording import Recording, recording_on
 
 TRIGGER = "SELECT sql FROM sqlite_master WHERE name = 'event_record_no_update'"
@@ -101,6 +102,32 @@ def test_the_owner_makes_the_tables_and_the_relay_s_role_gets_its_rights(empty: 
     with recording_on(empty.database.relay, empty.folder) as recording:
         recording.accept()
     assert empty.wrong() == {}
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_a_role_that_only_listens_gets_what_accepting_needs(empty: Place) -> None:
+    assert empty.run("upgrade", "--url", empty.database.owner.url, "--listen-role", LISTEN).exit_code == 0
+    with recording_on(empty.database.listen, empty.folder) as recording:
+        recording.accept()
+        with pytest.raises(StoreError, match="permission denied"):
+            recording.claim()
+    assert empty.wrong() == {}
+
+
+@pytest.mark.parametrize("role", [RELAY, OWNER])
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_what_listens_takes_a_role_of_its_own(empty: Place, role: str) -> None:
+    result = empty.run("upgrade", "--url", empty.database.owner.url, "--listen-role", role)
+    assert result.exit_code == 1
+    assert "takes a role of its own" in result.stderr
+    assert "is empty" in empty.wrong()["schema"][0]
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_sqlite_has_no_roles(empty: Place) -> None:
+    result = empty.run("upgrade", "--listen-role", LISTEN)
+    assert result.exit_code == 1
+    assert "SQLite has no roles" in result.stderr
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import stat
 import time
 import tracemalloc
 import uuid
@@ -119,7 +120,24 @@ def test_no_plain_byte_is_on_the_disk(place: Place) -> None:
     stored = place.file(body).read_bytes()
     assert b"geheim" not in stored
     assert body.key not in stored
-    assert place.file(body).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(("mask", "file", "folder"), [(0o077, 0o600, 0o700), (0o007, 0o660, 0o770)])
+def test_objects_and_folders_are_for_the_group_as_far_as_the_umask_says_and_private_keys_never_are(
+    tmp_path: Path, mask: int, file: int, folder: int
+) -> None:
+    before = os.umask(mask)
+    try:
+        place = Place(tmp_path)
+        body = place.write(b"text")
+    finally:
+        os.umask(before)
+    place.close()
+    private = place.settings.private_keys
+    assert private is not None
+    [key] = private.iterdir()
+    found = [stat.S_IMODE(path.stat().st_mode) for path in (place.file(body), place.file(body).parent, place.settings.folder, private, key)]
+    assert found == [file, folder, folder, 0o700, 0o600]
 
 
 def test_intake_can_write_and_not_read(place: Place) -> None:
