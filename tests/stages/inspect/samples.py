@@ -13,6 +13,11 @@ CFB = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """How a compound file ([MS-CFB]) begins."""
 
 
+def label(value: object) -> str:
+    """For the name of a test: archives hold the time that they were made at, and are no names."""
+    return value if isinstance(value, str) and value.isascii() else type(value).__name__
+
+
 def zipped(members: Mapping[str, bytes], packed: bool = True) -> bytes:
     """A zip archive."""
     file = io.BytesIO()

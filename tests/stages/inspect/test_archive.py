@@ -16,7 +16,7 @@ from relay.inspect.item import Item
 from relay.inspect.yara import YaraInspector
 from relay.model.finding import UNDECIDABLE, Kind
 from tests.servers.clamd import EICAR
-from tests.stages.inspect.samples import EXE, PDF, locked, seven_zip, sparse_tar, tarred, zipped
+from tests.stages.inspect.samples import EXE, PDF, label, locked, seven_zip, sparse_tar, tarred, zipped
 
 MEBIBYTE = 1024 * 1024
 
@@ -42,6 +42,7 @@ def found(data: bytes, name: str = "a", limits: ArchiveLimits | None = None) -> 
         (zipped({"b.zip": zipped({"c.zip": zipped({"tool.txt": EICAR})})}), "a.zip", "1/b.zip/c.zip/tool.txt"),
         (zipped({"rest.gz": gzip.compress(b"nothing") + gzip.compress(EICAR)}), "a.zip", "1/rest.gz/rest"),
     ],
+    ids=label,
 )
 def test_malware_in_an_archive_is_found_with_its_path(data: bytes, name: str, path: str) -> None:
     assert (Kind.MALWARE, "eicar", path) in found(data, name)
@@ -76,6 +77,7 @@ def test_what_is_no_archive_is_none() -> None:
         (tarred({f"{number}": b"" for number in range(11)}), ArchiveLimits(members=10), "archive-members"),
         (zipped({"a": zipped({"b": zipped({"c": b""})})}), ArchiveLimits(depth=2), "archive-depth"),
     ],
+    ids=label,
 )
 def test_a_bomb_meets_a_limit_by_name(data: bytes, limits: ArchiveLimits, name: str) -> None:
     assert name in [limit for kind, limit, _ in found(data, limits=limits) if kind is Kind.LIMIT]
@@ -114,6 +116,7 @@ def test_members_beside_an_encrypted_one_are_inspected() -> None:
 @pytest.mark.parametrize(
     ("data", "kind"),
     [(seven_zip(b"\x03\x01\x01"), "7z"), (b"Rar!\x1a\x07\x01\0" + bytes(100), "rar"), (b"Rar!\x1a\x07\0" + bytes(100), "rar")],
+    ids=label,
 )
 def test_archives_that_are_not_opened_are_undecidable(data: bytes, kind: str) -> None:
     (finding,) = [finding for finding in inspected(data).findings if finding.inspector == "archive"]
@@ -159,6 +162,7 @@ def repeated() -> bytes:
         (tarred({"a": b"x" * 5000})[:2048], "archive-damaged"),
         (tarred({"a": b"x"}) + gzip.compress(b"y"), "archive-trailing-data"),
     ],
+    ids=label,
 )
 def test_an_archive_that_tools_read_differently_is_ambiguous(data: bytes, name: str) -> None:
     assert name in [finding for kind, finding, _ in found(data) if kind in UNDECIDABLE]

@@ -11,7 +11,7 @@ from relay.inspect.yara import YaraInspector
 from relay.model.errors import ConfigurationError
 from relay.model.finding import Finding, Kind
 from tests.servers.clamd import EICAR
-from tests.stages.inspect.samples import CFB, EXE, PDF, PNG, seven_zip, zipped
+from tests.stages.inspect.samples import CFB, EXE, PDF, PNG, label, seven_zip, zipped
 
 ENGINE = Engine([YaraInspector()], ArchiveLimits())
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -36,6 +36,7 @@ def found(data: bytes, name: str = "", declared: str = "application/octet-stream
         (zipped(WORD), "a.docx", DOCX),
         (zipped({"a": b"x"}), "a.zip", "application/zip"),
     ],
+    ids=label,
 )
 def test_what_is_what_it_says_has_no_finding(data: bytes, name: str, declared: str) -> None:
     assert found(data, name, declared) == []
@@ -55,6 +56,7 @@ def test_what_is_what_it_says_has_no_finding(data: bytes, name: str, declared: s
         (b"\x7fELF\2\1\1" + bytes(9) + b"\2\0\x3e\0\1\0\0\0" + bytes(40), "a", "application/octet-stream", ["executable"]),
         (b"x", "report\u202efdp.exe", "application/octet-stream", ["deceptive-name"]),
     ],
+    ids=label,
 )
 def test_what_is_something_else_is_a_type_finding(data: bytes, name: str, declared: str, findings: list[str]) -> None:
     assert found(data, name, declared) == [(Kind.TYPE, finding) for finding in findings]
@@ -81,6 +83,7 @@ def der(content: bytes) -> bytes:
         (der(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03"), "application/pkcs7-mime", "encrypted-smime"),
         (der(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17"), "application/x-pkcs7-mime", "encrypted-smime"),
     ],
+    ids=label,
 )
 def test_what_nobody_can_look_into_is_of_the_encrypted_class(data: bytes, declared: str, name: str) -> None:
     result = ENGINE.inspect([Item("1", "a", declared, False, data)])
@@ -104,6 +107,7 @@ def test_a_signed_message_is_not_encrypted() -> None:
         (b"\x4c\0\0\0\x01\x14\x02\0" + bytes(60), Kind.RULE, "shortcut-file"),
         (bytes.fromhex("e4525c7b") + bytes(20) + bytes.fromhex("e716e3bd65261145a4c48d4d0b7a9eac"), Kind.RULE, "onenote-embedded-file"),
     ],
+    ids=label,
 )
 def test_each_embedded_rule_finds_what_it_is_for(data: bytes, kind: Kind, rule: str) -> None:
     assert (kind, rule) in found(data)
