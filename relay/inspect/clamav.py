@@ -11,10 +11,13 @@ import struct
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import clamd
 
+from relay.inspect.connect import connect
 from relay.inspect.item import Item, Unavailable
 from relay.model.finding import Finding, Kind
 from relay.model.text import printable
@@ -87,20 +90,23 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
 
 class ClamdInspector:
     """Verdicts of literal OK are kept for a while, by digest, engine version and database generation; one cache for each worker.
-    `deadline` (seconds) is for all items of a message together: a scanner that is slow with each of many is as unavailable as one that
-    hangs. `hits` counts answers from the cache."""
+
+    `reach` is the path of clamd's socket, or what connects to it where the process may open none. `deadline` (seconds) is for all items
+    of a message together: a scanner that is slow with each of many is as unavailable as one that hangs. `hits` counts answers from the
+    cache.
+    """
 
     name = "clamd"
 
     def __init__(
         self,
-        connect: Connect,
+        reach: Path | Connect,
         connect_timeout: float,
         deadline: float,
         cache_entries: int,
         cache_seconds: float,
     ) -> None:
-        self._connect = connect
+        self._connect = partial(connect, reach) if isinstance(reach, Path) else reach
         self._connect_timeout = connect_timeout
         self._seconds = deadline
         self._cache_entries = cache_entries

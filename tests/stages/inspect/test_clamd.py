@@ -11,15 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.inspect.clamav import ClamdInspector, Connect
-from relay.inspect.connect import connect
+from relay.inspect.clamav import ClamdInspector
 from relay.inspect.item import Item, Unavailable
 from relay.model.finding import Finding, Kind
 from tests.servers.clamd import EICAR, SIGNATURES, SUFFIX, TEST_SIGNATURE, Clamd, running_clamd
-
-
-def to_socket(path: Path) -> Connect:
-    return lambda timeout: connect(path, timeout)
 
 
 def item(data: bytes, path: str = "1") -> Item:
@@ -27,7 +22,7 @@ def item(data: bytes, path: str = "1") -> Item:
 
 
 def inspector(path: Path, deadline: float = 10, cache_entries: int = 100, cache_seconds: float = 3600) -> ClamdInspector:
-    return ClamdInspector(to_socket(path), 2, deadline, cache_entries, cache_seconds)
+    return ClamdInspector(path, 2, deadline, cache_entries, cache_seconds)
 
 
 def test_eicar_and_our_own_signature_are_malware_by_name(clamd: Clamd) -> None:
@@ -275,7 +270,7 @@ def test_a_backlog_that_stays_full_is_unavailable_by_the_connect_time_out() -> N
         with socket.socket(socket.AF_UNIX) as first:
             first.connect(str(path))
             with pytest.raises(Unavailable):
-                ClamdInspector(to_socket(path), 0.3, 10, 0, 0).version()
+                ClamdInspector(path, 0.3, 10, 0, 0).version()
 
 
 def test_encrypted_content_that_clamd_reports_is_of_the_encrypted_class() -> None:
