@@ -179,7 +179,8 @@ class App:
         signer = Signer(settings.dkim_keys)
         custody = Custody(self.in_force, self.road, signer, self.deliverer, self.record, self.spool, notices, self.clock, settings)
         self.dispatcher = Dispatcher(custody, self.journal, self.reader, self.clock, delivery, self._owner, self._braked)
-        self.listeners = Listeners(settings, self.intake)
+        # What only delivers needs no TLS key, and need not be able to read one.
+        self.listeners = Listeners(settings if self._listens else settings.model_copy(update={"listeners": ()}), self.intake)
         self.metrics = Metrics(
             self.reader, self.listeners, self.pool, self.journal, self.spool, self.in_force.current, settings, self.alerts, self.clock
         )

@@ -24,13 +24,17 @@ ETC = ("group", "hosts", "ld.so.cache", "localtime", "nsswitch.conf", "passwd", 
 
 
 class Plan(TypedDict):
-    """`root` is an empty folder; `readable` are folders at their own place, `folders` maps places to folders that take their place."""
+    """`root` is an empty folder; `readable` are folders at their own place, `folders` maps places to folders that take their place; into
+    the places of `hidden` nobody can look (InaccessiblePaths). `names` are lines for passwd and group."""
 
     root: str
     readable: list[str]
     folders: dict[str, str]
     writable: list[str]
+    hidden: list[str]
+    names: dict[str, list[str]]
     uid: int
+    gid: int
     capabilities: list[str]
     umask: int
     limits: dict[str, int]
@@ -69,7 +73,7 @@ def enter(plan: Plan) -> None:
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)  # more than we have needs CAP_SYS_RESOURCE
         resource.setrlimit(kind, (value, value))
     only = ",".join(["-all", *(f"+{name}" for name in plan["capabilities"])])
-    words = ["setpriv", f"--reuid={plan['uid']}", f"--regid={plan['uid']}", "--clear-groups", "--no-new-privs"]
+    words = ["setpriv", f"--reuid={plan['uid']}", f"--regid={plan['gid']}", "--clear-groups", "--no-new-privs"]
     words += [f"--inh-caps={only}", f"--ambient-caps={only}", f"--bounding-set={only}"]
     words += [sys.executable, "-P", __file__, "filter", sys.argv[-1]]
     os.execve("/usr/bin/setpriv", words, plan["environment"])
@@ -89,13 +93,15 @@ def build(plan: Plan) -> None:
     for name in ETC:
         if (Path("/etc") / name).exists():
             (root / "etc" / name).write_bytes((Path("/etc") / name).read_bytes())
-    for name, line in (("passwd", f"sluis:x:{plan['uid']}:{plan['uid']}::/:/bin/false\n"), ("group", f"sluis:x:{plan['uid']}:\n")):
+    for name, lines in plan["names"].items():
         with (root / "etc" / name).open("a") as file:
-            file.write(line)
+            file.writelines(lines)
     for place in ("/usr", *plan["readable"]):
         bind(place, root, place, writable=False)
     for place, folder in plan["folders"].items():
         bind(folder, root, place, writable=place in plan["writable"])
+    for place in plan["hidden"]:
+        mount("-t", "tmpfs", "-o", "ro,mode=0000", "tmpfs", str(root / place.lstrip("/")))
     for name in ("null", "random", "urandom", "zero"):
         device = root / "dev" / name
         device.parent.mkdir(exist_ok=True)
