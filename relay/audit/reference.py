@@ -49,14 +49,19 @@ password is refused: PostgreSQL has its password file for that.
 
     sluis store upgrade                                   makes the tables, or migrates them
     sluis store upgrade --url postgresql+psycopg://…      the same as the owner of the tables; the role of store.url gets its rights
+                        --listen-role ROLE                so does the role of `serve --role listen`
     sluis store check                                     checks all that can be checked; exits 1 if something is wrong
 
 The relay starts only on the schema of its own version, with all triggers as they were made, and where a commit is durable: SQLite with
 `synchronous=FULL`; PostgreSQL with `fsync`, `full_page_writes` and `synchronous_commit` on.
 
 On PostgreSQL two roles are wanted: an owner, who migrates, and the relay's own, which owns nothing, may add and read events, and may
-change a record only by erasing it. `message`, `delivery`, `event` and `event_record` are partitioned by month of the id (UUIDv7), made 24
-months ahead by each upgrade; beyond them a default partition takes what comes.
+change a record only by erasing it. Where the relay is two services, the one that listens has a third: it may add messages, deliveries,
+queue rows and events, and count; it sees phase and brake, and the states of deliveries; it can't read messages or events, change what was
+decided, or write requests and approvals. Each upgrade gives these roles just that, whatever they had before (`relay/store/schema.py`).
+
+`message`, `delivery`, `event` and `event_record` are partitioned by month of the id (UUIDv7), made 24 months ahead by each upgrade; beyond
+them a default partition takes what comes.
 
 `sluis store check` looks at schema and triggers, durability, ownership (PostgreSQL), the commitment of every event, the balance, and every
 body that a row names: is it there, as long as the record says, and does its key open. It only reads, in pages, beside a running relay.
@@ -104,6 +109,8 @@ A key slot is generation (4 octets), key id (8), ephemeral X25519 public key (32
   spool body key v1")` gives the AES-256-GCM key (nonce zero: it is used once), with the object's name as associated data. The key id is
   the first 8 octets of the SHA-256 of the raw public key.
 - Intake holds the public key only: it can write and not read.
+- Files are made 0660 and folders 0770, under the umask of `sluis serve`: 077, so that nobody else may read them; with `--role listen` and
+  `--role deliver` 007, so that the two, as users of one group, share them. Private keys are 0600 always.
 - The sizes at the end are not secret and not trusted: the last chunk's flag proves where the body ends.
 
 To erase a body, its key slots are overwritten and synced before the file goes, so that what the disk keeps is of no use.
@@ -115,8 +122,8 @@ To erase a body, its key slots are overwritten and synced before the file goes, 
 
 Private keys lie in `spool.private_keys`, mode 600, one file a key. Rotation writes the new slot, syncs, wipes the old one, and syncs:
 cut short at any moment, one sound slot is left, and the next rotation wipes what is left over. Old private keys stay where they are until
-you remove them; do that when a rotation has reported no failure and every process that accepts mail has been restarted.
-Keep a copy of the private keys elsewhere: without them no body can be read.
+you remove them; do that when a rotation has reported no failure and every process that accepts mail has been
+reloaded or restarted. Keep a copy of the private keys elsewhere: without them no body can be read.
 """
 
 BALANCE = """\

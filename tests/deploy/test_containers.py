@@ -95,6 +95,12 @@ def test_only_the_edge_starts_as_root_and_every_command_is_in_exec_form() -> Non
     assert dict(STAGES["relay"])["USER"] == "2525:2525"
 
 
+def test_the_image_names_its_groups_of_key_exchange() -> None:
+    instructions_of_it = STAGES["relay"]
+    assert ("COPY", "deploy/openssl.cnf /opt/sluis/openssl.cnf") in instructions_of_it
+    assert "OPENSSL_CONF=/opt/sluis/openssl.cnf" in dict(instructions_of_it)["ENV"].split()
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_is_confined_and_refers_only_to_what_is_there(name: str) -> None:
     service = SERVICES[name]

@@ -1,7 +1,6 @@
 """The roles of deploy/postgresql, on a real PostgreSQL."""
 
 import subprocess
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -9,28 +8,33 @@ from sqlalchemy.exc import ProgrammingError
 
 from relay.store.engine import open_engine
 from relay.store.schema import check_schema, upgrade
-from tests.servers.postgres import BINARIES, running
+from tests.deploy.roles import SHIPPED, make_roles
+from tests.servers.postgres import running
 
-SHIPPED = Path(__file__).parents[2] / "deploy" / "postgresql"
 
-
-def test_the_owner_migrates_and_the_relay_can_work_but_owns_nothing() -> None:
+def test_the_owner_migrates_and_the_others_can_work_but_own_nothing() -> None:
     with running() as cluster:
-        cluster.execute("DROP ROLE IF EXISTS sluis_owner", "DROP ROLE IF EXISTS sluis_relay")
-        command = [str(BINARIES / "psql"), "--no-psqlrc", "-h", str(cluster.sockets), "-p", str(cluster.port), "-U", cluster.superuser]
-        command += ["-d", "postgres", "-v", "owner_password=o'ne", "-v", "relay_password=two", "-f", str(SHIPPED / "roles.sql")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
-
+        make_roles(cluster, owner_password="o'ne", relay_password="two", listen_password="three")
         owner = open_engine(cluster.store("sluis", "sluis_owner"))
-        upgrade(owner, "sluis_relay")
+        upgrade(owner, "sluis_relay", "sluis_listen")
         owner.dispose()
-        relay = open_engine(cluster.store("sluis", "sluis_relay"))
-        check_schema(relay)
-        for statement in ("TRUNCATE event", "DROP TRIGGER event_no_delete ON event", "DELETE FROM event", "CREATE TABLE mine (id int)"):
-            with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"), relay.begin() as connection:
-                connection.execute(text(statement))
-        relay.dispose()
+        for role in ("sluis_relay", "sluis_listen"):
+            engine = open_engine(cluster.store("sluis", role))
+            check_schema(engine)
+            for statement in ("TRUNCATE event", "DROP TRIGGER event_no_delete ON event", "DELETE FROM event", "CREATE TABLE mine (id int)"):
+                with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"), engine.begin() as connection:
+                    connection.execute(text(statement))
+            engine.dispose()
+
+
+def test_without_its_password_there_is_no_role_that_listens() -> None:
+    with running() as cluster:
+        make_roles(cluster, owner_password="one", relay_password="two")
+        engine = open_engine(cluster.store("sluis", "sluis_owner"))
+        with engine.connect() as connection:
+            roles = connection.execute(text("SELECT rolname FROM pg_roles WHERE rolname LIKE 'sluis%' ORDER BY 1")).scalars().all()
+        engine.dispose()
+        assert roles == ["sluis_owner", "sluis_relay"]
 
 
 def test_the_script_of_the_container_hands_over_both_passwords() -> None:
