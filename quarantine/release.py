@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from quarantine.seen import findings_of, needs_second, standing_rules
+from quarantine.seen import difference, findings_of, needs_second, standing_rules
 from relay.control import requests
 from relay.control.actor import Actor
 from relay.control.change import change_many
@@ -19,11 +19,21 @@ from relay.store.search import Search, find
 KIND = "release"
 
 
+class Releasing(Bulk):
+    """A release. `again`: what stopped it after the release before has been looked at."""
+
+    again: bool = False
+
+
 async def release(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
     """Quarantined deliveries go back to `inspect`, with today's signatures and today's policy. What a final rule stopped waits for a
-    second person first."""
+    second person first; what was stopped again by something that nobody had seen is not released unseen."""
+    asked = parsed(Releasing, params)
 
     def change(connection: Connection, row: Any) -> dict[str, Any]:
+        since = difference(row)
+        if since and (since["new_findings"] or since["new_rules"]) and not asked.again:
+            raise OperationRefused("something new has stopped it since it was released: look at it, then release it --again")
         requests.refuse_second(connection, KIND, row.message_id, row.ordinal)
         details = {
             "ordinal": row.ordinal,
@@ -31,11 +41,9 @@ async def release(services: Services, actor: Actor, params: dict[str, Any]) -> d
             "findings": [list(item) for item in findings_of(row)],
             "rules": standing_rules(row),
         }
-        return requests.ask(
-            connection, services, actor, KIND, details, params["reason"], second=needs_second(row), message_id=row.message_id
-        )
+        return requests.ask(connection, services, actor, KIND, details, asked.reason, second=needs_second(row), message_id=row.message_id)
 
-    return await change_many(services, actor, parsed(Bulk, params), (State.QUARANTINED,), "release", change)
+    return await change_many(services, actor, asked, (State.QUARANTINED,), "release", change)
 
 
 def carry(connection: Connection, services: Services, request: Any) -> dict[str, Any]:

@@ -65,8 +65,14 @@ class Admission:
         """Checks a password; a failure is an event."""
         if await self._verify_login(login, password):
             return True
-        await self._refusals.refusal(peer, None, None, replies.AUTH_FAILED, f"wrong password or unknown login {login}")
+        await self._refusals.refusal(peer, None, None, replies.AUTH_FAILED, self._why_no_login(login))
         return False
+
+    def _why_no_login(self, login: str) -> str:
+        """People type passwords where the name belongs: a name that policy does not know is not written down."""
+        policy, _ = self._policies.current()
+        known = any(login in client.logins for client in policy.clients)
+        return f"wrong password for login {login}" if known else "a login that policy does not know"
 
     async def mail(self, peer: Peer, sender: Sender) -> Transaction:
         """MAIL FROM: which client, and may it send as this."""
@@ -114,25 +120,22 @@ class Admission:
         if self._spool_full():
             raise Refusal(replies.SPOOL_FULL, "the spool is above its watermark")
         if not is_postmaster:  # RFC 5321 §4.5.1: postmaster is always accepted
-            await self._check_recipient(transaction, recipient)
+            _check_allowed(transaction, recipient)
+            # Counted before it is looked up, so that addresses can't be harvested without end.
             if not await self._rates.recipient(client, _sender_key(transaction.sender)):
                 raise Refusal(replies.RATE_EXCEEDED, f"recipient rate of client {client.name} or sender {transaction.sender}")
+            await self._check_exists(transaction, recipient)
+            self._early_verdict(transaction, recipient)
         transaction.recipients.append(recipient)
 
-    async def _check_recipient(self, transaction: Transaction, recipient: Recipient) -> None:
-        policy, client, address = transaction.policy, transaction.client, recipient.mailbox.key
-        ours = is_ours(recipient.mailbox.domain, policy)
-        if client.side is Side.OUTSIDE and not ours:
-            raise Refusal(replies.RELAYING_DENIED, f"{recipient} is not of a domain of ours")
-        if not any(pattern_matches(pattern, address) for pattern in client.may_send_to):
-            raise Refusal(replies.RECIPIENT_NOT_ALLOWED, f"client {client.name} may not send to {recipient}")
-        if ours and client.side is Side.OUTSIDE:
-            found = await self._verifier.verify(recipient, policy)
-            if found is Found.NOT_FOUND:
-                raise Refusal(replies.RECIPIENT_UNKNOWN, f"{recipient} does not exist")
-            if found is Found.UNKNOWN:
-                raise Refusal(replies.RECIPIENT_UNVERIFIED, f"{recipient} could not be verified")
-        self._early_verdict(transaction, recipient)
+    async def _check_exists(self, transaction: Transaction, recipient: Recipient) -> None:
+        if transaction.client.side is not Side.OUTSIDE:
+            return
+        found = await self._verifier.verify(recipient, transaction.policy)
+        if found is Found.NOT_FOUND:
+            raise Refusal(replies.RECIPIENT_UNKNOWN, f"{recipient} does not exist")
+        if found is Found.UNKNOWN:
+            raise Refusal(replies.RECIPIENT_UNVERIFIED, f"{recipient} could not be verified")
 
     def _early_verdict(self, transaction: Transaction, recipient: Recipient) -> None:
         """decide speaks for the first time: it refuses only where no content could make it milder."""
@@ -149,6 +152,15 @@ class Admission:
         verdict = decide_at_rcpt(case, transaction.policy, transaction.epoch, today)
         if verdict is not None and not transaction.client.already_accepted:
             raise Refusal(replies.RECIPIENT_REFUSED, f"rules {', '.join(verdict.rules)}")
+
+
+def _check_allowed(transaction: Transaction, recipient: Recipient) -> None:
+    """Never an open relay, and only where policy lets this client send."""
+    policy, client = transaction.policy, transaction.client
+    if client.side is Side.OUTSIDE and not is_ours(recipient.mailbox.domain, policy):
+        raise Refusal(replies.RELAYING_DENIED, f"{recipient} is not of a domain of ours")
+    if not any(pattern_matches(pattern, recipient.mailbox.key) for pattern in client.may_send_to):
+        raise Refusal(replies.RECIPIENT_NOT_ALLOWED, f"client {client.name} may not send to {recipient}")
 
 
 def _sender_key(sender: Sender) -> str:

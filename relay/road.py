@@ -63,6 +63,8 @@ class Road:
         """After the last byte of DATA. When it returns, what the replies promise is durable."""
         received = _received(transaction, body, self._clock.now_us())
         policy, epoch = self._policies.current()
+        if transaction.client is not OWN_CLIENT and transaction.policy.digest != policy.digest:
+            return await self._admitted_before(received)
         inspected = await self._inspected(received, transaction.client, policy)
         decided = Decided(inspected, self._decide(inspected, policy, epoch))
         reply = answer(decided.decision, lmtp=received.peer.lmtp, already_accepted=received.already_accepted, vouched=received.vouched)
@@ -74,6 +76,16 @@ class Road:
         recorded = await self._recorder.accept(decided, reply.states)
         _log("accepted", decided, ", ".join(state.value for state in reply.states))
         return tuple(_accepted(recorded) if code == 250 else _refusal(code, received, decided) for code in reply.codes)
+
+    async def _admitted_before(self, received: Received) -> tuple[Reply, ...]:
+        """Sender and recipients were let in by a policy that is in force no more: the client asks again, and hears today's answer."""
+        policy, epoch = self._policies.current()
+        inspected = Inspected(received, Inspection(Header()))
+        decided = Decided(inspected, self._decide(inspected, policy, epoch))
+        spoken = Reply(451, 7, 1, f"Policy has changed meanwhile, try again; {received.id.hex}")
+        await self._recorder.refuse(decided, spoken, "the policy changed during the transaction")
+        _log("refused", decided, str(spoken))
+        return (spoken,) * (len(received.envelope.recipients) if received.peer.lmtp else 1)
 
     async def refuse_body(self, transaction: Transaction, body: Body, reply: Reply, reason: str) -> tuple[Reply, ...]:
         """Bytes that the session refuses are not read; the row tells what was refused. A client that has said 250 already hears no 5xx: its

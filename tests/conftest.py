@@ -93,6 +93,14 @@ def engine(database: Store) -> Iterator[Engine]:
 
 
 @pytest.fixture
+def owner(new_database: Database) -> Iterator[Engine]:
+    """The same store, opened as the owner of its tables does."""
+    engine = new_database.owner_engine()
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
 def recording(database: Store, tmp_path: Path) -> Iterator[Recording]:
     """Journal, spool and record over the store."""
     with recording_on(database, tmp_path) as recording:

@@ -178,7 +178,7 @@ class App:
         notices = Notices(self.intake, self.in_force, self.spool, self.clock, hostname)
         signer = Signer(settings.dkim_keys)
         custody = Custody(self.in_force, self.road, signer, self.deliverer, self.record, self.spool, notices, self.clock, settings)
-        self.dispatcher = Dispatcher(custody, self.journal, self.reader, self.clock, delivery, self._owner, self._braked)
+        self.dispatcher = Dispatcher(custody, self.journal, self.reader, self.clock, delivery, self._owner, self._braked, self.alerts)
         # What only delivers needs no TLS key, and need not be able to read one.
         self.listeners = Listeners(settings if self._listens else settings.model_copy(update={"listeners": ()}), self.intake)
         self.metrics = Metrics(

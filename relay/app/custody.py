@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from relay.admission import PolicyInForce
+from relay.app.in_force import InForce
 from relay.app.notices import Notices
 from relay.decide.answer import custody_state
 from relay.deliver.bounce_text import Action
@@ -17,6 +17,7 @@ from relay.model.delivery import State
 from relay.model.errors import Withdrawn
 from relay.model.message import Body, Claimed, Outcome, Signed, Ticket
 from relay.model.ports import Clock
+from relay.phases.state import ChangedMeanwhile
 from relay.policy.models import Policy, Route
 from relay.record import Record
 from relay.road import Road
@@ -33,7 +34,7 @@ class Custody:
 
     def __init__(
         self,
-        policies: PolicyInForce,
+        policies: InForce,
         road: Road,
         signer: Signer,
         deliverer: Deliverer,
@@ -99,7 +100,7 @@ class Custody:
             signed = self._signer.sign(claimed, policy, reader, self._hostname, self._clock.now_us())
         finally:
             reader.close()
-        marked = _OnceMarked(self._before_final_dot, signed)
+        marked = _Marked(self._before_final_dot, signed)
         outcomes = await self._deliverer.deliver(signed, route, lambda: self._spool.open(claimed.message.spool_object), marked)
         if not any(outcome.attempted for outcome in outcomes):
             raise Withdrawn("the epoch changed, or the lease was lost")
@@ -109,13 +110,14 @@ class Custody:
     def _hostname(self) -> str:
         return self._settings.delivery.hostname or self._settings.hostname
 
-    async def _before_final_dot(self, signed: Signed) -> None:
-        """The durable mark; raises Withdrawn where the message may not leave any more."""
+    async def _before_final_dot(self, signed: Signed, first: bool) -> None:
+        """The durable mark; raises Withdrawn where the message may not leave any more. Phase and brake are looked at again in the
+        transaction of the mark, so that what another process has changed counts at once."""
         if self._policies.current()[1] != signed.claimed.epoch:
             raise Withdrawn("the epoch changed")
         try:
-            await self._record.mark(signed.claimed)
-        except LeaseLost as error:
+            await self._record.mark(signed.claimed, self._policies.fences(), first=first)
+        except (LeaseLost, ChangedMeanwhile) as error:
             raise Withdrawn(str(error)) from None
 
     async def _conclude(self, signed: Signed, route: Route, outcomes: list[Outcome]) -> None:
@@ -161,10 +163,10 @@ class Custody:
         await self._record.outcomes(Signed(claimed, b""), outcomes, {})
 
 
-class _OnceMarked:
-    """A claim over MX has several final dots; its mark is one."""
+class _Marked:
+    """A claim over MX has several final dots: each is asked for, and they are one attempt."""
 
-    def __init__(self, mark: Callable[[Signed], Awaitable[None]], signed: Signed) -> None:
+    def __init__(self, mark: Callable[[Signed, bool], Awaitable[None]], signed: Signed) -> None:
         self._mark = mark
         self._signed = signed
         self._lock = asyncio.Lock()
@@ -172,9 +174,8 @@ class _OnceMarked:
 
     async def __call__(self) -> None:
         async with self._lock:
-            if not self._done:
-                await self._mark(self._signed)
-                self._done = True
+            await self._mark(self._signed, not self._done)
+            self._done = True
 
 
 def _undecided(ticket: Ticket, decision: Decision, index: int) -> Outcome:

@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from relay.app.custody import Custody
-from relay.model.errors import ConfigurationError, SpoolError, StoreError, Withdrawn
+from relay.model.errors import ConfigurationError, SpoolError, SpoolUnavailable, StoreError, Withdrawn
 from relay.model.message import Claimed
 from relay.model.ports import Clock
+from relay.road import Alert
 from relay.settings.models import Delivery
 from relay.store import queue
 from relay.store.journal import Journal
@@ -27,7 +28,15 @@ class Dispatcher:
     """One for each process; `owner` names it in leases."""
 
     def __init__(
-        self, custody: Custody, journal: Journal, reader: Reader, clock: Clock, settings: Delivery, owner: str, braked: Callable[[], bool]
+        self,
+        custody: Custody,
+        journal: Journal,
+        reader: Reader,
+        clock: Clock,
+        settings: Delivery,
+        owner: str,
+        braked: Callable[[], bool],
+        alert: Alert,
     ) -> None:
         self._custody = custody
         self._journal = journal
@@ -36,6 +45,7 @@ class Dispatcher:
         self._settings = settings
         self._owner = owner
         self._braked = braked
+        self._alert = alert
         self._wake = asyncio.Event()
         self._stopping = False
         self._running: set[asyncio.Task[None]] = set()
@@ -108,6 +118,12 @@ class Dispatcher:
             log.warning("lease lost", extra={"fields": fields | {"error": str(error)}})
         except Withdrawn:
             await self._give_back(claimed, WITHDRAWN_SECONDS)
+        except SpoolUnavailable as error:
+            self._alert("spool-unavailable", **fields, error=str(error))
+            if self._clock.now_us() < claimed.expires_us:
+                await self._give_back(claimed, BROKEN_SECONDS)
+            else:
+                await self._custody.unreadable(claimed, str(error))
         except SpoolError as error:
             log.error("a body can't be read", extra={"fields": fields | {"error": str(error)}})
             await self._custody.unreadable(claimed, str(error))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select
 from relay.model.decision import Epoch
 from relay.model.ports import Clock
 from relay.phases import state as phase_state
-from relay.phases.state import PhaseState
+from relay.phases.state import Fences, PhaseState
 from relay.policy.load import build, read_files
 from relay.policy.models import Policy
 from relay.settings.models import Settings
@@ -66,6 +66,10 @@ class InForce:
         log.info("epoch changed", extra={"fields": {"epoch": str(self.current()[1])}})
         if self.on_change is not None:
             await self.on_change()
+
+    def fences(self) -> Fences:
+        """Of the phase and brake that `current` tells."""
+        return self._state.fences
 
     def current(self) -> tuple[Policy, Epoch]:
         """Both of one moment."""

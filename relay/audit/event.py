@@ -86,7 +86,8 @@ def write(connection: Connection, events: Iterable[NewEvent]) -> None:
 
 
 def erase(connection: Connection, events: Iterable[uuid.UUID]) -> int:
-    """The one way to erase what events committed to (retention, law): the commitments stay, and still verify as a log."""
+    """The one way to erase what events committed to (retention, law): the commitments stay, and still verify as a log. On
+    PostgreSQL it is for the owner of the tables: the relay's role may not."""
     return sum(
         connection.execute(update(RECORD).where(RECORD.c.event_id == identity).values(canonical=b"", salt=b"")).rowcount
         for identity in events

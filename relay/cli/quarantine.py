@@ -38,15 +38,16 @@ command.add_command(journey_command("quarantine.show"), "show")
 
 @command.command()
 @bulk_options
+@click.option("--again", is_flag=True, help="also what was stopped again by something new; look at that first (quarantine show)")
 @reason_option
 @config_option
 @json_option
 def release(
-    config: Path, ids: tuple[str, ...], filters: dict[str, Any], everything: bool, dry_run: bool, reason: str, as_json: bool
+    config: Path, ids: tuple[str, ...], filters: dict[str, Any], everything: bool, dry_run: bool, again: bool, reason: str, as_json: bool
 ) -> None:
     """Release for the chosen recipients. Each message is inspected and decided again first; a finding that nobody saw stops it again.
     What a final rule stopped, such as malware, waits for a second person (sluis request approve)."""
-    params = {"filters": filters, "everything": everything, "dry_run": dry_run, "reason": reason}
+    params = {"filters": filters, "everything": everything, "dry_run": dry_run, "again": again, "reason": reason}
     show_change(call_operation(settings_from(config), "quarantine.release", params), "released", as_json=as_json)
 
 

@@ -14,6 +14,7 @@ from relay.receive import replies as policy_replies
 _AFTER_DATA = {
     "Ok: queued as ID COMMITMENT": "A receipt: message, decision and event are durable. The audit must be able to show the commitment.",
     "Can't be decided now, try again later; ID": "Something that the decision needs did not answer, a scanner for instance.",
+    "Policy has changed meanwhile, try again; ID": "Sender and recipients were let in by a policy that is in force no more.",
     "Too many hops; ID": "A mail loop: more Received fields than `max_received` of the settings.",
     "Refused by policy; ID": "Policy refuses the message; the record names the rule.",
 }

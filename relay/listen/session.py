@@ -159,6 +159,7 @@ class Session(Channel):
                     self.peer = await read_proxy(self._reader, self.peer)
             except TimeoutError:
                 raise Gone("no PROXY header") from None
+        self._known_address = self.peer.address  # a proxy's word counts; what XCLIENT says later gives no right to say more
         if self.settings.implicit_tls:
             self.peer = replace(self.peer, tls=tls_of(self.transport))
 
@@ -206,7 +207,7 @@ class Session(Channel):
             return replies.UNKNOWN_COMMAND  # RFC 2033 §4.1
         if verb in ("XCLIENT", "XFORWARD"):
             networks = self.settings.xclient_from if verb == "XCLIENT" else self.settings.xforward_from
-            if not in_networks(self.peer.proxy or self.peer.address, networks):
+            if not in_networks(self._known_address, networks):
                 return replies.NOT_FROM_HERE
         return states.refusal(self.state, verb)
 
@@ -271,10 +272,9 @@ class Session(Channel):
             lines.append("STARTTLS")
         if settings.auth and self.peer.tls is not None and self.peer.login is None:
             lines.append("AUTH PLAIN LOGIN")
-        address = self.peer.proxy or self.peer.address
-        if in_networks(address, settings.xclient_from):
+        if in_networks(self._known_address, settings.xclient_from):
             lines.append("XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT")
-        if in_networks(address, settings.xforward_from):
+        if in_networks(self._known_address, settings.xforward_from):
             lines.append("XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE")
         return lines
 

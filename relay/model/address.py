@@ -1,6 +1,12 @@
 """A mailbox as it stands in an envelope, and the key under which policy and lists know it."""
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
+
+import idna
+
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)  # RFC 5321 §4.1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +31,27 @@ class Mailbox:
         """Folded for comparison: quoting removed, lower case, domain as A-labels (RFC 5890)."""
         local = self.local
         if len(local) >= 2 and local[0] == local[-1] == '"':
-            local = local[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+            local = _QUOTED_PAIR.sub(r"\1", local[1:-1])
         return f"{local.casefold()}@{domain_key(self.domain)}" if self.domain else local.casefold()
 
 
+@lru_cache(maxsize=16_384)
+def _a_labels(domain: str) -> str:
+    return idna.encode(domain, uts46=True, transitional=False).decode("ascii").lower()
+
+
+_a_labels("é.example")  # its tables are loaded now, so that deciding touches no disk
+
+
 def domain_key(domain: str) -> str:
-    """A domain folded for comparison: lower case, A-labels, no final dot. What IDNA refuses stays as it is, in lower case."""
+    """A domain folded for comparison: lower case, A-labels by IDNA2008 (RFC 5891) after the mapping of UTS #46, as browsers and mail
+    programs show it, no final dot. What IDNA refuses stays as it is, in lower case, and no pattern covers it."""
     folded = domain.rstrip(".").lower()
     if folded.isascii():
         return folded
     try:
-        return folded.encode("idna").decode("ascii")
-    except UnicodeError:
+        return _a_labels(folded)
+    except idna.IDNAError:
         return folded
 
 

@@ -28,6 +28,10 @@ class SpoolError(SluisError):
     """A spool object is missing, cut short or altered; its bytes must not be used."""
 
 
+class SpoolUnavailable(SpoolError):
+    """A spool object can't be had now: a disk or folder that is away, too many open files, a private key that is not here. It may pass."""
+
+
 class StoreError(SluisError):
     """The store can't be used as it is: old schema, missing trigger, lost connection, held by another process."""
 

@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from relay.model.errors import SluisError
 from relay.store.tables import Control
 
 CONTROL = Control.__table__  # type: ignore[attr-defined]
+
+
+Fences = tuple[int, int]
+"""Of phase and brake."""
 
 
 class ChangedMeanwhile(SluisError):
@@ -24,6 +28,14 @@ class PhaseState:
     brake_reason: str
     phase_fence: int
     brake_fence: int
+
+    @property
+    def fences(self) -> "Fences":
+        """What changes with every change."""
+        return self.phase_fence, self.brake_fence
+
+
+_LOCK = 0x536C756973  # one number for the whole database (PostgreSQL documentation, advisory locks)
 
 
 def read(connection: Connection) -> PhaseState:
@@ -49,7 +61,17 @@ def set_brake(connection: Connection, on: bool, reason: str, fence: int) -> None
     _set(connection, "brake", {"on": on, "reason": reason}, fence)
 
 
+def check(connection: Connection, fences: Fences) -> None:
+    """Raises ChangedMeanwhile unless phase and brake are those of `fences`; they stay so until the transaction ends."""
+    if connection.dialect.name == "postgresql":  # on SQLite one process writes, one transaction after the other
+        connection.execute(select(func.pg_advisory_xact_lock_shared(_LOCK)))
+    if read(connection).fences != fences:
+        raise ChangedMeanwhile("the phase or the brake was changed")
+
+
 def _set(connection: Connection, name: str, value: dict[str, Any], fence: int) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     if fence == 0 and connection.execute(select(CONTROL.c.name).where(CONTROL.c.name == name)).first() is None:
         connection.execute(insert(CONTROL).values(name=name, value=value, epoch=1))
         return

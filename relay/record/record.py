@@ -16,6 +16,8 @@ from relay.model.message import Claimed, Decided, Outcome, Received, Recorded, S
 from relay.model.ports import Clock
 from relay.model.reply import Reply
 from relay.model.text import printable
+from relay.phases import state as phase_state
+from relay.phases.state import Fences
 from relay.record.rows import accepted_details, delivery_row, message_row, queue_row, verdict_values
 from relay.store import queue, states
 from relay.store.journal import Journal
@@ -99,10 +101,16 @@ class Record:
         )
         await self._journal.submit(lambda connection: write(connection, [event]))
 
-    async def mark(self, claimed: Claimed) -> None:
-        """Before the final dot. Raises LeaseLost."""
+    async def mark(self, claimed: Claimed, fences: Fences, *, first: bool = True) -> None:
+        """Before each final dot: the lease is ours, phase and brake are those of `fences`, and from the first one on the record says that
+        the message may have left. Raises LeaseLost, ChangedMeanwhile."""
         now_us = self._clock.now_us()
-        await self._journal.submit(lambda connection: queue.mark(connection, claimed, now_us))
+
+        def work(connection: Connection) -> None:
+            phase_state.check(connection, fences)
+            queue.mark(connection, claimed, now_us, first=first)
+
+        await self._journal.submit(work)
 
     async def redecide(self, claimed: Claimed, inspection: Inspection, decision: Decision, states_: Sequence[State], next_us: int) -> None:
         """What was inspected and decided again. Raises LeaseLost."""

@@ -20,13 +20,13 @@ PARTITIONED = {"message": "id", "delivery": "message_id", "event": "id", "event_
 MONTHS_AHEAD = 24
 _UPGRADE_LOCK = 0x736C756973  # "sluis": any number that nobody else takes
 
-# What a role may do on PostgreSQL. It owns nothing, and of events it may only add and read; erasing is an update to nothing.
+# What a role may do on PostgreSQL. It owns nothing, and of events it may only add and read; erasing is for the owner.
 _RELAY = {
     "message": "SELECT, INSERT, UPDATE",
     "delivery": "SELECT, INSERT, UPDATE",
     "queue": "SELECT, INSERT, UPDATE, DELETE",
     "event": "SELECT, INSERT",
-    "event_record": "SELECT, INSERT, UPDATE (canonical, salt)",
+    "event_record": "SELECT, INSERT",
     "request": "SELECT, INSERT, UPDATE",
     "approval": "SELECT, INSERT",
     "policy_version": "SELECT, INSERT",

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from relay.model.errors import ConfigurationError, SpoolError
+from relay.model.errors import ConfigurationError, SpoolError, SpoolUnavailable
 from relay.settings.ownership import give, make_folder
 from relay.store.spool.format import SLOT_SIZE
 
@@ -46,11 +46,11 @@ class SpoolKeys:
         return (slot + hashlib.sha256(slot).digest()).ljust(SLOT_SIZE, b"\0")
 
     def unwrap(self, slot: bytes, name: str) -> bytes:
-        """The body key of a slot. Raises SpoolError: damaged, or for a key that we do not hold."""
+        """The body key of a slot. Raises SpoolError: damaged; SpoolUnavailable: for a key that we do not hold."""
         _, identity, ephemeral_public, wrapped = parse_slot(slot)
         private = self.private.get(identity)
         if private is None:
-            raise SpoolError(f"spool object {name}: no private key {identity.hex()} here")
+            raise SpoolUnavailable(f"spool object {name}: no private key {identity.hex()} here")
         public = private.public_key().public_bytes_raw()
         wrapping = _derive(private.exchange(X25519PublicKey.from_public_bytes(ephemeral_public)), ephemeral_public, public)
         try:

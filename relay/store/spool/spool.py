@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from relay.model.errors import Refusal, SluisError, SpoolError
+from relay.model.errors import Refusal, SluisError, SpoolError, SpoolUnavailable
 from relay.model.message import Body
 from relay.model.ports import BodyHash
 from relay.model.reply import Reply
@@ -44,7 +44,7 @@ class SpoolReader:
         try:
             self._file = path.open("rb")
         except OSError as error:
-            raise SpoolError(f"spool object {name}: {error.strerror}") from None
+            raise SpoolUnavailable(f"spool object {name}: {error.strerror}") from None
         self._name = name
         self._key = key
         try:
@@ -133,12 +133,12 @@ class Spool:
         return SpoolFatal(reason)
 
     def unlock(self, name: str) -> bytes:
-        """The body key. Raises SpoolError: missing, wiped, altered, or for a private key that is not here."""
+        """The body key. Raises SpoolError: wiped or altered; SpoolUnavailable: missing, or for a private key that is not here."""
         try:
             with self.path(name).open("rb") as file:
                 header = file.read(BODY_START)
         except OSError as error:
-            raise SpoolError(f"spool object {name}: {error.strerror}") from None
+            raise SpoolUnavailable(f"spool object {name}: {error.strerror}") from None
         if header[: len(MAGIC)] != MAGIC:
             raise SpoolError(f"spool object {name}: not a spool object, or of a format that is not known")
         return self.keys.unwrap(_newest_slot(header, name)[1], name)

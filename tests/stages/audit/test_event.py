@@ -111,20 +111,20 @@ def test_a_sound_event_is_sound(engine: Engine) -> None:
     assert states_of(engine) == ["sound"] * 5
 
 
-def test_what_was_erased_is_called_erased_and_the_rest_stays_sound(engine: Engine) -> None:
+def test_what_was_erased_is_called_erased_and_the_rest_stays_sound(engine: Engine, owner: Engine) -> None:
     events = [make(number) for number in range(3)]
     stored(engine, *events)
-    with engine.begin() as connection:
+    with owner.begin() as connection:
         assert erase(connection, [events[1].id]) == 1
         assert erase(connection, [uuid.uuid4()]) == 0
     assert states_of(engine) == ["sound", "erased", "sound"]
 
 
-def test_erasing_twice_changes_nothing(engine: Engine) -> None:
+def test_erasing_twice_changes_nothing(engine: Engine, owner: Engine) -> None:
     event = make()
     stored(engine, event)
     for _ in range(2):
-        with engine.begin() as connection:
+        with owner.begin() as connection:
             erase(connection, [event.id])
     assert states_of(engine) == ["erased"]
 

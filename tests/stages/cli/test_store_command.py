@@ -166,7 +166,7 @@ def test_upgrade_waits_for_nobody_while_the_relay_runs(place: Place) -> None:
 
 def test_a_sound_store_is_called_so_while_the_relay_runs(place: Place, filled: Recording) -> None:
     [claimed] = filled.claim()
-    asyncio.run(filled.record.mark(claimed))
+    asyncio.run(filled.record.mark(claimed, (0, 0)))
     asyncio.run(filled.record.outcomes(Signed(claimed, b""), [Outcome(0, State.DELIVERED, "250 Ok", "2.0.0")], {}))
     code, checks = place.check()
     assert code == 0
@@ -199,7 +199,10 @@ def test_a_missing_trigger_is_named(place: Place, filled: Recording) -> None:
 
 def test_a_forged_record_is_named_and_an_erased_one_is_fine(place: Place, filled: Recording) -> None:
     first, second = (row["id"] for row in filled.rows("event"))
-    filled.write(lambda connection: erase(connection, [second]))
+    engine = place.database.owner_engine()
+    with engine.begin() as connection:
+        erase(connection, [second])
+    engine.dispose()
     assert place.check()[1]["events"]["said"] == "1 sound, 1 erased"
     if place.database.dialect == "sqlite":
         [trigger] = filled.reader.read_now(lambda connection: connection.execute(text(TRIGGER)).all())

@@ -259,7 +259,7 @@ def test_a_wrong_password_is_an_event_and_names_no_password() -> None:
     assert run(at.admission.authenticate(PEER, "desk", "secret"))
     assert at.refused == []
     assert not run(at.admission.authenticate(PEER, "desk", "guess"))
-    assert at.refused == [("", "", "535 5.7.8 Authentication failed", "wrong password or unknown login desk")]
+    assert at.refused == [("", "", "535 5.7.8 Authentication failed", "wrong password for login desk")]
 
 
 def test_a_transaction_keeps_the_policy_that_it_began_with() -> None:
@@ -287,3 +287,11 @@ def test_the_envelope_keeps_the_order_of_its_recipients() -> None:
     assert [str(one) for one in transaction.envelope.recipients] == ["c@partner.example", "a@partner.example"]
     assert transaction.envelope.sender.path == mailbox("jan@example.nl")
     assert transaction.peer.side is Side.INSIDE
+
+
+def test_what_somebody_typed_for_a_login_that_policy_does_not_know_is_not_written_down() -> None:
+    """It may be a password in the wrong place."""
+    at = door(passwords={"desk": "secret"})
+
+    assert not run(at.admission.authenticate(PEER, "hunter2", "desk"))
+    assert at.refused == [("", "", "535 5.7.8 Authentication failed", "a login that policy does not know")]

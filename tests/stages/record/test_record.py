@@ -192,7 +192,7 @@ def test_a_mark_is_one_durable_commit_without_an_event(recording: Recording) -> 
     recording.accept()
     [claimed] = recording.claim()
     before = recording.journal.commits
-    asyncio.run(recording.record.mark(claimed))
+    asyncio.run(recording.record.mark(claimed, (0, 0)))
     assert recording.journal.commits == before + 1
     assert recording.rows("queue")[0]["marked_fence"] == claimed.fence
     assert len(recording.rows("event")) == 1
@@ -200,7 +200,7 @@ def test_a_mark_is_one_durable_commit_without_an_event(recording: Recording) -> 
 
 def deliver(recording: Recording, *outcomes: Outcome, next_us: dict[int, int] | None = None) -> Signed:
     [claimed] = recording.claim()
-    asyncio.run(recording.record.mark(claimed))
+    asyncio.run(recording.record.mark(claimed, (0, 0)))
     signed = Signed(claimed, b"DKIM-Signature: v=1\r\n")
     asyncio.run(recording.record.outcomes(signed, outcomes, next_us or {}))
     return signed

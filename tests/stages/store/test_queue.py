@@ -14,7 +14,7 @@ from tests.servers.recording import LEASE_US, SECOND, Recording
 
 
 def mark(recording: Recording, claimed: Claimed) -> None:
-    asyncio.run(recording.record.mark(claimed))
+    asyncio.run(recording.record.mark(claimed, (0, 0)))
 
 
 def deliveries(recording: Recording, column: str) -> list[object]:
