@@ -20,13 +20,15 @@ class Behaviour:
     DOT, RSET or QUIT.
 
     `replies` maps a stage to the reply given there, an address to the reply to its RCPT, and `DOT:address` to its reply after an LMTP
-    message. `drop_at` closes the connection at a stage instead of answering, `hang_at` waits until the sink is closed. `extensions` are
-    offered beside STARTTLS and AUTH. `extra` is written along with the reply of a stage, as an attacker might."""
+    message. `drop_at` closes the connection at a stage instead of answering, `hang_at` waits until the sink is closed, `gates` until an
+    event is set. `extensions` are offered beside STARTTLS and AUTH. `extra` is written along with the reply of a stage, as an attacker
+    might."""
 
     extensions: tuple[str, ...] = EXTENSIONS
     replies: dict[str, str] = field(default_factory=dict)
     drop_at: set[str] = field(default_factory=set)
     hang_at: set[str] = field(default_factory=set)
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
     extra: dict[str, bytes] = field(default_factory=dict)
     offer_starttls: bool = True
     break_handshake: bool = False
@@ -206,6 +208,8 @@ class Session:
             raise Dropped
         if stage in behaviour.hang_at:
             await asyncio.Event().wait()
+        if stage in behaviour.gates:
+            await behaviour.gates[stage].wait()
         reply = behaviour.replies.get(key or stage, default)
         self.writer.write(reply.replace("\n", "\r\n").encode("utf-8", "surrogateescape") + b"\r\n" + behaviour.extra.get(stage, b""))
         await self.writer.drain()

@@ -20,6 +20,8 @@ from relay.model.features import Header, Inspection
 from relay.model.finding import Finding, Kind
 from relay.model.message import Body, Outcome, Recorded, Signed
 from relay.model.reply import Reply
+from relay.phases import state as phase_state
+from relay.phases.state import ChangedMeanwhile
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import states
 from relay.store.spool import Spool, SpoolFatal
@@ -316,3 +318,22 @@ def test_nothing_personal_is_in_what_can_not_be_erased(recording: Recording) -> 
     rows = recording.rows("event")
     assert {row["kind"] for row in rows} == {"accepted", "outcome"}
     assert all(row.keys() == {"id", "kind", "commitment"} and len(row["commitment"]) == 32 for row in rows)
+
+
+def test_a_brake_that_another_process_pulled_counts_before_the_final_dot(recording: Recording) -> None:
+    """Nobody has told this process yet; the transaction of the mark sees it all the same."""
+    recording.accept(State.READY)
+    (claimed,) = recording.claim()
+    seen = recording.reader.read_now(phase_state.read).fences
+    recording.write(lambda connection: phase_state.set_brake(connection, True, "something leaks", seen[1]))
+    with pytest.raises(ChangedMeanwhile):
+        asyncio.run(recording.record.mark(claimed, seen))
+    assert recording.rows("queue")[0]["marked_fence"] is None
+
+
+def test_several_final_dots_of_one_claim_are_one_attempt(recording: Recording) -> None:
+    recording.accept(State.READY)
+    (claimed,) = recording.claim()
+    asyncio.run(recording.record.mark(claimed, (0, 0)))
+    asyncio.run(recording.record.mark(claimed, (0, 0), first=False))
+    assert recording.rows("delivery")[0]["attempts"] == 1
