@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.inspect.archive import NAME as ARCHIVE
-from relay.inspect.archive import ArchiveLimits, Budget, Opened, open_archive
+from relay.inspect.archive import ArchiveLimits, Budget, open_archive
 from relay.inspect.encrypted import encrypted, macro
 from relay.inspect.filetype import TypeInspector
 from relay.inspect.item import Inspector, Item, Unavailable
@@ -58,7 +58,7 @@ class Engine:
         item = replace(item, true_type=self._type.true_type(item.data))
         for scanner in self._scanners:
             self._scan(scanner, item, result)
-        opened = open_archive(item, budget, depth + 1) or Opened()
+        opened = open_archive(item, budget, depth + 1)
         found = [*encrypted(item), *macro(item, tuple(opened.names)), *opened.findings]
         result.findings += found
         inside = _Inside(list(opened.names), any(finding.kind is Kind.ENCRYPTED for finding in found))
