@@ -143,18 +143,25 @@ def test_a_batch_migration_that_copies_the_table_is_noticed(new_database: Databa
         owner.dispose()
 
 
-def test_a_record_can_be_erased_and_the_commitment_stays(engine: Engine, event: NewEvent) -> None:
-    with engine.begin() as connection:
+def test_a_record_can_be_erased_and_the_commitment_stays(engine: Engine, owner: Engine, event: NewEvent) -> None:
+    with owner.begin() as connection:
         assert erase(connection, [event.id]) == 1
     assert stored(engine) == [("start", event.commitment, b"", b"")]
 
 
-def test_what_is_erased_can_not_be_written_again(engine: Engine, event: NewEvent) -> None:
-    with engine.begin() as connection:
+def test_what_is_erased_can_not_be_written_again(engine: Engine, owner: Engine, event: NewEvent) -> None:
+    with owner.begin() as connection:
         erase(connection, [event.id])
-    with pytest.raises(DBAPIError), engine.begin() as connection:
+    with pytest.raises(DBAPIError), owner.begin() as connection:
         connection.execute(text("UPDATE event_record SET canonical = 'forged', salt = 'forged'"))
     assert stored(engine) == [("start", event.commitment, b"", b"")]
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_the_relay_itself_may_not_erase_on_postgresql(engine: Engine, event: NewEvent) -> None:
+    with pytest.raises(DBAPIError, match="permission denied"), engine.begin() as connection:
+        erase(connection, [event.id])
+    assert stored(engine)[0][2] != b""
 
 
 TAMPERING = {
