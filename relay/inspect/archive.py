@@ -4,6 +4,7 @@ at once shows one of them to one tool and the other to another.
 
 from collections.abc import Callable
 
+from relay.inspect import cms, openpgp
 from relay.inspect.compressed import compressed_form, read_compressed
 from relay.inspect.item import Item
 from relay.inspect.opening import NAME, ArchiveLimits, Budget, LimitMet, Opened
@@ -31,7 +32,12 @@ def open_archive(item: Item, budget: Budget, depth: int) -> Opened:
     if extent is not None and not opened.holds(*extent):
         forms.append("zip")
         _within_limits(lambda: read_zip(opened, budget), opened, budget, depth)
+    if cms.is_container(item.data):
+        forms.append("cms")
+        _within_limits(lambda: cms.read_cms(opened, budget), opened, budget, depth)
     unreadable = unreadable_forms(item, opened.holds)
+    if openpgp.is_packed(item.data):
+        unreadable.append("openpgp")
     for form in unreadable:
         opened.find(Kind.LIMIT, "archive-unreadable", form)
     if len(forms) + len(unreadable) > 1:

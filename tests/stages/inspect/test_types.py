@@ -103,6 +103,8 @@ def test_a_signed_message_is_not_encrypted() -> None:
         (b"x SLUIS-TEST-SIGNATURE-0123456789abcdef-MALWARE x", Kind.MALWARE, "sluis-test"),
         (b"Sub AutoOpen()\n... VBA", Kind.RULE, "office-macro-auto"),
         (PDF.replace(b"/Type", b"/JavaScript (x) /Type"), Kind.RULE, "pdf-javascript"),
+        (b"x" * 1000 + PDF.replace(b"/Type", b"/#4a#53 (x) /Type"), Kind.RULE, "pdf-javascript"),
+        (PDF.replace(b"/Type", b"/La#75nch<<>> /Type"), Kind.RULE, "pdf-javascript"),
         (b"<script>b = new Blob([atob(x)]); a.href = URL.createObjectURL(b)</script>", Kind.RULE, "html-smuggling"),
         (b"\x4c\0\0\0\x01\x14\x02\0" + bytes(60), Kind.RULE, "shortcut-file"),
         (bytes.fromhex("e4525c7b") + bytes(20) + bytes.fromhex("e716e3bd65261145a4c48d4d0b7a9eac"), Kind.RULE, "onenote-embedded-file"),
