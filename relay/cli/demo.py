@@ -47,7 +47,7 @@ async def _play(place: Path, once: bool) -> int:
     relay = Relay(config)
     await relay.start()
     try:
-        faults = await _relay_all(relay, Judge(place / "state" / "sluis.db", place / "outside"))
+        faults = await _relay_all(relay, Judge(place / "state" / "sluis.db", place / "outside", place / "state" / "keys" / "dkim"))
         _say_where(place, config)
         if not once:
             await _until_interrupted(relay, relay.ports["inside"])
@@ -64,9 +64,12 @@ async def _relay_all(relay: Relay, judge: Judge) -> int:
     await asyncio.to_thread(_settled, judge)
     faults = 0
     for scene in SCENES:
-        ends = judge.ends(scene)
-        faults += any(end.fault for end in ends)
-        click.echo(_line(scene, replies[scene.file], ends, judge.signatures(scene)))
+        ends, heard = judge.ends(scene), replies[scene.file]
+        wrong = [end.fault for end in ends if end.fault]
+        wrong += [] if heard.startswith(str(scene.code)) else [f"the client must hear {scene.code}"]
+        wrong += [fault] if (fault := judge.signing_fault(scene)) else []
+        faults += bool(wrong)
+        click.echo(_line(scene, heard, ends, wrong))
     click.echo(f"\n{len(SCENES) - faults} of {len(SCENES)} messages met the end that was expected, by the files outside and by the store.")
     return faults
 
@@ -78,15 +81,14 @@ def _settled(judge: Judge) -> None:
         time.sleep(0.05)
 
 
-def _line(scene: Scene, reply: str, ends: list[End], signatures: int) -> str:
-    """`ok  plain.eml (plain text): 250; clerk@…: delivered, signed twice (why)`"""
-    parts = []
-    for end in ends:
-        signed = f" with {signatures} DKIM signatures" if end.found == DELIVERED else ""
-        fault = f" BUT {end.fault}" if end.fault else ""
-        parts.append(f"{end.recipient} {end.found}{signed} ({end.because}){fault}")
-    mark = click.style("FAULT", fg="red") if any(end.fault for end in ends) else click.style("ok   ", fg="green")
-    return f"{mark} {scene.file:18} {scene.shows}: the client heard {reply[:9]}; {'; '.join(parts)}"
+def _line(scene: Scene, reply: str, ends: list[End], wrong: list[str]) -> str:
+    """`ok  plain.eml (plain text): 250; clerk@…: delivered, signed (why)`"""
+    parts = [
+        f"{end.recipient} {end.found}{', DKIM-signed' if end.found == DELIVERED and not wrong else ''} ({end.because})" for end in ends
+    ]
+    mark = click.style("FAULT", fg="red") if wrong else click.style("ok   ", fg="green")
+    told = f" BUT {'; '.join(wrong)}" if wrong else ""
+    return f"{mark} {scene.file:18} {scene.shows}: the client heard {reply[:9]}; {'; '.join(parts)}{told}"
 
 
 def _say_where(place: Path, config: Path) -> None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.demo.script import DELIVERED, REFUSED, Scene
+from relay.demo.verify import verify
+from relay.sign.dns_record import record_name, record_text
+from relay.sign.new_key import existing_keys
 
 UNFINISHED = frozenset({"ready", "undecided"})
 
@@ -22,10 +25,11 @@ class End:
 
 
 class Judge:
-    """`database` is opened read-only, `outside` is the folder of the outside server."""
+    """`database` is opened read-only, `outside` is the folder of the outside server, `keys` that of the DKIM keys."""
 
-    def __init__(self, database: Path, outside: Path) -> None:
+    def __init__(self, database: Path, outside: Path, keys: Path) -> None:
         self._database = database
+        self._keys = keys
         self._outside = outside
 
     def unfinished(self) -> int:
@@ -73,14 +77,20 @@ class Judge:
             count += same and any(_same(address, recipient) for address in envelope["recipients"])
         return count
 
-    def signatures(self, scene: Scene) -> int:
-        """How many DKIM signatures stand in front of what arrived."""
+    def signing_fault(self, scene: Scene) -> str:
+        """Empty where what arrived bears one signature of each algorithm, and verifies by the keys that DNS would have; also where
+        nothing had to arrive."""
         raw = scene.raw
-        for path in sorted(self._outside.glob("*.eml")):
-            content = path.read_bytes()
-            if content.endswith(raw):
-                return content[: -len(raw)].count(b"DKIM-Signature:")
-        return 0
+        if DELIVERED not in scene.ends.values():
+            return ""
+        found = [content for path in sorted(self._outside.glob("*.eml")) if (content := path.read_bytes()).endswith(raw)]
+        records = {record_name(domain, selector): record_text(key) for domain, selector, key in existing_keys(self._keys)}
+        signed = bool(found) and all(self._holds(content, records) for content in found)
+        return _fault(signed, "it is not DKIM-signed as it must be")
+
+    def _holds(self, content: bytes, records: dict[str, str]) -> bool:
+        answers = verify(content, {name: text.encode() for name, text in records.items()})
+        return set(answers) == set(records) and all(answers.values())
 
     def _query(self, sql: str, *values: str) -> list[tuple[str, ...]]:
         with sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=30) as connection:

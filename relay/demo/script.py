@@ -23,6 +23,11 @@ class Scene:
     at_mail: bool = False
 
     @property
+    def code(self) -> int:
+        """What the client must hear: one reply for all recipients."""
+        return 550 if set(self.ends.values()) == {REFUSED} else 250
+
+    @property
     def raw(self) -> bytes:
         """The message with CRLF line ends. EICAR is put in here, so that no virus scanner trips over the source."""
         text = (files("relay") / "demo" / "messages" / self.file).read_bytes()

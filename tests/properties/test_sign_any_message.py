@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relay.demo.verify import verify
 from relay.sign.signer import Signer
 from tests.fakes.custody import NOW_US, MemoryBody, claimed, stored
 from tests.stages.sign import opendkim
 from tests.stages.sign.keys import DOMAIN, policy
 from tests.stages.sign.test_signer import Keys
-from tests.stages.sign.verifier import verify
 
 TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 VALUE = st.lists(st.one_of(TEXT, st.sampled_from([" ", "\t", "\r\n ", "  ", "\r\n\t ", "é", "b=", "; b=x", "bh=y"])), max_size=12).map(

@@ -76,13 +76,15 @@ def test_under_the_brake_mail_is_taken_and_nothing_leaves(tmp_path: Path, databa
 
 def test_what_is_amid_its_data_when_the_brake_falls_is_dropped_before_the_final_dot(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
-        behaviour = Behaviour(hang_at={"DATA"})
-        async with Sink(behaviour) as sink, house(tmp_path, database, outside=sink.port) as sluis:
+        gate = asyncio.Event()
+        async with Sink(Behaviour(gates={"DATA": gate})) as sink, house(tmp_path, database, outside=sink.port) as sluis:
             reply = await sluis.send(message())
             await until(lambda: "DATA" in sink.commands, "the delivery to reach DATA")
             assert (await sluis.sluis("brake", "pull", "--reason", "stop")).code == 0
-            await until(lambda: sluis.rows(reply.id)[0].state in ("held", "ready", "undecided"), "its state")
+            gate.set()
+            await until(lambda: sink.open_connections == 0, "the connection to be dropped")
             assert sink.messages == []
+            assert sluis.states(reply.id) == ["ready"]
 
     asyncio.run(story())
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from relay.demo.verify import verify
 from relay.inspect.clamav import EICAR
 from relay.settings.models import Store
 from tests.servers.certificates import issue, make_ca
 from tests.servers.sink import Behaviour, Sink
 from tests.stages.sign.keys import txt_record
-from tests.stages.sign.verifier import verify
 from tests.stories.dialogue import NAME, encoded, talking
 from tests.stories.house import CLERK, CLIENTS, OURS, PASS, SENDER, house, message, trusting, with_attachment
 

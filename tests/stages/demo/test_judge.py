@@ -41,12 +41,13 @@ def folder(played: Path, tmp_path: Path) -> Path:
     (tmp_path / "state").mkdir()
     for path in (played / "state").glob("sluis.db*"):
         shutil.copy(path, tmp_path / "state" / path.name)
+    shutil.copytree(played / "state" / "keys" / "dkim", tmp_path / "state" / "keys" / "dkim")
     return tmp_path
 
 
 def judge(folder: Path) -> Judge:
     """Of a folder."""
-    return Judge(folder / "state" / "sluis.db", folder / "outside")
+    return Judge(folder / "state" / "sluis.db", folder / "outside", folder / "state" / "keys" / "dkim")
 
 
 def faults(folder: Path) -> dict[str, list[str]]:
@@ -73,7 +74,25 @@ def test_a_whole_run_has_no_fault_and_every_kind_of_end(folder: Path) -> None:
     assert {end for scene in SCENES for end in scene.ends.values()} == {DELIVERED, HELD, QUARANTINED, REFUSED}
     for scene in SCENES:
         assert all(end.because for end in judge(folder).ends(scene)), "and each has a reason"
-        assert judge(folder).signatures(scene) == (2 if DELIVERED in scene.ends.values() else 0)
+        assert judge(folder).signing_fault(scene) == ""
+
+
+@pytest.mark.parametrize("cut", [b"a=rsa-sha256", b"a=ed25519-sha256"])
+def test_a_signature_that_is_missing_or_wrong_is_caught(folder: Path, cut: bytes) -> None:
+    """Of either algorithm; the bytes of the message itself are as they were."""
+    scene = BY_FILE["plain.eml"]
+    (path,) = arrived(folder, scene)
+    content = path.read_bytes()
+    fields = content[: -len(scene.raw)].split(b"DKIM-Signature:")
+    left = [field for field in fields if cut not in field]
+    assert len(left) == len(fields) - 1
+    path.write_bytes(b"DKIM-Signature:".join(left) + scene.raw)
+    assert judge(folder).signing_fault(scene)
+    position = content.index(b"b=", content.index(cut)) + 3
+    path.write_bytes(content[:position] + (b"A" if content[position : position + 1] != b"A" else b"B") + content[position + 1 :])
+    assert judge(folder).signing_fault(scene)
+    path.write_bytes(content)
+    assert judge(folder).signing_fault(scene) == ""
 
 
 @pytest.mark.parametrize("scene", [scene for scene in SCENES if DELIVERED in scene.ends.values()], ids=lambda scene: scene.file)

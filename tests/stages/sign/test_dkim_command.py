@@ -9,13 +9,13 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from relay.cli.dkim import command
+from relay.demo.verify import verify
 from relay.sign.dns_record import Published, check_record, record_text
 from relay.sign.signer import Signer
 from tests.fakes.custody import NOW_US, MemoryBody, claimed, stored
 from tests.servers.nameserver import Records, in_a_thread
 from tests.stages.sign.keys import policy
 from tests.stages.sign.test_signer import MESSAGE
-from tests.stages.sign.verifier import verify
 
 SIGNING = """signing:
   - domain: example.nl

@@ -8,6 +8,7 @@ import dkim
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
+from relay.demo.verify import verify
 from relay.model.client import Side
 from relay.model.errors import ConfigurationError
 from relay.model.features import Inspection
@@ -16,7 +17,6 @@ from relay.sign.signer import Signer
 from tests.fakes.custody import NOW_US, MemoryBody, claimed, stored
 from tests.stages.sign import opendkim
 from tests.stages.sign.keys import DOMAIN, ED25519, RSA, policy, txt_record, write_key
-from tests.stages.sign.verifier import verify
 
 MESSAGE = (
     b"From: Jan <jan@example.nl>\r\nTo: piet@partner.example\r\nCc: a@b.example,\r\n\tc@d.example\r\n"

@@ -1,4 +1,5 @@
-"""A DKIM verifier written from RFC 6376 §6.1 and RFC 8463 alone: it shares no code with the product or with dkimpy."""
+"""A DKIM verifier written from RFC 6376 §6.1 and RFC 8463 alone: it shares no code with the signer or with dkimpy. For the judge and for
+tests, not for mail from strangers: what it does not expect, it does not bear."""
 
 import base64
 import hashlib
