@@ -206,6 +206,7 @@ class App:
     async def _changed_by_hand(self) -> None:
         """An operation has changed something: the queue, the phase or the brake."""
         await self.in_force.refresh()
+        self.deliverer.end_rests()
         self.dispatcher.wake()
 
     async def _epoch_changed(self) -> None:

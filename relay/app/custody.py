@@ -128,7 +128,9 @@ class Custody:
         final: list[Outcome] = []
         for outcome in outcomes:
             ticket = tickets[outcome.ordinal]
-            if outcome.state is State.READY:
+            if outcome.state is State.READY and outcome.rest:
+                next_us[outcome.ordinal] = now_us + int(outcome.rest * 1e6)
+            elif outcome.state is State.READY:
                 due = next_attempt_us(self._settings.delivery, claimed.message.id, ticket.attempts + 1, now_us, claimed.expires_us)
                 if due is None:
                     outcome = expired(claimed.message, ticket, outcome)

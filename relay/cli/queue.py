@@ -36,7 +36,7 @@ def list_(config: Path, filters: dict[str, Any], states: tuple[str, ...], limit:
 def _columns(row: dict[str, Any]) -> list[str]:
     entry = row["queue"]
     following = "now being sent" if entry and entry["final_dot"] else time_text(entry["next_us"]) if entry else ""
-    return [*where(row), row["state"], str(row["attempts"]), following, row["reply"] or row["because"]]
+    return [*where(row), row["state"], str(entry["attempts"] if entry else row["attempts"]), following, row["reply"] or row["because"]]
 
 
 command.add_command(journey_command("message.show"), "show")

@@ -12,13 +12,15 @@ LENGTH = 400  # what of a reply is kept for the record, the log and a bounce
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`code` is the next hop's three digits, 0 where the finding is our own; `status` an enhanced status code (RFC 3463) whose class
-    decides; `text` is printable and bounded. `unknown`: the final dot was sent, and no reply came. `withdrawn`: dropped by us before it."""
+    decides; `text` is printable and bounded. `unknown`: the final dot was sent, and no reply came. `withdrawn`: dropped by us before it.
+    `rest`: seconds that the destination is left alone still; nothing was tried."""
 
     code: int
     status: str
     text: str
     unknown: bool = False
     withdrawn: bool = False
+    rest: float = 0.0
 
     @property
     def positive(self) -> bool:

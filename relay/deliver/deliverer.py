@@ -68,6 +68,10 @@ class Deliverer:
             answer = found("4.4.1", "the next hop was too slow")
         return reply_of(answer)
 
+    def end_rests(self) -> None:
+        """Destinations that are left alone for a while are tried again at once."""
+        self._reach.end_rests()
+
     async def close(self) -> None:
         """Ends the idle connections."""
         await self._reach.close()
@@ -109,6 +113,7 @@ def _outcome(signed: Signed, ticket: Ticket, answer: Answer, connection: Connect
         dsn_passed=answer.positive and connection is not None and connection.offers("dsn"),
         prefix_sha256=hashlib.sha256(signed.prefix).hexdigest() if answer.positive or answer.unknown else "",
         attempted=not answer.withdrawn,
+        rest=answer.rest,
         unknown=answer.unknown,
     )
 

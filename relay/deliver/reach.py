@@ -53,6 +53,10 @@ class Reach:
                 raise HopFailed(found("4.3.5", f"the route {route.name} can't be used as it is configured")) from error
             return await self._first(route, domain, hosts, approach, transact)
 
+    def end_rests(self) -> None:
+        """Staff want it tried now."""
+        self._down.clear()
+
     async def close(self) -> None:
         """Ends the idle connections."""
         await self._pool.close()
@@ -102,8 +106,9 @@ class Reach:
 
     def _check_down(self, route: Route, domain: str) -> None:
         until, answer = self._down.get((route.name, domain), (0.0, None))
-        if answer is not None and time.monotonic() < until:
-            raise HopFailed(Answer(answer.code, answer.status, f"{answer.text} (not tried again yet)"))
+        rest = until - time.monotonic()
+        if answer is not None and rest > 0:
+            raise HopFailed(Answer(answer.code, answer.status, f"{answer.text} (not tried again yet)", rest=rest))
         self._down.pop((route.name, domain), None)
 
     def _remember_down(self, route: Route, domain: str, answer: Answer) -> None:

@@ -166,7 +166,7 @@ class Record:
                 entry = None
                 if outcome.state in QUEUED:
                     ticket = next(ticket for ticket in claimed.tickets if ticket.ordinal == outcome.ordinal)
-                    attempts = ticket.attempts + 1
+                    attempts = ticket.attempts + (0 if outcome.rest else 1)  # a rest is no attempt
                     due = next_us.get(outcome.ordinal, now_us)
                     route = claimed.route if outcome.state is State.READY else ""
                     entry = states.QueueEntry(route, claimed.epoch.policy, claimed.epoch.phase, due, claimed.expires_us, attempts)

@@ -93,3 +93,41 @@ def test_recipients_that_the_next_hop_defers_or_refuses_stand_alone(tmp_path: Pa
             assert gone.encode() in notice.raw
 
     asyncio.run(story())
+
+
+def test_a_retry_by_hand_is_tried_now_though_the_next_hop_was_down_a_moment_ago(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        port = free_port()
+        async with house(tmp_path, database, outside=port, settings={"delivery": {"schedule": [600]}}) as sluis:
+            reply = await sluis.send(message())
+            await until(lambda: sluis.log().count('"event": "delivery"') == 1, "the first attempt")
+            await until(lambda: sluis.rows(reply.id)[0].outcome is not None, "its outcome")
+            (listed,) = (await sluis.sluis("queue", "list", "--json")).json
+            assert listed["queue"]["attempts"] == 1, "an attempt that reached nobody is one"
+            sink = Sink()
+            await sink.start(port)
+            try:
+                said = await sluis.sluis("queue", "retry", reply.id.hex, "--reason", "it is back")
+                assert said.code == 0, said.err
+                await sluis.until_states(reply, "delivered")
+            finally:
+                await sink.stop()
+
+    asyncio.run(story())
+
+
+def test_a_destination_that_rests_is_no_attempt_and_is_tried_when_its_rest_ends(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        port = free_port()
+        async with house(tmp_path, database, outside=port, settings={"delivery": {"schedule": [600]}}) as sluis:
+            first = await sluis.send(message("One"))
+            await until(lambda: sluis.rows(first.id)[0].outcome is not None, "the first outcome")
+            second = await sluis.send(message("Two"))
+            await until(lambda: sluis.rows(second.id)[0].outcome is not None, "the second outcome")
+            assert "not tried again yet" in sluis.rows(second.id)[0].outcome["reply"]
+            listed = {row["id"]: row["queue"] for row in (await sluis.sluis("queue", "list", "--json")).json}
+            assert (listed[first.id.hex]["attempts"], listed[second.id.hex]["attempts"]) == (1, 0)
+            assert listed[second.id.hex]["next_us"] < listed[first.id.hex]["next_us"], "due when the rest ends, not by the schedule"
+            assert (await sluis.sluis("queue", "delete", "--all", "--reason", "the story ends")).code == 0
+
+    asyncio.run(story())

@@ -40,6 +40,7 @@ def _due(connection: Connection, wanted: set[str]) -> dict[tuple[str, int], dict
             "next_us": row.next_us,
             "expires_us": row.expires_us,
             "owner": row.owner,
+            "attempts": row.attempts,
             "final_dot": row.marked_fence is not None,
         }
         for row in rows
