@@ -11,7 +11,7 @@ from relay.control.actor import Actor, Role
 from relay.control.change import change_many
 from relay.control.operation import Operation, Services
 from relay.control.operations.message import One, read_journey
-from relay.control.page import page_of
+from relay.control.page import work_list
 from relay.control.params import Bulk, Listing, parsed
 from relay.model.delivery import State
 from relay.store import states
@@ -20,8 +20,8 @@ from relay.store.search import Search, find
 WAITING = (State.QUARANTINED,)
 
 
-async def _list(services: Services, _: Actor, params: dict[str, Any]) -> dict[str, Any]:
-    return await page_of(services, parsed(Listing, params), WAITING)
+async def _list(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
+    return await work_list(services, actor, "quarantine", parsed(Listing, params), WAITING)
 
 
 async def _show(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:

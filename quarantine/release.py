@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from quarantine.seen import difference, findings_of, needs_second, standing_rules
+from quarantine.seen import difference, findings_of, leaves_unsigned, needs_second, standing_rules
 from relay.control import requests
 from relay.control.actor import Actor
 from relay.control.change import change_many
@@ -20,9 +20,11 @@ KIND = "release"
 
 
 class Releasing(Bulk):
-    """A release. `again`: what stopped it after the release before has been looked at."""
+    """A release. `again`: what stopped it after the release before has been looked at. `unsigned`: it may leave without a DKIM signature,
+    where its header can't be signed."""
 
     again: bool = False
+    unsigned: bool = False
 
 
 async def release(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
@@ -34,6 +36,8 @@ async def release(services: Services, actor: Actor, params: dict[str, Any]) -> d
         since = difference(row)
         if since and (since["new_findings"] or since["new_rules"]) and not asked.again:
             raise OperationRefused("something new has stopped it since it was released: look at it, then release it --again")
+        if leaves_unsigned(row) and not asked.unsigned:
+            raise OperationRefused("its header can be read in two ways and can't be DKIM-signed: release it --unsigned, or delete it")
         requests.refuse_second(connection, KIND, row.message_id, row.ordinal)
         details = {
             "ordinal": row.ordinal,

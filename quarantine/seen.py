@@ -27,6 +27,17 @@ def needs_second(row: Any) -> bool:
     return any(match["final"] and match["rule"] in standing for match in row.rules)
 
 
+UNSIGNABLE = frozenset({"header-syntax", "header-unterminated", "line-ends"})
+"""Ambiguities (relay.read.ambiguity) of a header that is no sound list of fields: no signature would mean the same to everybody."""
+
+
+def leaves_unsigned(row: Any) -> bool:
+    """Whether a message of ours would leave without the signature that released mail must have (promise 6)."""
+    return bool(row.m_authorised) and any(
+        kind == "ambiguous" and part == "" and name in UNSIGNABLE for kind, _, name, part in findings_of(row)
+    )
+
+
 def difference(row: Any) -> dict[str, Any] | None:
     """What stopped a message again that was released before: findings and rules that nobody had seen. None: it never was released."""
     if not row.release:

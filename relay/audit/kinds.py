@@ -28,6 +28,7 @@ KINDS = MappingProxyType(
         "queue-hold": "a queued delivery was held",
         "queue-unhold": "a held delivery went back to be inspected and decided again",
         "queue-delete": "a waiting delivery was deleted",
+        "list-read": "somebody looked at a work list: the quarantine or the queue",
         "message-search": "somebody searched for messages",
         "message-read": "somebody looked at the journey of a message",
         "content-read": "somebody read the decrypted content of a message",

@@ -68,3 +68,4 @@ def where(row: dict[str, Any]) -> list[str]:
 
 
 limit_option = click.option("--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="rows at most")
+search_reason_option = click.option("--reason", default="", help="why; needed with --sender, --recipient and --message-id")

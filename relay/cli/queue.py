@@ -9,7 +9,7 @@ from relay.cli.call import call_operation
 from relay.cli.common import config_option, json_option, reason_option, settings_from, time_text
 from relay.cli.filters import bulk_options, filter_options
 from relay.cli.journey import journey_command
-from relay.cli.pages import all_pages, limit_option, show_change, show_rows, where
+from relay.cli.pages import all_pages, limit_option, search_reason_option, show_change, show_rows, where
 
 STATES = ("ready", "undecided", "held", "undeliverable")
 DONE = {"retry": "to be tried now", "hold": "held", "unhold": "let go: it is decided again", "delete": "deleted"}
@@ -24,11 +24,13 @@ def command() -> None:
 @filter_options
 @click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="only these")
 @limit_option
+@search_reason_option
 @config_option
 @json_option
-def list_(config: Path, filters: dict[str, Any], states: tuple[str, ...], limit: int, as_json: bool) -> None:
-    """List what waits, newest first."""
-    rows = all_pages(settings_from(config), "queue.list", {"filters": filters, "states": list(states)}, limit)
+def list_(config: Path, filters: dict[str, Any], states: tuple[str, ...], limit: int, reason: str, as_json: bool) -> None:
+    """List what waits, newest first. To look for somebody's mail takes a reason."""
+    params = {"filters": filters, "states": list(states), "reason": reason}
+    rows = all_pages(settings_from(config), "queue.list", params, limit)
     titles = ("message", "received", "sender", "recipient", "state", "attempts", "next", "reason")
     show_rows(rows, titles, _columns, as_json=as_json, limit=limit, empty="the queue is empty")
 

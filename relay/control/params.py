@@ -70,6 +70,11 @@ class Filters(Strict):
             if (message.hex not in messages if ordinal is None else (message.hex, ordinal) not in found)
         ]
 
+    def told(self) -> dict[str, Any]:
+        """For an event: what was given, times as text (RFC 8785 §3.2.2.3 knows no integers beyond 2^53)."""
+        given = self.model_dump(exclude_defaults=True)
+        return {name: str(value) if isinstance(value, int) else value for name, value in given.items()}
+
     def search(self, states: tuple[State, ...]) -> Search:
         """Raises OperationRefused for an id that is none."""
         return Search(
@@ -106,6 +111,7 @@ class Listing(Strict):
     states: list[str] = []
     after: list[Any] | None = None
     limit: int = Field(default=PAGE, ge=1, le=MAX_PAGE)
+    reason: str = Field(default="", max_length=1000)
 
 
 class Bulk(Strict):

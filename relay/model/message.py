@@ -133,10 +133,11 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one ticket: `state` DELIVERED, or READY where it is tried again, or the failure as decided by bounce policy. `reply` is
-    the next hop's, printable; `status` an enhanced status code (RFC 3463); `next_hop` is `host[address]:port`; `dsn_passed` says that the
-    next hop took over the DSN duty; `unknown` that the final dot was sent and no reply came, so that the next attempt may send twice;
-    `rest` that it was not tried, because its destination is left alone for so many seconds more."""
+    """What became of one ticket: `state` DELIVERED, or READY where it is tried again, or the failure as decided by bounce policy.
+
+    `reply` is the next hop's, printable; `status` an enhanced status code (RFC 3463); `next_hop` is `host[address]:port`; `dsn_passed` says
+    that the next hop took over the DSN duty; `unknown` that the final dot was sent and no reply came, so that the next attempt may send
+    twice; `rest` that it was not tried, because its destination is left alone for so many seconds more."""
 
     ordinal: int
     state: State

@@ -156,7 +156,8 @@ class Record:
             _outcome_details(outcome) | {"recipient": recipients[outcome.ordinal], "possible_duplicate": interrupted[outcome.ordinal]}
             for outcome in outcomes
         ]
-        details = {"digest": claimed.message.digest, "epoch": str(claimed.epoch), "recipients": results}
+        signatures = signed.prefix.count(b"DKIM-Signature:")
+        details = {"digest": claimed.message.digest, "signatures": signatures, "epoch": str(claimed.epoch), "recipients": results}
         result = ", ".join(sorted({outcome.state.value for outcome in outcomes}))
         event = self._claimed_event("outcome", claimed, details, result=result, reason=outcomes[0].reply if outcomes else "")
 

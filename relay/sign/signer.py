@@ -24,8 +24,8 @@ class Signer:
     def sign(self, claimed: Claimed, policy: Policy, body: BodyReader, hostname: str, now_us: int) -> Signed:
         """The prefix for one claim. The body is not read: its hash was computed when it came in; of the message only the header is.
 
-        Raises ConfigurationError if policy asks for a key that is missing or unfit: unsigned mail of ours does not leave (promise 6).
-        SpoolError from the reader."""
+        Raises ConfigurationError if policy asks for a key that is missing or unfit: such mail waits. A header that can't be told apart into
+        fields gets no signature; it was quarantined for that, and left by a release that says so. SpoolError from the reader."""
         message = claimed.message
         skip = merged(message.inspection.header.forged_results)
         recipient = claimed.tickets[0].recipient.mailbox if claimed.tickets else None
@@ -63,5 +63,5 @@ def _header(message: StoredMessage, body: BodyReader, skip: tuple[tuple[int, int
     try:
         return fields(without(read_header(body), skip))
     except UnreadableHeader as error:
-        log.warning("not signed: unreadable header", extra={"fields": {"message": str(message.id), "reason": str(error)}})
+        log.warning("not signed: unreadable header", extra={"fields": {"message": message.id.hex, "reason": str(error)}})
         return None

@@ -55,9 +55,8 @@ async def _find(services: Services, actor: Actor, params: dict[str, Any]) -> dic
     except ValueError:
         raise OperationRefused(f"states are {', '.join(State)}") from None
     answer = await page_of(services, asked, states)
-    # Times as text: RFC 8785 §3.2.2.3 knows no integers beyond 2^53.
-    what = {key: str(item) if isinstance(item, int) else item for key, item in asked.filters.model_dump(exclude_defaults=True).items()}
-    await _told(services, actor, "message-search", "messages", f"{len(answer['rows'])} rows", asked.reason, None, {"filters": what})
+    details = {"filters": asked.filters.told()}
+    await _told(services, actor, "message-search", "messages", f"{len(answer['rows'])} rows", asked.reason, None, details)
     return answer
 
 

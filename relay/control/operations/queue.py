@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select, update
 from relay.control.actor import Actor, Role
 from relay.control.change import change_many
 from relay.control.operation import Operation, Services
-from relay.control.page import page_of
+from relay.control.page import work_list
 from relay.control.params import Bulk, Listing, parsed
 from relay.model.delivery import QUEUED, State
 from relay.model.errors import OperationRefused
@@ -21,10 +21,10 @@ QUEUE = Queue.__table__  # type: ignore[attr-defined]
 LISTED = (State.READY, State.UNDECIDED, State.HELD, State.UNDELIVERABLE)
 
 
-async def _list(services: Services, _: Actor, params: dict[str, Any]) -> dict[str, Any]:
+async def _list(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
     listing = parsed(Listing, params)
     wanted = tuple(State(text) for text in listing.states if text in LISTED) or LISTED
-    answer = await page_of(services, listing, wanted)
+    answer = await work_list(services, actor, "queue", listing, wanted)
     keys = [(row["id"], row["ordinal"]) for row in answer["rows"]]
     due = await services.reader.read(partial(_due, wanted={identity for identity, _ in keys}))
     for row in answer["rows"]:

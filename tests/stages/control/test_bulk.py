@@ -190,7 +190,7 @@ def test_filters_choose_by_sender_recipient_client_message_id_rule_and_time(tmp_
                 ({"until_us": first_us - 60_000_000}, 0),
                 ({"sender": "@example.nl", "recipient": "@elders.example"}, 0),
             ):
-                listed = await at.ask("anna", "queue.list", filters=filters)
+                listed = await at.ask("anna", "queue.list", filters=filters, reason="a complaint")
                 assert len(listed["rows"]) == count, filters
 
     asyncio.run(story())

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay.model.delivery import State
+from relay.model.errors import OperationRefused
 from relay.model.finding import Finding, Kind
 from relay.settings.models import Store
 from relay.store import states
@@ -143,7 +144,10 @@ def test_who_looked_at_what_and_why_is_in_the_audit_before_it_is_shown(tmp_path:
         async with desk(tmp_path, database) as at:
             message = at.put(State.QUARANTINED, rules=[MACROS])
             await at.ask("anna", "quarantine.list")
-            assert at.events() == [], "a list tells no more than that something waits"
+            (event,) = at.events("list-read")
+            assert (event["object"], event["actor"], event["reason"]) == ("quarantine", "unix:anna (1000)", "work list")
+            with pytest.raises(OperationRefused, match="reason"):
+                await at.ask("anna", "quarantine.list", filters={"sender": "jan@example.nl"})
             shown = await at.ask("anna", "quarantine.show", id=message.hex, reason="the clerk called")
             (event,) = at.events("message-read")
             assert (event["object"], event["actor"], event["reason"]) == (f"message {message.hex}", "unix:anna (1000)", "the clerk called")
@@ -161,5 +165,21 @@ def test_what_is_not_quarantined_is_neither_listed_nor_released(tmp_path: Path, 
             for operation in ("quarantine.release", "quarantine.delete"):
                 said = await at.refused("anna", operation, reason="x", filters={"ids": [message.hex]})
                 assert said == "none of these is quarantined"
+
+    asyncio.run(story())
+
+
+def test_what_could_not_be_signed_is_released_only_by_saying_so(tmp_path: Path, database: Store) -> None:
+    """Released mail leaves DKIM-signed (promise 6); a header that can be read in two ways can't be."""
+
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            bad = [Finding(Kind.AMBIGUOUS, "reader", "header-syntax")]
+            message = at.put(State.QUARANTINED, rules=[MACROS], findings=bad)
+            ids = {"ids": [message.hex]}
+            refused = await at.ask("anna", "quarantine.release", filters=ids, reason="harmless")
+            assert "--unsigned" in refused["refused"][0]["error"]
+            released = await at.ask("anna", "quarantine.release", filters=ids, reason="harmless", unsigned=True)
+            assert released["changed"][0]["to_state"] == "undecided"
 
     asyncio.run(story())
