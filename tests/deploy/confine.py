@@ -96,6 +96,10 @@ def build(plan: Plan) -> None:
     for name, lines in plan["names"].items():
         with (root / "etc" / name).open("a") as file:
             file.writelines(lines)
+    # Before what is bound: a checkout may lie below /tmp.
+    for place, kind, options in (("proc", "proc", "subset=pid,hidepid=invisible"), ("tmp", "tmpfs", "mode=1777")):
+        (root / place).mkdir()
+        mount("-t", kind, "-o", options, kind, str(root / place))
     for place in ("/usr", *plan["readable"]):
         bind(place, root, place, writable=False)
     for place, folder in plan["folders"].items():
@@ -107,9 +111,6 @@ def build(plan: Plan) -> None:
         device.parent.mkdir(exist_ok=True)
         device.touch()
         mount("--bind", f"/dev/{name}", str(device))
-    for place, kind, options in (("proc", "proc", "subset=pid,hidepid=invisible"), ("tmp", "tmpfs", "mode=1777")):
-        (root / place).mkdir()
-        mount("-t", kind, "-o", options, kind, str(root / place))
     mount("-o", "remount,ro", str(root))
 
 
