@@ -18,7 +18,8 @@ LINE = 76
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is written: `header` is the original's header block; `id` and `hostname` name the notice; `until_us` is when trying ends."""
+    """What is written: `header` is the original's header block; `id` and `hostname` name the notice; `until_us` is when trying
+    ends; only a notice of delay says so, as nothing else is tried again."""
 
     action: Action
     message: StoredMessage
@@ -78,8 +79,8 @@ def _for_people(notice: Notice) -> tuple[str, str]:
     for recipient, outcome in notice.reported:
         listed.append(f"  <{_safe(str(recipient))}>")
         listed += [f"    {line}" for line in textwrap.wrap(_safe(outcome.reply), LINE - 4)]
-    ends = [REFERENCE.format(message=notice.message.id)]
-    if notice.until_us is not None:
+    ends = [REFERENCE.format(message=notice.message.id.hex)]
+    if notice.action is Action.DELAYED and notice.until_us is not None:
         ends.append(LAST_TRY.format(until=_date(notice.until_us)))
     paragraphs = [DUTCH[notice.action], ENGLISH[notice.action], "\n".join(listed), "\n".join(ends)]
     charset = "utf-8" if notice.international else "us-ascii"

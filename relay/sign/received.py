@@ -23,7 +23,7 @@ def received_field(message: StoredMessage, recipient: Mailbox | None, hostname: 
         lines.append(f"(greeted as {_comment(peer.helo, 100)})")
     if peer.tls:
         lines.append(f"(using {_comment(peer.tls.version, 20)} with cipher {_comment(peer.tls.cipher, 60)})")
-    lines.append(f"by {hostname} with {protocol(peer, message.sender.smtputf8)} id {message.id}")
+    lines.append(f"by {hostname} with {protocol(peer, message.sender.smtputf8)} id {message.id.hex}")
     lines.append(f"(commitment {_comment(message.commitment, 128)})")
     if message.recipients_total == 1 and recipient is not None and _fit_for_clause(recipient, message.sender.smtputf8):
         lines.append(f"for <{recipient}>")

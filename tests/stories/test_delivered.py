@@ -24,6 +24,7 @@ def test_what_arrives_is_a_prefix_and_the_very_bytes(tmp_path: Path, database: S
             prefix = arrived.raw[: -len(raw)]
             assert prefix.count(b"DKIM-Signature:") == 2
             assert reply.commitment.encode() in prefix, "the Received field carries the commitment of the accepted event"
+            assert f" id {reply.id.hex}\r\n".encode() in prefix, "and the id of the 250"
             assert b"for <" in prefix, "one recipient may be named"
             assert row.m_digest == hashlib.sha256(raw).hexdigest()
             assert row.outcome["prefix_sha256"] == hashlib.sha256(prefix).hexdigest(), "the record says what left"

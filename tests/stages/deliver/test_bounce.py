@@ -115,6 +115,19 @@ def test_a_delay_says_until_when_it_is_tried() -> None:
     assert "Will-Retry-Until" in fields
     assert "Diagnostic-Code" not in fields
     assert "vertraagd" in report["Subject"].lower()
+    assert "Last attempt: " in next(report.iter_parts()).get_content()
+
+
+@pytest.mark.parametrize("action", [Action.FAILED, Action.RELAYED, Action.DELIVERED])
+def test_what_is_not_tried_again_names_no_last_attempt_to_come(action: Action) -> None:
+    report = parsed(build_dsn(notice(action=action, until_us=NOW_US + 86_400_000_000)))
+    assert "Last attempt" not in next(report.iter_parts()).get_content()
+    assert "Will-Retry-Until" not in groups(report)[1]
+
+
+def test_the_reference_is_the_id_that_log_and_commands_know() -> None:
+    message = stored(MESSAGE)
+    assert f"Reference: {message.id.hex}" in next(parsed(build_dsn(notice(message=message))).iter_parts()).get_content()
 
 
 def test_an_address_that_is_not_ascii_is_told_in_the_utf8_forms() -> None:

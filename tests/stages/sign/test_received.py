@@ -30,7 +30,7 @@ def unfolded(text: str) -> str:
 def test_it_says_who_came_how_and_when_and_carries_the_commitment() -> None:
     assert unfolded(field()) == (
         "Received: from mail.example.nl ([192.0.2.10]) (using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384)"
-        " by relay.example.nl with ESMTPS id 0199f000-0000-7000-8000-000000000001"
+        " by relay.example.nl with ESMTPS id 0199f000000070008000000000000001"
         f" (commitment {'ab' * 32}); Mon, 23 Nov 2026 18:53:20 +0000"
     )
 
