@@ -29,12 +29,14 @@ async def _show(services: Services, actor: Actor, params: dict[str, Any]) -> dic
     journey, identity = await read_journey(services, actor, parsed(One, params))
     search = Search(ids=((identity, None),), states=WAITING)
     rows = await services.reader.read(partial(find, search=search, after=None, limit=1000))
+    two_people = services.settings.control.two_people
     journey["review"] = [
         {
             "ordinal": row.ordinal,
             "recipient": row.recipient,
             "findings": [list(item) for item in findings_of(row)],
-            "second_person": needs_second(row),
+            "second_person": two_people and needs_second(row),
+            "single_admin": not two_people and needs_second(row),
             "since_release": difference(row),
         }
         for row in rows

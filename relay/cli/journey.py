@@ -86,7 +86,8 @@ def _delivery(delivery: dict[str, Any]) -> None:
 
 
 def _review(entry: dict[str, Any]) -> None:
-    click.echo("\n" + printable(f"to release for {entry['recipient']}: {'two people' if entry['second_person'] else 'one person'}"))
+    people = "two people" if entry["second_person"] else "one person (single-admin mode)" if entry["single_admin"] else "one person"
+    click.echo("\n" + printable(f"to release for {entry['recipient']}: {people}"))
     since = entry["since_release"]
     if since:
         for finding in since["new_findings"]:

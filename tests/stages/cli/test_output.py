@@ -120,6 +120,18 @@ def test_a_journey_tells_what_came_what_was_found_and_what_became_of_it(house: t
         assert part in said
 
 
+def test_in_single_admin_mode_a_release_takes_one_person_and_show_says_why(house: tuple[Installed, dict[str, str]]) -> None:
+    sluis, ids = house
+    settings = sluis.config.read_text()
+    sluis.config.write_text(settings.replace('socket = "control.sock"', 'socket = "control.sock", two_people = false'))
+    for name, people in (("malware", "one person (single-admin mode)"), ("quarantined", "one person")):
+        said = sluis.run("quarantine", "show", ids[name], *WHY).stdout
+        assert f"to release for clerk0@court.example: {people}\n" in said
+    entry = sluis.json("quarantine", "show", ids["malware"], *WHY)["review"][0]
+    assert (entry["second_person"], entry["single_admin"]) == (False, True)
+    assert f"{ids['malware']}/0 clerk0@court.example: released\n" in sluis.run("quarantine", "release", ids["malware"], *WHY).stdout
+
+
 def test_phase_and_brake_are_told(house: tuple[Installed, dict[str, str]]) -> None:
     sluis, _ = house
     assert sluis.run("brake", "pull", "--reason", "smoke").stdout == "the brake is on\n"
