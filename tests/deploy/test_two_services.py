@@ -155,8 +155,8 @@ async def bodies_can_be_read_by_the_other_only(made: Installation) -> None:
     bodies = files(made.state / "spool")
     assert set(bodies.values()) == {(str(USERS["sluis-listen"]), "660")}
     for unit, settings, said in (
-        (LISTEN, "listen.toml", ["SpoolError", "ConfigurationError"]),
-        (DELIVER, "sluis.toml", ["SpoolError", "True"]),
+        (LISTEN, "listen.toml", ["SpoolUnavailable", "ConfigurationError"]),
+        (DELIVER, "sluis.toml", ["SpoolUnavailable", "True"]),
     ):
         out = await made.done(unit, [sys.executable, "-c", DECRYPT, f"/etc/sluis/{settings}", min(bodies).name])
         assert out.split() == said
