@@ -27,10 +27,7 @@ SETTLE_SECONDS = 60
 )
 def command(once: bool, folder: Path | None) -> None:
     """Relay the messages that ship with Sluis through real SMTP on loopback, and keep serving until Ctrl-C."""
-    if folder is not None and folder.exists() and any(folder.iterdir()):
-        raise click.ClickException(f"{folder} is not empty")
-    place = folder or Path(tempfile.mkdtemp(prefix="sluis-demo-"))
-    place.mkdir(parents=True, exist_ok=True)
+    place = _empty(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="sluis-demo-"))
     with problems_told():
         faults = asyncio.run(_play(place.absolute(), once))
     if once and folder is None and not faults:
@@ -38,6 +35,18 @@ def command(once: bool, folder: Path | None) -> None:
         click.echo(f"\n{place} is removed again; --folder keeps one")
     if faults:
         raise SystemExit(1)
+
+
+def _empty(folder: Path) -> Path:
+    """Made if need be. Raises ClickException where there is something already, or where nothing can be put."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise click.ClickException(f"{folder} is not empty")
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise click.ClickException(f"{folder}: {error.strerror}; --folder takes an empty folder that can be written to") from None
 
 
 async def _play(place: Path, once: bool) -> int:

@@ -18,6 +18,7 @@ from relay.model.errors import ConfigurationError, SluisError
 from relay.observe.log import configure
 from relay.settings.load import load_settings
 from relay.settings.models import Settings
+from relay.store.engine import must_be_made
 
 log = logging.getLogger("sluis.serve")
 # What others may do with files that are made from here on. Two services under users of their own share the spool by their group; private
@@ -45,6 +46,7 @@ def command(config: Path, role: str) -> None:
 
 async def _serve(settings: Settings, config: Path, role: Role) -> None:
     """Raises SluisError where it can't start."""
+    must_be_made(settings.store)
     loop = asyncio.get_running_loop()
     stop, reload = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,7 +14,7 @@ from relay.policy.models import Policy
 from relay.settings.models import Settings
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import schema
-from relay.store.engine import WriterLock, check_durability, open_engine, sqlite_path
+from relay.store.engine import WriterLock, check_durability, must_be_made, open_engine, sqlite_path
 from relay.store.journal import Journal
 from relay.store.reader import Reader
 from relay.store.spool import Spool
@@ -25,8 +25,7 @@ async def perform_here(settings: Settings, operation: Operation, params: dict[st
     database = sqlite_path(settings.store)
     lock = WriterLock(database) if database is not None else None
     try:
-        if database is not None and not database.exists():  # opening it would make one that belongs to whoever called
-            raise StoreError(f"{database}: no store yet (run: sluis store upgrade)")
+        must_be_made(settings.store)
         if lock is not None:
             _take(lock, settings)
         engine = open_engine(settings.store)

@@ -50,6 +50,13 @@ def sqlite_path(settings: Store) -> Path | None:
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
+def must_be_made(settings: Store) -> None:
+    """Raises StoreError where there is no SQLite file yet: opening it would make one, empty, that belongs to whoever did."""
+    database = sqlite_path(settings)
+    if database is not None and not database.exists():
+        raise StoreError(f"{database}: no store yet (run: sluis store upgrade)")
+
+
 def check_durability(engine: Engine) -> None:
     """Raises StoreError where the server would say `committed` before it is so."""
     try:

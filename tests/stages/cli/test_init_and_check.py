@@ -311,6 +311,15 @@ def test_nothing_that_a_file_holds_steers_the_terminal(config: Path) -> None:
     assert "\x1b" not in said.stderr + said.stdout
 
 
+def test_serve_before_the_store_is_made_says_so_and_makes_none(config: Path) -> None:
+    state = config.parents[1] / "state"
+    gone("state/sluis.db*")(config.parents[1])
+    before = sorted(state.rglob("*"))
+    said = sluis("serve", "--config", config)
+    assert (said.exit_code, said.stderr) == (1, f"Error: {state}/sluis.db: no store yet (run: sluis store upgrade)\n")
+    assert sorted(state.rglob("*")) == before
+
+
 def test_settings_that_nobody_may_read_are_no_traceback(config: Path) -> None:
     if os.geteuid() == 0:
         config.unlink()
