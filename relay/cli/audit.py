@@ -29,13 +29,16 @@ def command() -> None:
 )
 @click.option("--message", help="only those of one message")
 @click.option("--since", "since_us", type=MOMENT, help="from then on: 30m, 6h, 2d, 2026-11-24 (UTC)")
+@click.option("--newest", is_flag=True, help="newest first: with --limit, the last events")
 @limit_option
 @reason_option
 @config_option
 @json_option
-def list_(config: Path, kinds: tuple[str, ...], message: str | None, since_us: int | None, limit: int, reason: str, as_json: bool) -> None:
-    """List events, oldest first. That you looked, and why, is an event too."""
-    params = {"kinds": list(kinds), "message": message, "since_us": since_us, "reason": reason}
+def list_(
+    config: Path, kinds: tuple[str, ...], message: str | None, since_us: int | None, newest: bool, limit: int, reason: str, as_json: bool
+) -> None:
+    """List events, oldest first, or newest first with --newest. That you looked, and why, is an event too."""
+    params = {"kinds": list(kinds), "message": message, "since_us": since_us, "newest": newest, "reason": reason}
     rows = all_pages(settings_from(config), "audit.list", params, limit)
     titles = ("event", "time", "kind", "object", "result", "actor", "reason")
     show_rows(rows, titles, _columns, as_json=as_json, limit=limit, empty="no events")

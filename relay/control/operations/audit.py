@@ -22,12 +22,13 @@ CHECK_PAGE = 1000
 
 
 class Listing(Reasoned):
-    """A page of events, oldest first, after the event `after`."""
+    """A page of events after the event `after`: oldest first, or newest first."""
 
     kinds: list[Text] = Field(default=[], max_length=100)
     message: Text | None = None
     since_us: Microseconds | None = None
     after: Text | None = None
+    newest: bool = False
     limit: int = Field(default=PAGE, ge=1, le=MAX_PAGE)
 
 
@@ -57,7 +58,9 @@ def _page(connection: Connection, asked: Listing) -> list[dict[str, Any]]:
     if asked.since_us is not None:
         query = query.where(EVENT.c.id >= uuid.UUID(int=max(asked.since_us, 0) // 1000 << 80))
     if asked.after is not None:
-        query = query.where(EVENT.c.id > _identity(asked.after))
+        after = _identity(asked.after)
+        query = query.where(EVENT.c.id < after if asked.newest else EVENT.c.id > after)
+    order = EVENT.c.id.desc() if asked.newest else EVENT.c.id
     return [
         {
             "event": row.id.hex,
@@ -65,7 +68,7 @@ def _page(connection: Connection, asked: Listing) -> list[dict[str, Any]]:
             "commitment": row.commitment.hex(),
             "record": json.loads(row.canonical) if row.canonical else None,
         }
-        for row in connection.execute(query.order_by(EVENT.c.id).limit(asked.limit))
+        for row in connection.execute(query.order_by(order).limit(asked.limit))
     ]
 
 

@@ -62,6 +62,16 @@ def test_a_list_that_is_cut_says_so(house: tuple[Installed, dict[str, str]]) -> 
     assert said.stderr == "the first 1; more with --limit\n"
 
 
+def test_events_are_listed_from_either_end(house: tuple[Installed, dict[str, str]]) -> None:
+    sluis, _ = house
+    sluis.run("brake", "pull", "--reason", "smoke")
+    sluis.run("phase", "set", "open", "--reason", "spring")
+    listed = ("audit", "list", "--kind", "brake", "--kind", "phase-asked", *WHY)
+    assert [row["kind"] for row in sluis.json(*listed)] == ["brake", "phase-asked"]
+    assert [row["kind"] for row in sluis.json(*listed, "--newest")] == ["phase-asked", "brake"]
+    assert [row["kind"] for row in sluis.json(*listed, "--limit", "1", "--newest")] == ["phase-asked"]
+
+
 def test_every_command_speaks_json(house: tuple[Installed, dict[str, str]]) -> None:
     sluis, ids = house
     assert {row["id"] for row in sluis.json("quarantine", "list")} == {ids["quarantined"], ids["malware"]}

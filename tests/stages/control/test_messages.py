@@ -92,7 +92,12 @@ def test_who_reads_the_audit_is_in_the_audit(tmp_path: Path, database: Store) ->
             rest = await at.ask("auditor", "audit.list", kinds=["brake"], limit=100, after=page["next"], reason="the yearly audit")
             assert len(page["rows"]) + len(rest["rows"]) == 10
             assert rest["next"] is None
-            (first, _) = at.events("audit-read")
+            last = await at.ask("auditor", "audit.list", kinds=["brake"], limit=4, newest=True, reason="the yearly audit")
+            before = await at.ask(
+                "auditor", "audit.list", kinds=["brake"], limit=100, newest=True, after=last["next"], reason="the yearly audit"
+            )
+            assert last["rows"] + before["rows"] == (page["rows"] + rest["rows"])[::-1], "newest first, page by page"
+            (first, *_) = at.events("audit-read")
             assert (first["actor"], first["reason"], first["result"]) == ("unix:auditor (1000)", "the yearly audit", "4 events")
             checked = await at.ask("auditor", "audit.check")
             assert (checked["broken"], checked["erased"]) == ([], 0)
