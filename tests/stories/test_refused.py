@@ -5,6 +5,7 @@ from pathlib import Path
 
 from relay.settings.models import Store
 from tests.servers.sink import Sink
+from tests.stories.dialogue import talking
 from tests.stories.house import CLERK, SENDER, house, message
 
 REJECT = """\
@@ -60,6 +61,19 @@ def test_who_may_not_send_as_this_is_refused_at_mail_and_in_the_header(tmp_path:
             found = [next(item["name"] for item in sluis.rows(reply.id)[0].m_inspection["findings"] if item["inspector"] == "receive")
                      for reply in (forged, none, several, unreadable, twice)]  # fmt: skip
             assert found == ["from-not-allowed", "from-missing", "from-several", "from-unparsable", "from-several"]
+            assert sink.messages == []
+
+    asyncio.run(story())
+
+
+def test_an_empty_message_is_refused_because_nobody_wrote_it(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with Sink() as sink, house(tmp_path, database, outside=sink.port) as sluis, talking(sluis.port()) as client:
+            reply = await client.send(b"")
+            assert (reply.code, reply.text.split()[0]) == (550, "5.7.1")
+            (row,) = sluis.rows(reply.id)
+            assert (row.state, row.m_size) == ("refused", 0)
+            assert [item["name"] for item in row.m_inspection["findings"] if item["inspector"] == "receive"] == ["from-missing"]
             assert sink.messages == []
 
     asyncio.run(story())
