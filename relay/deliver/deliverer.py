@@ -121,6 +121,7 @@ def _outcome(signed: Signed, ticket: Ticket, answer: Answer, connection: Connect
 def _log(signed: Signed, route: Route, ticket: Ticket, outcome: Outcome) -> None:
     fields = {
         "message": signed.claimed.message.id.hex,
+        "received_us": signed.claimed.message.received_us,
         "to": printable(str(ticket.recipient), 320),
         "from": printable(str(signed.claimed.message.sender), 320),
         "route": route.name,

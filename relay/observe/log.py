@@ -32,7 +32,7 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0] is not None:
             value["traceback"] = [printable(line, 500) for line in traceback.format_exception(*record.exc_info)]
         if record.msg == DELIVERY and fields:
-            value["line"] = delivery_line(fields)
+            value["line"] = delivery_line(fields, record.created)
         return json.dumps(value, ensure_ascii=False)
 
 
@@ -52,14 +52,20 @@ def _clean(item: Any) -> Any:
     return printable(str(item), 1000)
 
 
-def delivery_line(fields: dict[str, Any]) -> str:
-    """`ID: to=<…>, relay=…, dsn=…, status=sent (…)`, as people have grepped for thirty years."""
+def delivery_line(fields: dict[str, Any], now: float) -> str:
+    """`ID: to=<…>, from=<…>, relay=…, delay=…, dsn=…, status=sent (…)`, as people have grepped for thirty years. `now` is in seconds since
+    1970; the delay, in seconds too, is the time since the message was received."""
     status = {"delivered": "sent", "ready": "deferred", "bounced": "bounced"}.get(str(fields.get("state")), str(fields.get("state")))
     return printable(
-        f"{fields.get('message')}: to=<{fields.get('to')}>, relay={fields.get('relay')}, dsn={fields.get('dsn')}, "
-        f"status={status} ({fields.get('reply')})",
+        f"{fields.get('message')}: to=<{fields.get('to')}>, from=<{fields.get('from')}>, relay={fields.get('relay')}, "
+        f"delay={_delay(fields.get('received_us'), now)}, dsn={fields.get('dsn')}, status={status} ({fields.get('reply')})",
         1500,
     )
+
+
+def _delay(received_us: Any, now: float) -> str:
+    """To the hundredth; never negative, as a clock may have been set back."""
+    return f"{max(0.0, now - received_us / 1e6):.2f}" if isinstance(received_us, int) else "unknown"
 
 
 def configure(level: str) -> None:

@@ -1,6 +1,7 @@
 """`sluis serve` starts only on a sound store, stops without losing anything, and takes changes without a restart."""
 
 import asyncio
+import re
 import smtplib
 import stat
 import urllib.request
@@ -12,7 +13,7 @@ from relay.demo.stage import Relay
 from relay.settings.models import Store
 from tests.servers.database import Database
 from tests.servers.sink import Behaviour, Sink
-from tests.stories.house import house, message, until
+from tests.stories.house import CLERK, SENDER, house, message, until
 
 
 def test_an_old_schema_is_refused_and_upgrade_mends_it(tmp_path: Path, empty_database: Database) -> None:
@@ -80,6 +81,7 @@ def test_health_readiness_and_metrics_are_told(tmp_path: Path, database: Store) 
             assert 'sluis_deliveries{state="delivered"} 1.0' in metrics
             assert "sluis_balance_holds 1.0" in metrics
             assert 'line": "' in sluis.log()
+            assert re.search(rf": to=<{CLERK}>, from=<{SENDER}>, relay=\S+, delay=\d+\.\d\d, dsn=2\.0\.0, status=sent \(250 ", sluis.log())
             assert "status=sent (250 2.0.0 Ok: queued)" in sluis.log()
 
     asyncio.run(story())

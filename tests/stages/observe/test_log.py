@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import re
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,26 +81,31 @@ def test_a_traceback_is_told_in_lines_of_a_list() -> None:
 @pytest.mark.parametrize(
     ("state", "status"), [("delivered", "sent"), ("ready", "deferred"), ("bounced", "bounced"), ("undeliverable", "undeliverable")]
 )
-def test_a_delivery_has_a_line_as_people_have_grepped_for_thirty_years(state: str, status: str) -> None:
+@pytest.mark.parametrize("sender", ["jan@example.nl", ""])
+def test_a_delivery_has_a_line_as_people_have_grepped_for_thirty_years(state: str, status: str, sender: str) -> None:
     fields = {
         "message": "0199f0000000700080000000000000aa",
         "to": "clerk@court.example",
+        "from": sender,
+        "received_us": 1_795_460_000_000_000,
         "relay": "mx.court.example[192.0.2.1]:25",
         "dsn": "2.0.0",
         "state": state,
         "reply": "250 2.0.0 Ok: queued as 4F",
     }
-    _, said = formatted("delivery", **fields)
-    assert said["line"] == (
-        "0199f0000000700080000000000000aa: to=<clerk@court.example>, relay=mx.court.example[192.0.2.1]:25, "
-        f"dsn=2.0.0, status={status} (250 2.0.0 Ok: queued as 4F)"
+    assert delivery_line(fields, 1_795_460_002.5) == (
+        f"0199f0000000700080000000000000aa: to=<clerk@court.example>, from=<{sender}>, relay=mx.court.example[192.0.2.1]:25, "
+        f"delay=2.50, dsn=2.0.0, status={status} (250 2.0.0 Ok: queued as 4F)"
     )
+    assert ", delay=0.00, " in delivery_line(fields, 1_795_459_000.0), "a clock that was set back"
+    just_now = {**fields, "received_us": time.time_ns() // 1000 - 5_000_000}
+    assert re.search(r", delay=[5-9]\.\d\d, ", formatted("delivery", **just_now)[1]["line"]), "received five seconds before it is logged"
     assert "line" not in formatted("something else", **fields)[1]
 
 
 def test_a_next_hop_can_not_forge_a_second_line() -> None:
     line = delivery_line(
-        {"message": "m", "to": "a", "relay": "r", "dsn": "2.0.0", "state": "delivered", "reply": "250 ok\r\nm: to=<b>, status=sent"}
+        {"message": "m", "to": "a", "relay": "r", "dsn": "2.0.0", "state": "delivered", "reply": "250 ok\r\nm: to=<b>, status=sent"}, 0.0
     )
     assert line.isprintable()
     assert line.count("\n") == 0
