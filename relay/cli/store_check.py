@@ -1,5 +1,6 @@
 """What `sluis store check` looks at: schema, triggers, durability, ownership, commitments, the balance, bodies that rows name."""
 
+import hashlib
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -8,9 +9,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, exists, select, text
 
 from relay.audit import event
+from relay.model.delivery import WAITING
 from relay.model.errors import ConfigurationError, SluisError, SpoolError, StoreError
 from relay.settings.models import Settings
 from relay.sign.body_hash import RelaxedBodyHash
@@ -18,9 +20,10 @@ from relay.store import schema, states
 from relay.store.engine import check_durability, open_engine, sqlite_path
 from relay.store.reader import Reader
 from relay.store.spool import Spool
-from relay.store.tables import Message
+from relay.store.tables import Delivery, Message
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
+DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 EVENTS_PAGE = 1000
 BODIES_PAGE = 200
 SHOWN = 20
@@ -46,8 +49,9 @@ class Check:
         return {"name": self.name, "ok": not self.wrong, "said": self.said, "wrong": self.wrong, "problems": self.problems}
 
 
-def check_store(settings: Settings, progress: Callable[[str, int], None]) -> Iterator[Check]:
-    """Each check as it is done; `progress` hears its name and how far it is. A store that does not fit this program ends it."""
+def check_store(settings: Settings, progress: Callable[[str, int], None], *, every_body: bool = False) -> Iterator[Check]:
+    """Each check as it is done; `progress` hears its name and how far it is. A store that does not fit this program ends it. Bodies of
+    messages that wait for somebody are read whole; `every_body`: the others too."""
     database = sqlite_path(settings.store)
     if database is not None and not database.exists():
         yield Check("schema", "", 1, [f"{database} is not there (run: sluis store upgrade)"])
@@ -68,7 +72,7 @@ def check_store(settings: Settings, progress: Callable[[str, int], None]) -> Ite
             yield _ownership(reader)
         yield _events(reader, progress)
         yield _balance(reader)
-        yield _bodies(settings, reader, progress)
+        yield _bodies(settings, reader, progress, every_body)
     finally:
         reader.close()
         engine.dispose()
@@ -140,7 +144,7 @@ def _balance(reader: Reader) -> Check:
     return check
 
 
-def _bodies(settings: Settings, reader: Reader, progress: Callable[[str, int], None]) -> Check:
+def _bodies(settings: Settings, reader: Reader, progress: Callable[[str, int], None], every: bool) -> Check:
     check = Check("bodies")
     try:
         spool = Spool(settings.spool, RelaxedBodyHash)
@@ -151,45 +155,58 @@ def _bodies(settings: Settings, reader: Reader, progress: Callable[[str, int], N
         check.problem(f"{settings.spool.folder}: {error.strerror}")
         return check
     try:
-        _look_at_bodies(check, spool, reader, progress)
+        _look_at_bodies(check, spool, reader, progress, every)
     finally:
         spool.close()
     return check
 
 
-def _look_at_bodies(check: Check, spool: Spool, reader: Reader, progress: Callable[[str, int], None]) -> None:
+def _look_at_bodies(check: Check, spool: Spool, reader: Reader, progress: Callable[[str, int], None], every: bool) -> None:
     readable = bool(spool.keys.private)
-    seen = 0
+    seen = read = 0
     after: uuid.UUID | None = None
     while True:
         page = reader.read_now(partial(_bodies_page, after=after))
         for row in page:
+            whole = readable and (every or row.waits)
             try:
-                _look_at_body(spool, row, readable)
+                _look_at_body(spool, row, readable, whole)
+                read += whole
             except (SpoolError, OSError) as error:
                 # It may have been erased since the page was read.
                 if reader.read_now(partial(_still_names, row=row)):
                     check.problem(f"message {row.id.hex}: {error}")
-        seen += len(page)
-        progress("bodies", seen)
+            seen += 1
+            progress("bodies", seen)
         if len(page) < BODIES_PAGE:
             break
         after = page[-1].id
-    check.said = f"{seen} in the spool" + ("" if readable else "; without a private key here it is only seen that they are there")
+    check.said = f"{seen} in the spool" + (
+        f", {read} of them read whole" if readable else "; without a private key here it is only seen that they are there"
+    )
 
 
-def _look_at_body(spool: Spool, row: Any, readable: bool) -> None:
-    """There, whole by its length, and with a key that opens."""
+def _look_at_body(spool: Spool, row: Any, readable: bool, whole: bool) -> None:
+    """There, as long as the record says, and with a key that opens; `whole`: each chunk by its tag, and all by the record's digest."""
     if not readable:
         spool.path(row.spool_object).stat()
         return
     with closing(spool.open(row.spool_object)) as body:
         if body.size != row.size:
             raise SpoolError(f"spool object {row.spool_object}: {body.size} octets, the record says {row.size}")
+        if not whole:
+            return
+        digest = hashlib.sha256()
+        for chunk in body.chunks():
+            digest.update(chunk)
+        if digest.hexdigest() != row.digest:
+            raise SpoolError(f"spool object {row.spool_object}: its SHA-256 is {digest.hexdigest()}, the record says {row.digest}")
 
 
 def _bodies_page(connection: Connection, after: uuid.UUID | None) -> list[Any]:
-    query = select(MESSAGE.c.id, MESSAGE.c.spool_object, MESSAGE.c.size).where(MESSAGE.c.spool_object.is_not(None))
+    waits = exists().where(DELIVERY.c.message_id == MESSAGE.c.id, DELIVERY.c.state.in_(sorted(WAITING))).label("waits")
+    columns = (MESSAGE.c.id, MESSAGE.c.spool_object, MESSAGE.c.size, MESSAGE.c.digest, waits)
+    query = select(*columns).where(MESSAGE.c.spool_object.is_not(None))
     if after is not None:
         query = query.where(MESSAGE.c.id > after)
     return list(connection.execute(query.order_by(MESSAGE.c.id).limit(BODIES_PAGE)))

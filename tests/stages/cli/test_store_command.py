@@ -45,16 +45,16 @@ class Place:
         owner = ("--url", self.database.owner.url) if self.database.dialect == "postgresql" else ()
         return self.run("upgrade", *owner)
 
-    def check(self) -> tuple[int, dict[str, dict[str, Any]]]:
+    def check(self, *options: str) -> tuple[int, dict[str, dict[str, Any]]]:
         """Exit code, and what each check said."""
-        result = self.run("check", "--json")
+        result = self.run("check", *options, "--json")
         told = json.loads(result.stdout)
         assert told["ok"] == (result.exit_code == 0)
         return result.exit_code, {check["name"]: check for check in told["checks"]}
 
-    def wrong(self) -> dict[str, list[str]]:
+    def wrong(self, *options: str) -> dict[str, list[str]]:
         """The problems of each check that found any; the exit code fits."""
-        code, checks = self.check()
+        code, checks = self.check(*options)
         wrong = {name: check["problems"] for name, check in checks.items() if not check["ok"]}
         assert code == (1 if wrong else 0)
         return wrong
@@ -172,7 +172,7 @@ def test_a_sound_store_is_called_so_while_the_relay_runs(place: Place, filled: R
     assert code == 0
     assert checks["events"]["said"] == "3 sound"
     assert checks["balance"]["said"] == "3 recipients accepted = 1 delivered + 0 bounced + 0 deleted + 2 waiting"
-    assert checks["bodies"]["said"] == "2 in the spool"
+    assert checks["bodies"]["said"] == "2 in the spool, 2 of them read whole"
     result = place.run("check")
     assert [line.split()[:2] for line in result.stdout.splitlines()] == [[name, "ok"] for name in checks]
 
@@ -248,6 +248,39 @@ def test_a_body_of_another_size_than_the_record_says_is_named(place: Place, fill
     assert "the record says" in problem
 
 
+def flip(path: Path, offset: int) -> None:
+    """One bit of an object's body."""
+    with path.open("r+b") as file:
+        file.seek(BODY_START + offset)
+        octet = file.read(1)[0]
+        file.seek(BODY_START + offset)
+        file.write(bytes([octet ^ 1]))
+
+
+def test_an_octet_that_was_flipped_in_a_body_that_waits_is_found(place: Place, filled: Recording) -> None:
+    first, _ = filled.rows("message")
+    flip(filled.spool.path(first["spool_object"]), 5)
+    [problem] = place.wrong()["bodies"]
+    assert problem.startswith(f"message {first['id'].hex}: ")
+    assert "altered" in problem
+
+
+def test_a_body_of_another_digest_than_the_record_says_is_named(place: Place, filled: Recording) -> None:
+    place.as_owner("UPDATE message SET digest = 'ab' WHERE recipients = 1")
+    [problem] = place.wrong()["bodies"]
+    assert "the record says ab" in problem
+
+
+def test_a_body_that_waits_for_nobody_is_read_when_all_are_asked_for(place: Place, filled: Recording) -> None:
+    place.as_owner("UPDATE delivery SET state = 'delivered' WHERE state = 'quarantined'")
+    _, second = filled.rows("message")
+    flip(filled.spool.path(second["spool_object"]), 5)
+    told = place.check()[1]["bodies"]
+    assert (told["ok"], told["said"]) == (True, "2 in the spool, 1 of them read whole")
+    told = place.check("--bodies")[1]["bodies"]
+    assert (told["wrong"], told["said"]) == (1, "2 in the spool, 1 of them read whole")
+
+
 def test_keys_that_are_not_there_are_a_problem_and_no_traceback(place: Place, filled: Recording) -> None:
     (place.folder / "keys" / "spool.pub").unlink()
     [problem] = place.wrong()["bodies"]
@@ -268,7 +301,7 @@ def test_many_problems_are_counted_and_the_first_are_named(place: Place, filled:
 
 def test_refused_messages_have_no_body_to_look_for(place: Place, filled: Recording) -> None:
     asyncio.run(filled.record.refuse(filled.decided((State.REFUSED,)), Reply(550, 7, 1, "No"), "no"))
-    assert place.check()[1]["bodies"]["said"] == "2 in the spool"
+    assert place.check()[1]["bodies"]["said"] == "2 in the spool, 2 of them read whole"
 
 
 @pytest.mark.parametrize("arguments", [("upgrade", "--url", "mysql://x/y"), ("upgrade", "--url", "postgresql+psycopg://a:secret@x/y")])
