@@ -1,6 +1,7 @@
 """`sluis check`: everything that `serve` would refuse, and what it would stumble over later, said with file, line and hint."""
 
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +38,9 @@ def command(config: Path, offline: bool, as_json: bool) -> None:
     problems: list[str] = []
     warnings: list[str] = []
     settings = _noted(problems, load_settings, config)
-    if settings is not None:
+    if settings is None:
+        _noted_of_policy(problems, config)
+    else:
         policy = _noted(problems, load_policy, settings.policies)
         problems += _listeners(settings)
         warnings += _certificate_warnings(settings)
@@ -70,6 +73,16 @@ def _noted(problems: list[str], make: Callable[[Path], Made], path: Path) -> Mad
     except ConfigurationError as error:
         problems += error.problems
     return None
+
+
+def _noted_of_policy(problems: list[str], config: Path) -> None:
+    """Wrong settings hide no mistake in the policy, as long as they say where it lies."""
+    try:
+        folder = tomllib.loads(config.read_text(encoding="utf-8")).get("policies")
+    except (OSError, ValueError, RecursionError):
+        return  # told already
+    if isinstance(folder, str):
+        _noted(problems, load_policy, config.resolve().parent / folder)
 
 
 def _listeners(settings: Settings) -> Iterator[str]:
@@ -120,7 +133,8 @@ def _policy_files(settings: Settings, policy: Policy) -> Iterator[str]:
             try:
                 ring.key(signing.domain, entry.selector, entry.algorithm)
             except ConfigurationError as error:
-                yield from error.problems
+                where = f"{settings.policies / 'signing.yaml'}, domain '{signing.domain}'"
+                yield from (f"{problem} (wanted by {where})" for problem in error.problems)
     for route in policy.routes:
         try:
             if route.login is not None:

@@ -277,6 +277,22 @@ def test_check_says_what_is_wrong_and_where(config: Path, name: str) -> None:
     assert any(expected in problem for problem in told["problems"])
 
 
+def test_wrong_settings_hide_no_mistake_in_the_policy(config: Path) -> None:
+    home = config.parents[1]
+    edited("etc/sluis.toml", "addresses =", "adresses =")(home)
+    edited("etc/policies/clients.yaml", "may_send_as", "may_send_us")(home)
+    said = sluis("check", "--config", config)
+    assert said.exit_code == 1
+    assert "unknown key 'adresses'" in said.stderr
+    assert "unknown key 'may_send_us'" in said.stderr
+
+
+def test_a_dkim_key_that_is_missing_is_told_with_the_policy_that_wants_it(config: Path) -> None:
+    gone("state/keys/dkim/example.org/rsa1.pem")(config.parents[1])
+    wanted = f"(wanted by {config.parent}/policies/signing.yaml, domain 'example.org')\n"
+    assert sluis("check", "--config", config).stderr.endswith(wanted)
+
+
 def test_check_without_the_store_looks_at_files_only(config: Path) -> None:
     gone("state/sluis.db*")(config.parents[1])
     said = sluis("check", "--offline", "--config", config)
