@@ -8,25 +8,30 @@ import os
 import pkgutil
 import socket
 import sys
+from dataclasses import replace
 from typing import Any
 
 from relay.inspect import frames
 from relay.inspect.archive import ArchiveLimits
 from relay.inspect.clamav import ClamdInspector
 from relay.inspect.engine import Engine
-from relay.inspect.item import Item, Unavailable
+from relay.inspect.inner_message import InnerMessage
+from relay.inspect.item import Inspector, Item, Unavailable
 from relay.inspect.sandbox import SandboxUnavailable, confine, limit_cpu
 from relay.inspect.yara import YaraInspector
 from relay.model.errors import ConfigurationError, SpoolError
 from relay.model.features import Header, Inspection
 from relay.model.finding import Finding, Kind
 from relay.read import read
+from relay.read.embedded import embedded_messages
 from relay.read.limits import ReadLimits
 from relay.read.salvage import PATH as SALVAGED
 from relay.settings.models import Settings
 from relay.store.spool.format import read_body
 
 NAME = "inspect"
+RAW = "raw"
+"""The path of the message as a whole, among its parts."""
 SELF_TEST_SECONDS = 10.0  # a scanner that hangs must not keep a worker from starting (the pool waits 60 s)
 _OTHER_SYSTEMS = frozenset({"mbcs", "oem"})
 _WELL_FORMED = (
@@ -46,7 +51,7 @@ def main() -> None:
     try:
         embedded = YaraInspector(settings.inspection.rules)
         preload(settings, embedded)
-        engine = Engine([embedded, *_clamd(settings, settings.clamd.deadline, pool)], _archive_limits(settings))
+        engine = new_engine([embedded, *_clamd(settings, settings.clamd.deadline, pool)], settings)
         confine(settings.inspection.memory)
     except (ConfigurationError, SandboxUnavailable) as error:
         pool.sendall(frames.pack({"problems": str(error).splitlines()}))
@@ -64,9 +69,39 @@ def preload(settings: Settings, embedded: YaraInspector) -> None:
     for module in pkgutil.iter_modules(encodings.__path__):
         if module.name not in _OTHER_SYSTEMS:
             importlib.import_module(f"encodings.{module.name}")
-    engine = Engine([embedded], _archive_limits(settings))
+    engine = new_engine([embedded], settings)
     for message in (_WELL_FORMED, _BENT):
         inspect_bytes(message, "warm-up.invalid", engine, settings)
+
+
+def new_engine(scanners: list[Inspector], settings: Settings) -> Engine:
+    """With archives and inner messages under the limits of the settings."""
+    given = settings.inspection
+    limits = ArchiveLimits(given.archive_members, given.archive_bytes, given.archive_depth, given.archive_ratio)
+    return Engine(scanners, limits, lambda item: _inner_message(item, settings))
+
+
+def _inner_message(item: Item, settings: Settings) -> InnerMessage | None:
+    """What is wrong with a message that nobody would open as one is no finding; its parts are inspected all the same."""
+    found = None if item.path == RAW else embedded_messages(item.data, item.declared, item.name)
+    if found is None:
+        return None
+    parts: list[Item] = []
+    findings: list[Finding] = []
+    limits = _read_limits(settings)
+    if len(found.messages) > limits.parts:  # a mailbox
+        findings.append(Finding(Kind.LIMIT, "reader", "parts", item.path))
+    for number, message in enumerate(found.messages[: limits.parts], 1):
+        result = read(message, limits, "")
+        within = f"{number}." if len(found.messages) > 1 else ""
+        parts += [Item(within + leaf.path, leaf.name, leaf.media_type, leaf.inline, leaf.data) for leaf in result.leaves]
+        findings += [replace(finding, part=f"{item.path}/{within}{finding.part}".rstrip("/.")) for finding in result.findings]
+    return InnerMessage(tuple(parts), tuple(findings) if found.meant else ())
+
+
+def _read_limits(settings: Settings) -> ReadLimits:
+    given = settings.inspection
+    return ReadLimits(given.header_size, given.parts, given.depth)
 
 
 def _clamd(settings: Settings, deadline: float, pool: socket.socket) -> list[ClamdInspector]:
@@ -84,11 +119,6 @@ def _clamd(settings: Settings, deadline: float, pool: socket.socket) -> list[Cla
         return socket.socket(fileno=reply[2])
 
     return [ClamdInspector(connect, given.connect_timeout, deadline, given.cache_entries, given.cache_seconds)]
-
-
-def _archive_limits(settings: Settings) -> ArchiveLimits:
-    given = settings.inspection
-    return ArchiveLimits(given.archive_members, given.archive_bytes, given.archive_depth, given.archive_ratio)
 
 
 def _self_test(scanners: list[ClamdInspector]) -> dict[str, str]:
@@ -123,16 +153,15 @@ def _read_spool(head: dict[str, Any], descriptor: int) -> bytes:
 
 def inspect_bytes(data: bytes, authserv_id: str, engine: Engine, settings: Settings) -> Inspection:
     """read, then inspect."""
-    given = settings.inspection
-    result = read(data, ReadLimits(given.header_size, given.parts, given.depth), authserv_id)
+    result = read(data, _read_limits(settings), authserv_id)
     items = [Item(leaf.path, leaf.name, leaf.media_type, leaf.inline, leaf.data) for leaf in result.leaves]
     if result.raw:
-        items.append(Item("raw", "", "message/rfc822", True, data))
+        items.append(Item(RAW, "", "message/rfc822", True, data))
     inspected = engine.inspect(items)
     return Inspection(
         header=result.header,
         # The message as a whole and what was dug out of it are no parts of it that anybody sees.
-        attachments=tuple(item for item in inspected.attachments if item.part.partition(".")[0] not in ("raw", SALVAGED)),
+        attachments=tuple(item for item in inspected.attachments if item.part.partition(".")[0] not in (RAW, SALVAGED)),
         findings=(*result.findings, *inspected.findings),
         unavailable=tuple(sorted(inspected.unavailable)),
         answered=tuple(inspected.answered),

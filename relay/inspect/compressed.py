@@ -74,7 +74,7 @@ def _streams(data: bytes, form: str, budget: Budget, pieces: list[bytes]) -> int
     position = 0
     while True:
         stream = Stream(_UNPACKERS[form](), data, position, len(data))
-        budget.read(stream, len(data), pieces)
+        budget.read_into(pieces, stream, len(data))
         position = stream.position
         while form == "xz" and data.startswith(bytes(4), position):
             position += 4

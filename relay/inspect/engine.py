@@ -8,6 +8,7 @@ from relay.inspect.archive import NAME as ARCHIVE
 from relay.inspect.archive import ArchiveLimits, Budget, open_archive
 from relay.inspect.encrypted import encrypted, macro
 from relay.inspect.filetype import TypeInspector
+from relay.inspect.inner_message import Reader, open_message
 from relay.inspect.item import Inspector, Item, Unavailable
 from relay.model.features import Attachment
 from relay.model.finding import Finding, Kind
@@ -26,12 +27,15 @@ class Inspected:
 
 
 class Engine:
-    """`scanners` look at every item, nested ones too. One Engine for each worker process, one message at a time."""
+    """`scanners` look at every item, nested ones too; `reader` reads messages inside items. One Engine for each worker process, one
+    message at a time.
+    """
 
-    def __init__(self, scanners: Sequence[Inspector], limits: ArchiveLimits) -> None:
+    def __init__(self, scanners: Sequence[Inspector], limits: ArchiveLimits, reader: Reader | None = None) -> None:
         self._type = TypeInspector()
         self._scanners = [self._type, *scanners]
         self._limits = limits
+        self._reader = reader
 
     def inspect(self, items: Iterable[Item]) -> Inspected:
         """All items of one message."""
@@ -59,6 +63,8 @@ class Engine:
         for scanner in self._scanners:
             self._scan(scanner, item, result)
         opened = open_archive(item, budget, depth + 1)
+        if self._reader is not None:
+            open_message(opened, self._reader, budget, depth + 1)
         found = [*encrypted(item), *macro(item, tuple(opened.names)), *opened.findings]
         result.findings += found
         inside = _Inside(list(opened.names), any(finding.kind is Kind.ENCRYPTED for finding in found))

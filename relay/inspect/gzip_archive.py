@@ -20,7 +20,7 @@ def read_gzip(opened: Opened, budget: Budget, pieces: list[bytes]) -> int:
             opened.name(name)
         stream = Stream(raw_deflate(), data, start, len(data))
         before = len(pieces)
-        budget.read(stream, len(data), pieces)
+        budget.read_into(pieces, stream, len(data))
         checksum, size = 0, 0
         for piece in pieces[before:]:
             checksum, size = zlib.crc32(piece, checksum), size + len(piece)

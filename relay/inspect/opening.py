@@ -1,5 +1,6 @@
 """What opening archives may cost a message, and what opening one of them gave."""
 
+import bisect
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -58,11 +59,16 @@ class Budget:
         if depth > self.limits.depth:
             raise LimitMet("archive-depth")
 
-    def read(self, stream: Readable, packed: int, into: list[bytes] | None = None) -> bytes:
-        """All of `stream`, piece by piece: a bomb costs a piece, not its claim. `packed` octets are what it was made from. What was read
-        before an error stands in `into`. Raises LimitMet, and what the stream raises.
+    def read(self, stream: Readable, packed: int) -> bytes:
+        """All of `stream`. Raises LimitMet, and what the stream raises."""
+        pieces: list[bytes] = []
+        self.read_into(pieces, stream, packed)
+        return b"".join(pieces)
+
+    def read_into(self, pieces: list[bytes], stream: Readable, packed: int) -> None:
+        """Piece by piece: a bomb costs a piece, not its claim. `packed` octets are what it was made from. What was read before an error
+        stands in `pieces`.
         """
-        pieces = [] if into is None else into
         size = 0
         while piece := stream.read(PIECE):
             size += len(piece)
@@ -70,7 +76,6 @@ class Budget:
             if size > PIECE and size > packed * self.limits.ratio:
                 raise LimitMet("archive-ratio")
             pieces.append(piece)
-        return b"".join(pieces)
 
 
 @dataclass(slots=True)
@@ -102,6 +107,11 @@ class Opened:
         """Tools read it in two ways."""
         self.find(Kind.AMBIGUOUS, name, detail)
 
+    def store(self, start: int, end: int) -> None:
+        """A member lies there as it is."""
+        bisect.insort(self.stored, (start, end))
+
     def holds(self, start: int, end: int) -> bool:
         """Whether [start, end) lies in one stored member."""
-        return any(first <= start and end <= last for first, last in self.stored)
+        before = bisect.bisect_right(self.stored, (start, len(self.item.data)))
+        return before > 0 and end <= self.stored[before - 1][1]

@@ -9,7 +9,7 @@ _NAME = rb"-----BEGIN PGP MESSAGE(?:, PART [0-9/]{1,9})?-----"
 _ARMOUR = re.compile(_NAME + rb"[ \t]*(?:[\r\n<&]|\Z)")
 _ARMOUR_16 = tuple("-----BEGIN PGP MESSAGE".encode(charset) for charset in ("utf-16-le", "utf-16-be"))
 _KEY, _PASSPHRASE_KEY, _COMPRESSED, _ENCRYPTED, _MARKER, _PROTECTED, _AUTHENTICATED, _PADDING = 1, 3, 8, 9, 10, 18, 20, 21
-_MOST_PACKETS = 2000
+_MOST_PACKETS, _MANY_KEYS = 2000, 100
 
 
 def is_encrypted(data: bytes) -> bool:
@@ -18,17 +18,17 @@ def is_encrypted(data: bytes) -> bool:
         return True
     if any(mark in data for mark in _ARMOUR_16):
         return True
-    keys = False
+    keys = 0
     for tag, body, _ in _packets(data):
         if (tag == _KEY and data[body] in (2, 3, 6)) or (tag == _PASSPHRASE_KEY and data[body] in (4, 5, 6)):
-            keys = True
+            keys += 1
         elif tag == _PROTECTED and data[body] in (1, 2):
             return True
         elif tag in (_ENCRYPTED, _AUTHENTICATED):
-            return keys
+            return keys > 0
         elif not (tag == _MARKER and data[body : body + 3] == b"PGP") and not (tag == _PADDING and keys):
             return False
-    return False
+    return keys >= _MANY_KEYS
 
 
 def is_packed(data: bytes) -> bool:

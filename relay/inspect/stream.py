@@ -7,6 +7,8 @@ from typing import Any
 
 from relay.inspect.opening import PIECE
 
+_FIRST_PIECE = 512  # grows: of a million tiny streams, none may cost a large piece
+
 
 class Stream:
     """`unpacker` is one of the decompressor objects of zlib, bz2 or lzma. `position` is how far it has read; where the stream ends, once
@@ -18,6 +20,7 @@ class Stream:
         self._data = data
         self._end = end
         self._tail = b""
+        self._piece = _FIRST_PIECE
         self.position = start
 
     def read(self, size: int, /) -> bytes:
@@ -37,7 +40,8 @@ class Stream:
     def _next(self) -> bytes:
         if self._tail or not getattr(self._unpacker, "needs_input", True):  # bz2 and lzma keep it
             return self._tail
-        piece = self._data[self.position : min(self.position + PIECE, self._end)]
+        piece = self._data[self.position : min(self.position + self._piece, self._end)]
+        self._piece = min(2 * self._piece, PIECE)
         self.position += len(piece)
         return piece
 

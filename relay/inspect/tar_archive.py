@@ -68,7 +68,7 @@ def _content(opened: Opened, archive: tarfile.TarFile, member: tarfile.TarInfo, 
     data = opened.item.data
     header = data[member.offset_data - BLOCK : member.offset_data]
     if member.isreg() and not member.issparse():
-        opened.stored.append((member.offset_data, member.offset_data + member.size))
+        opened.store(member.offset_data, member.offset_data + member.size)
         if _is_header(header):
             _compare(opened, member, header)
     stream = archive.extractfile(member) if member.isreg() else None
@@ -77,7 +77,7 @@ def _content(opened: Opened, archive: tarfile.TarFile, member: tarfile.TarInfo, 
     pieces: list[bytes] = []
     try:
         # Against the archive, and not the member: a sparse one is larger than what it takes.
-        budget.read(stream, len(data), pieces)
+        budget.read_into(pieces, stream, len(data))
     finally:
         opened.add(member.name, b"".join(pieces))
 

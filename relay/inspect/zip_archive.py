@@ -2,6 +2,8 @@
 
 import bz2
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from contextlib import suppress
@@ -10,10 +12,22 @@ from relay.inspect.opening import Budget, LimitMet, Opened
 from relay.inspect.stream import Stream, raw_deflate
 from relay.inspect.zip_layout import DESCRIBED, ENCRYPTED, LOCAL, LocalHeader, layout, local_header
 from relay.model.finding import Kind
-from relay.model.text import printable
+from relay.model.text import file_name
 
 # What the standard library raises on an archive that is damaged, or compressed in a way that it does not know.
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, KeyError)
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+)
 _STORED, _DEFLATED, _BZIP2 = 0, 8, 12  # APPNOTE §4.4.5
 _STARTS = (LOCAL, b"PK\5\6", b"PK\7\x08", b"PK00")
 
@@ -36,7 +50,8 @@ def read_zip(opened: Opened, budget: Budget) -> None:
         opened.ambiguous(problem)
     for name in found.names:
         opened.name(name)
-    opened.stored += found.spans
+    for start, end in found.spans:
+        opened.store(start, end)
     if "archive-overlap" in found.problems:  # Fifield 2019: a bomb that claims little
         raise LimitMet("archive-overlap")
     whole = _by_directory(opened, budget)
@@ -60,7 +75,7 @@ def _by_directory(opened: Opened, budget: Budget) -> bool:
             if member.orig_filename.rstrip("\0") != member.filename:  # cut at a NUL, which other tools show
                 opened.name(member.orig_filename)
                 opened.ambiguous("archive-name-conflict", member.orig_filename)
-            if member.is_dir():
+            if member.filename.endswith("/") and not member.compress_size:
                 continue
             if member.flag_bits & ENCRYPTED:
                 opened.find(Kind.ENCRYPTED, "encrypted-archive", member.filename)
@@ -76,7 +91,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, opened: Opened, b
     pieces: list[bytes] = []
     try:
         with archive.open(member) as stream:
-            budget.read(stream, max(member.compress_size, 1), pieces)
+            budget.read_into(pieces, stream, max(member.compress_size, 1))
     except DAMAGED as error:
         opened.ambiguous("archive-damaged", f"{member.filename}: {type(error).__name__}")
         return False
@@ -91,7 +106,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, opened: Opened, b
 def _by_local_headers(opened: Opened, budget: Budget) -> None:
     """As tools do that read from the front, or that look for signatures: every local header there is, wherever it stands."""
     data = opened.item.data
-    known = {item.data for item in opened.items}
+    known, names = {item.data for item in opened.items}, set(opened.names)
     position = -1
     while (position := data.find(LOCAL, position + 1)) >= 0:
         header = local_header(data, position)
@@ -99,7 +114,8 @@ def _by_local_headers(opened: Opened, budget: Budget) -> None:
             continue
         budget.member()
         name = header.name.decode("utf-8" if header.name.isascii() else "cp437")
-        if printable(name, len(name)) not in opened.names:
+        if file_name(name) not in names:
+            names.add(file_name(name))
             opened.name(name)
         if header.flags & ENCRYPTED:
             opened.find(Kind.ENCRYPTED, "encrypted-archive", name)
@@ -128,6 +144,6 @@ def _unpacked(data: bytes, header: LocalHeader, budget: Budget) -> bytes:
         return b""
     stream, pieces = Stream(unpacker(), data, header.data, end), list[bytes]()
     with suppress(*DAMAGED):
-        budget.read(stream, end - header.data, pieces)
+        budget.read_into(pieces, stream, end - header.data)
     budget.take(stream.position - header.data)  # reading costs too: each of ten thousand headers may claim the rest of the file
     return b"".join(pieces)

@@ -73,6 +73,7 @@ OLD_SESSION_KEY = b"\x85\0\x1e\3" + bytes(8) + b"\1" + bytes(20)
         (ARMOUR.replace(b"MESSAGE-", b"MESSAGE, PART 1/2-"), "encrypted-pgp"),
         (SESSION_KEY + PROTECTED, "encrypted-pgp"),
         (OLD_SESSION_KEY + PROTECTED, "encrypted-pgp"),
+        (SESSION_KEY * 3000 + PROTECTED, "encrypted-pgp"),
         (SESSION_KEY * 3 + packet(9, bytes(40)), "encrypted-pgp"),
         (packet(10, b"PGP") + PASSPHRASE + packet(20, b"\1" + bytes(40)), "encrypted-pgp"),
         (PASSPHRASE + b"\xd2\xea\1" + bytes(1100), "encrypted-pgp"),
