@@ -14,6 +14,7 @@ import uvloop
 from relay.app.app import App, Role
 from relay.cli.common import config_option, problems_told, settings_from
 from relay.cli.operations import OPERATIONS
+from relay.inspect.sandbox import hide_memory
 from relay.model.errors import ConfigurationError, SluisError
 from relay.observe.log import configure
 from relay.settings.load import load_settings
@@ -37,6 +38,7 @@ UMASKS = {Role.ALL: 0o077, Role.LISTEN: 0o007, Role.DELIVER: 0o007}
 )
 def command(config: Path, role: str) -> None:
     """Run the relay. SIGTERM stops it gracefully, SIGHUP reads settings, certificates and policy again."""
+    hide_memory()
     settings = settings_from(config)
     configure(settings.log.level)
     os.umask(UMASKS[Role(role)])

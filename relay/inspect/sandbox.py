@@ -34,6 +34,7 @@ _SAME_EVERYWHERE = {
     "pidfd_getfd": 438,
     "process_madvise": 440,
     "mount_setattr": 442,
+    "process_mrelease": 448,
     "fchmodat2": 452,
 }
 _X86_64 = {
@@ -54,13 +55,19 @@ _X86_64 = {
     **{"removexattr": 197, "lremovexattr": 198, "utimes": 235, "openat": 257, "mkdirat": 258, "mknodat": 259, "fchownat": 260},
     **{"futimesat": 261, "unlinkat": 263, "renameat": 264, "linkat": 265, "symlinkat": 266, "fchmodat": 268, "utimensat": 280},
     **{"open_by_handle_at": 304, "renameat2": 316, "pivot_root": 155},
+    # files that are open: the relay hands over those of the spool
+    **{"ftruncate": 77, "fchmod": 91, "fchown": 93, "fsetxattr": 190, "fremovexattr": 199, "fallocate": 285},
     # sockets and queues
     **{"shmget": 29, "socket": 41, "connect": 42, "accept": 43, "bind": 49, "listen": 50, "semget": 64, "msgget": 68, "mq_open": 240},
     **{"mq_unlink": 241, "accept4": 288},
     # processes
     **{"fork": 57, "vfork": 58, "execve": 59, "kill": 62, "ptrace": 101, "rt_sigqueueinfo": 129, "tkill": 200, "tgkill": 234},
     **{"unshare": 272, "rt_tgsigqueueinfo": 297, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311, "execveat": 322},
+    # how fast other processes run, and where
+    **{"setpriority": 141, "sched_setparam": 142, "sched_setscheduler": 144, "sched_setaffinity": 203, "ioprio_set": 251},
+    **{"migrate_pages": 256, "move_pages": 279, "kcmp": 312, "sched_setattr": 314},
     # the kernel
+    **{"add_key": 248, "request_key": 249},
     **{"init_module": 175, "keyctl": 250, "perf_event_open": 298, "finit_module": 313, "bpf": 321, "userfaultfd": 323},
 }
 _AARCH64 = {
@@ -71,6 +78,9 @@ _AARCH64 = {
     **{"accept": 202, "connect": 203, "accept4": 242},
     **{"unshare": 97, "ptrace": 117, "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "execve": 221},
     **{"rt_tgsigqueueinfo": 240, "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271, "execveat": 281},
+    **{"fsetxattr": 7, "fremovexattr": 16, "ftruncate": 46, "fallocate": 47, "fchmod": 52, "fchown": 55},
+    **{"ioprio_set": 30, "sched_setparam": 118, "sched_setscheduler": 119, "sched_setaffinity": 122, "setpriority": 140},
+    **{"migrate_pages": 238, "move_pages": 239, "kcmp": 272, "sched_setattr": 274, "add_key": 217, "request_key": 218},
     **{"init_module": 105, "keyctl": 219, "perf_event_open": 241, "finit_module": 273, "bpf": 280, "userfaultfd": 282},
 }
 _ARCHITECTURES = {
@@ -89,13 +99,21 @@ def confine(memory: int) -> None:
     """
     library = ctypes.CDLL(None, use_errno=True)
     _prctl(library, _PR_SET_PDEATHSIG, signal.SIGKILL)
-    _prctl(library, _PR_SET_DUMPABLE, 0)
+    hide_memory()
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     _prctl(library, _PR_SET_NO_NEW_PRIVS, 1)
     _filter(library)
+
+
+def hide_memory() -> None:
+    """No other process of the same user may read this one's memory, trace it or take its descriptors, and there is no core dump: it has
+    keys, or a message. For workers, and for the relay itself (prctl(2), ptrace(2)). It lasts until a program is executed. Raises
+    SandboxUnavailable.
+    """
+    _prctl(ctypes.CDLL(None, use_errno=True), _PR_SET_DUMPABLE, 0)
 
 
 def limit_cpu(seconds: int) -> None:

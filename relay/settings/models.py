@@ -103,7 +103,7 @@ class Clamd(Strict):
 
     socket: Path | None = Field(default=None, description="its unix socket; without it there is no such inspector")
     connect_timeout: Seconds = Field(default=5, description="seconds to connect")
-    deadline: Seconds = Field(default=60, description="seconds for the scan of one part")
+    deadline: Seconds = Field(default=60, description="seconds for all parts of a message together")
     cache_entries: int = Field(default=100_000, ge=0, description="clean answers that are remembered, by digest and signature database")
     cache_seconds: Seconds = Field(default=3600, description="seconds that an answer is remembered")
 

@@ -1,6 +1,8 @@
 """What a worker can't do any more once hostile bytes could have taken it over. The attempts are made from inside, on the real filter."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,9 @@ REFUSED = (
     "link a file",
     "symlink a file",
     "change a mode",
+    "change the mode of an open file",
+    "change the owner of an open file",
+    "cut an open file",
     "change times",
     "make a folder",
     "make a fifo",
@@ -32,6 +37,11 @@ REFUSED = (
     "signal the relay",
     "trace the relay",
     "read the relay's memory",
+    "write the relay's memory",
+    "hold the relay",
+    "signal the relay by a descriptor",
+    "slow the relay down",
+    "move the relay to one processor",
     "limit the relay",
     "take a descriptor of the relay",
     "set up io_uring",
@@ -59,6 +69,22 @@ def test_a_worker_loads_nothing_that_was_not_loaded_before(folder: Path) -> None
 @pytest.mark.parametrize("action", ["start a thread", "limit itself"])
 def test_a_worker_may_still(action: str, folder: Path) -> None:
     assert asked(action, folder).header.subject == "done"
+
+
+def test_the_memory_of_a_worker_is_hidden_from_other_processes_of_its_user(folder: Path) -> None:
+    assert asked("tell whether it can be dumped", folder).header.subject == "0"
+
+
+def test_the_memory_of_the_relay_is_hidden_from_the_moment_it_starts(folder: Path) -> None:
+    """Before the first key is read: with settings that are not there, it gets no further."""
+    code = (
+        "import ctypes, sys\n"
+        "from relay.cli.serve import command\n"
+        "try: command(['--config', sys.argv[1]])\n"
+        "except SystemExit: print('dumpable', ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code, str(folder / "missing.toml")], capture_output=True, text=True, check=True)
+    assert said.stdout.endswith("dumpable 0\n")
 
 
 def test_memory_beyond_its_limit_is_refused(folder: Path) -> None:
