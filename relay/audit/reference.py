@@ -64,7 +64,9 @@ decided, or write requests and approvals. Each upgrade gives these roles just th
 them a default partition takes what comes.
 
 `sluis store check` looks at schema and triggers, durability, ownership (PostgreSQL), the commitment of every event, the balance, and every
-body that a row names: is it there, as long as the record says, and does its key open. It only reads, in pages, beside a running relay.
+body that a row names: is it there, as long as the record says, and does its key open. The bodies of messages that wait for somebody are
+read whole: every chunk by its tag, all of it by the SHA-256 of the record; with `--bodies` every body that is kept. It only reads, in
+pages, beside a running relay.
 """
 
 EVENTS = """\

@@ -3,6 +3,8 @@
 import datetime
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,12 @@ def sluis(*words: str | Path) -> Result:
     result = CliRunner().invoke(main, [str(word) for word in words])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     return result
+
+
+def serve(config: Path) -> "subprocess.CompletedProcess[str]":
+    """In a process of its own: it changes umask and log of the process that it runs in."""
+    words = [sys.executable, "-m", "relay", "serve", "--config", str(config)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
 
 
 def upgrade(config: Path) -> None:
@@ -331,8 +339,8 @@ def test_serve_before_the_store_is_made_says_so_and_makes_none(config: Path) -> 
     state = config.parents[1] / "state"
     gone("state/sluis.db*")(config.parents[1])
     before = sorted(state.rglob("*"))
-    said = sluis("serve", "--config", config)
-    assert (said.exit_code, said.stderr) == (1, f"Error: {state}/sluis.db: no store yet (run: sluis store upgrade)\n")
+    said = serve(config)
+    assert (said.returncode, said.stderr) == (1, f"Error: {state}/sluis.db: no store yet (run: sluis store upgrade)\n")
     assert sorted(state.rglob("*")) == before
 
 
@@ -342,7 +350,10 @@ def test_settings_that_nobody_may_read_are_no_traceback(config: Path) -> None:
         config.mkdir()  # root may read everything
     else:
         config.chmod(0)
-    for command in (["check"], ["queue", "list"], ["serve"], ["keys", "spool", "list"]):
+    for command in (["check"], ["queue", "list"], ["keys", "spool", "list"]):
         said = sluis(*command, "--config", config)
         assert said.exit_code in (1, 2)
         assert "sluis.toml" in said.stderr
+    refused = serve(config)
+    assert refused.returncode in (1, 2)
+    assert "sluis.toml" in refused.stderr
