@@ -27,6 +27,7 @@ from relay.store.queue import LeaseLost
 from relay.store.spool import Spool
 
 log = logging.getLogger("sluis.queue")
+WITHDRAWN_US = 1_000_000
 
 
 class Custody:
@@ -128,14 +129,15 @@ class Custody:
         final: list[Outcome] = []
         for outcome in outcomes:
             ticket = tickets[outcome.ordinal]
-            if outcome.state is State.READY and outcome.rest:
-                next_us[outcome.ordinal] = now_us + int(outcome.rest * 1e6)
+            if outcome.state is State.READY and not outcome.attempted:  # withdrawn by us: decided again first
+                next_us[outcome.ordinal] = now_us + WITHDRAWN_US
             elif outcome.state is State.READY:
-                due = next_attempt_us(self._settings.delivery, claimed.message.id, ticket.attempts + 1, now_us, claimed.expires_us)
+                attempts = max(ticket.attempts, 1) if outcome.rest else ticket.attempts + 1
+                due = next_attempt_us(self._settings.delivery, claimed.message.id, attempts, now_us, claimed.expires_us)
                 if due is None:
                     outcome = expired(claimed.message, ticket, outcome)
                 else:
-                    next_us[outcome.ordinal] = due
+                    next_us[outcome.ordinal] = max(due, now_us + int(outcome.rest * 1e6))
             final.append(outcome)
         bounced = [outcome for outcome in final if outcome.state is State.BOUNCED]
         if bounced and not await self._notices.send(Action.FAILED, claimed, bounced):

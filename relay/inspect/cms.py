@@ -98,7 +98,7 @@ def _octets(data: bytes, element: _Element, depth: int, pieces: list[bytes]) -> 
     if depth > _DEEPEST:
         raise ValueError("too deep")
     if element.tag == _OCTETS_IN_PARTS:
-        for child in _children(data, element):
+        for child in _children(data, element, len(data)):
             _octets(data, child, depth + 1, pieces)
     else:
         pieces.append(data[element.start : _end(data, element)])
@@ -119,11 +119,13 @@ def _element(data: bytes, position: int) -> _Element:
     return _Element(data[position], start, start + size)
 
 
-def _children(data: bytes, parent: _Element) -> list[_Element]:
-    """At most a thousand; CMS needs few."""
+def _children(data: bytes, parent: _Element, most: int = 1000) -> list[_Element]:
+    """CMS needs few, but for the parts of a long octet string. Raises ValueError where there are more: nothing is left out unsaid."""
     found: list[_Element] = []
     position, end = parent.start, parent.end
-    while len(found) < 1000 and (position < end if end is not None else data[position : position + 2] != b"\0\0"):
+    while position < end if end is not None else data[position : position + 2] != b"\0\0":
+        if len(found) >= most:
+            raise ValueError("too many elements")
         child = _element(data, position)
         found.append(child)
         position = _after(data, child, 0)

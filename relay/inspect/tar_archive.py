@@ -7,7 +7,7 @@ from relay.inspect.opening import Budget, Opened
 
 BLOCK = 512
 _MAGIC_AT = 257
-_DAMAGED = (tarfile.TarError, EOFError, OSError, ValueError, IndexError, KeyError)
+_DAMAGED = (tarfile.TarError, EOFError, OSError, ValueError, IndexError, KeyError, RecursionError)
 _NAME, _SIZE, _CHECKSUM = slice(0, 100), slice(124, 136), slice(148, 156)
 
 

@@ -50,7 +50,7 @@ def domain_key(domain: str) -> str:
     if folded.isascii():
         return folded
     try:
-        return _a_labels(folded)
+        return _a_labels(folded).rstrip(".")  # a full stop of another script has become one by now (UTS #46 §4)
     except idna.IDNAError:
         return folded
 

@@ -167,7 +167,7 @@ class Record:
                 entry = None
                 if outcome.state in QUEUED:
                     ticket = next(ticket for ticket in claimed.tickets if ticket.ordinal == outcome.ordinal)
-                    attempts = ticket.attempts + (0 if outcome.rest else 1)  # a rest is no attempt
+                    attempts = ticket.attempts + int(outcome.attempted and not outcome.rest)
                     due = next_us.get(outcome.ordinal, now_us)
                     route = claimed.route if outcome.state is State.READY else ""
                     entry = states.QueueEntry(route, claimed.epoch.policy, claimed.epoch.phase, due, claimed.expires_us, attempts)
@@ -175,7 +175,8 @@ class Record:
                 if outcome.unknown:  # the final dot was sent, and no reply came: the next attempt may send twice
                     values["possible_duplicates"] = DELIVERY.c.possible_duplicates + 1
                 states.move(connection, claimed.message.id, outcome.ordinal, outcome.state, now_us, entry, concluded=True, **values)
-            write(connection, [event])
+            if not all(outcome.rest for outcome in outcomes):  # nothing was tried, and a long queue rests often
+                write(connection, [event])
 
         await self._journal.submit(work)
 

@@ -26,3 +26,8 @@ SHOWN_AS_OURS = ["prosecution.exðŸ„°mple", "PROSECUTION.example", "prosecutionã€
 @pytest.mark.parametrize("text", SHOWN_AS_OURS)
 def test_what_is_shown_as_our_domain_is_our_domain(text: str) -> None:
     assert domain_key(text) == "prosecution.example"
+
+
+@pytest.mark.parametrize("dot", [".", "\u3002", "\uff0e", "\uff61"])
+def test_a_final_dot_of_any_script_makes_no_other_domain(dot: str) -> None:
+    assert domain_key(f"evil.example{dot}") == "evil.example"

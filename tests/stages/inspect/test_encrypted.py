@@ -124,10 +124,11 @@ def test_content_that_only_looks_like_it_is_not(data: bytes) -> None:
     [
         cms(SIGNED, der(0x04, EICAR)),
         cms(SIGNED, ber(0x24, der(0x04, EICAR[:30]), der(0x04, EICAR[30:]))),
+        cms(SIGNED, ber(0x24, *[der(0x04, b"")] * 1500, der(0x04, EICAR))),
         cms(COMPRESSED, der(0x04, zlib.compress(EICAR))),
         cms(COMPRESSED, der(0x04, zlib.compress(zipped({"a": EICAR})))),
     ],
-    ids=("signed", "signed in parts", "compressed", "compressed zip"),
+    ids=("signed", "signed in parts", "signed in many parts", "compressed", "compressed zip"),
 )
 def test_content_inside_a_signature_is_taken_out_and_inspected(data: bytes) -> None:
     assert (Kind.MALWARE, "eicar") in found(data, "contract.txt.p7m")
