@@ -117,6 +117,7 @@ class App:
             await control.start()
             stack.push_async_callback(control.close)
             self.in_force.on_change = self._epoch_changed
+            await self._epoch_changed(stale=True)
             self.dispatcher.start()
             stack.push_async_callback(self.dispatcher.stop, STOP_SECONDS)
             self._run(self._sweep())
@@ -209,8 +210,9 @@ class App:
         self.deliverer.end_rests()
         self.dispatcher.wake()
 
-    async def _epoch_changed(self) -> None:
-        """What was held is decided again; what is queued is when it is claimed. While the brake is on, all stays as it is."""
+    async def _epoch_changed(self, *, stale: bool = False) -> None:
+        """What was held is decided again; what is queued is when it is claimed. While the brake is on, all stays as it is. `stale`: only
+        what another epoch held, such as a policy that changed while the relay was down."""
         if self._braked():
             return
         _, epoch = self.in_force.current()
@@ -218,7 +220,9 @@ class App:
         while True:
             now_us = self.clock.now_us()
             expires_us = now_us + int(self.settings.delivery.expiry * 1e6)
-            after = await self.journal.submit(partial(held.bring_back, epoch=epoch, after=after, now_us=now_us, expires_us=expires_us))
+            after = await self.journal.submit(
+                partial(held.bring_back, epoch=epoch, after=after, now_us=now_us, expires_us=expires_us, stale=stale)
+            )
             if after is None:
                 break
         self.dispatcher.wake()

@@ -2,7 +2,7 @@
 
 import uuid
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, String, cast, select
 
 from relay.model.decision import Epoch
 from relay.model.delivery import State
@@ -17,13 +17,16 @@ BY_STAFF = "staff-hold"
 
 
 def bring_back(
-    connection: Connection, epoch: Epoch, after: tuple[uuid.UUID, int] | None, now_us: int, expires_us: int
+    connection: Connection, epoch: Epoch, after: tuple[uuid.UUID, int] | None, now_us: int, expires_us: int, *, stale: bool = False
 ) -> tuple[uuid.UUID, int] | None:
     """One page of held deliveries to `undecided`, oldest first. Gives where to go on, or None at the end. Where another process does the
     same, each delivery is moved by one of them."""
     query = select(DELIVERY.c.message_id, DELIVERY.c.ordinal).where(
         DELIVERY.c.state == State.HELD.value, DELIVERY.c.disposition == BY_POLICY
     )
+    if stale:
+        braked = cast(DELIVERY.c.rules, String).contains('"rule": "brake"')
+        query = query.where((DELIVERY.c.policy != epoch.policy) | (DELIVERY.c.phase != epoch.phase) | braked)
     if after is not None:
         query = query.where((DELIVERY.c.message_id > after[0]) | ((DELIVERY.c.message_id == after[0]) & (DELIVERY.c.ordinal > after[1])))
     rows = connection.execute(query.order_by(DELIVERY.c.message_id, DELIVERY.c.ordinal).limit(PAGE).with_for_update()).all()

@@ -116,3 +116,18 @@ def test_a_bad_policy_leaves_the_old_in_force_and_says_so(tmp_path: Path, databa
             sluis.write_policy({"rules/more.yaml": ""})
 
     asyncio.run(story())
+
+
+def test_what_was_held_is_decided_again_by_a_policy_that_changed_while_the_relay_was_down(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        shut = "rules:\n  - {name: shut, then: hold, because: closed}\n"
+        async with Sink() as sink, house(tmp_path, database, outside=sink.port, policy={"rules/pass.yaml": shut}) as sluis:
+            reply = await sluis.send(message())
+            assert sluis.states(reply.id) == ["held"]
+            assert await sluis.stop() == 0
+            sluis.write_policy({"rules/pass.yaml": PASS})
+            await sluis.start()
+            await sluis.until_states(reply, "delivered")
+            assert len(sink.messages) == 1
+
+    asyncio.run(story())
