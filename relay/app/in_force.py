@@ -39,6 +39,7 @@ class InForce:
         self._clock = clock
         self._policy: Policy | None = None
         self._state = PhaseState(None, False, "", 0, 0)
+        self._untold = False
         self.on_change: Callable[[], Awaitable[None]] | None = None
 
     def read(self) -> Checked:
@@ -58,14 +59,16 @@ class InForce:
     async def refresh(self) -> None:
         """Sees what another process has changed: phase and brake."""
         state = await self._reader.read(phase_state.read)
-        if state != self._state:
+        if state != self._state or self._untold:
             self._state = state
             await self._changed()
 
     async def _changed(self) -> None:
         log.info("epoch changed", extra={"fields": {"epoch": str(self.current()[1])}})
+        self._untold = True  # until it went through: a store that failed in between is asked again at the next refresh
         if self.on_change is not None:
             await self.on_change()
+        self._untold = False
 
     def fences(self) -> Fences:
         """Of the phase and brake that `current` tells."""
