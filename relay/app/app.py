@@ -6,14 +6,12 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
-from typing import Any
-
-from sqlalchemy import Connection, select
 
 from relay.admission import Admission
+from relay.app.background import Background
 from relay.app.custody import Custody
 from relay.app.dispatcher import Dispatcher
 from relay.app.in_force import InForce
@@ -25,14 +23,14 @@ from relay.control.server import ControlServer
 from relay.deliver.deliverer import Deliverer
 from relay.inspect.pool import InspectJob, InspectPool
 from relay.listen.server import Listeners
-from relay.model.errors import ConfigurationError, SluisError
+from relay.model.errors import ConfigurationError
 from relay.model.features import Inspection
 from relay.model.message import Body
 from relay.model.ports import SystemClock
 from relay.observe.alerts import Alerts
 from relay.observe.http import HttpServer
 from relay.observe.metrics import Metrics
-from relay.phases import change, held
+from relay.phases import held
 from relay.policy.models import Policy
 from relay.receive.rates import DAY_US, Rates
 from relay.receive.verification import RecipientVerifier
@@ -41,21 +39,17 @@ from relay.road import Road
 from relay.settings.models import Settings
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.sign.signer import Signer
-from relay.store import queue, schema, states
+from relay.store import queue, schema
 from relay.store.counters import Counters
 from relay.store.engine import WriterLock, check_durability, open_engine, sqlite_path
 from relay.store.journal import Journal
 from relay.store.logins import Logins
 from relay.store.reader import Reader
 from relay.store.spool import Spool
-from relay.store.tables import Message
 
 log = logging.getLogger("sluis.app")
 WORKER = "relay.app.inspect_worker"
 STOP_SECONDS = 30.0
-SWEEP_SECONDS = 3600.0
-REFRESH_SECONDS = 1.0
-MESSAGE = Message.__table__  # type: ignore[attr-defined]
 
 
 class Role(StrEnum):
@@ -79,7 +73,6 @@ class App:
             raise ConfigurationError([f"--role {role.value}: on SQLite one process does everything; separate roles need PostgreSQL"])
         self._operations = operations
         self._stack = contextlib.AsyncExitStack()
-        self._background: set[asyncio.Task[None]] = set()
 
     async def start(self) -> list[tuple[str, str, int]]:
         """Gives name, address and port of each socket. Raises StoreError, ConfigurationError, WorkerFailed; what was started is
@@ -120,12 +113,11 @@ class App:
             await self._epoch_changed(stale=True)
             self.dispatcher.start()
             stack.push_async_callback(self.dispatcher.stop, STOP_SECONDS)
-            self._run(self._sweep())
-            self._run(self._balance())
         if self._listens:
             stack.push_async_callback(self.listeners.close, STOP_SECONDS)
             bound += await self.listeners.start()
-        self._run(self._refresh())
+        stack.callback(self.background.stop)
+        self.background.start(delivers=self._delivers)
         log.info("started", extra={"fields": {"sockets": [f"{name} {host}:{port}" for name, host, port in bound]}})
         return bound
 
@@ -180,6 +172,9 @@ class App:
         signer = Signer(settings.dkim_keys)
         custody = Custody(self.in_force, self.road, signer, self.deliverer, self.record, self.spool, notices, self.clock, settings)
         self.dispatcher = Dispatcher(custody, self.journal, self.reader, self.clock, delivery, self._owner, self._braked, self.alerts)
+        self.background = Background(
+            settings, self.in_force, self.journal, self.reader, self.spool, self.counters, self.clock, self.alerts, self._owner
+        )
         # What only delivers needs no TLS key, and need not be able to read one.
         self.listeners = Listeners(settings if self._listens else settings.model_copy(update={"listeners": ()}), self.intake)
         self.metrics = Metrics(
@@ -248,60 +243,6 @@ class App:
     async def _say(self, kind: str, result: str, reason: str) -> None:
         await self.record.operation(kind, object_="relay", result=result, origin="process", actor=self._owner, reason=reason)
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _refresh(self) -> None:
-        """Sees what other processes changed; a store that is away is not a reason to stop looking."""
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            with contextlib.suppress(SluisError):
-                await self.in_force.refresh()
-
-    async def _balance(self) -> None:
-        """Promise 14: what does not add up is an alarm, and nothing more leaves until a person has looked."""
-        while True:
-            await asyncio.sleep(self.settings.delivery.balance)
-            with contextlib.suppress(SluisError):
-                found = await self.reader.read(states.balance)
-                if not found.holds:
-                    self.alerts("balance", difference=found.difference, balance=str(found))
-                    await self.journal.submit(
-                        partial(
-                            change.pull_brake, actor=self._owner, reason=f"the balance does not hold: {found}", now_us=self.clock.now_us()
-                        )
-                    )
-                    await self.in_force.refresh()
-
-    async def _sweep(self) -> None:
-        """Orphans: bodies that no row names, older than the longest session."""
-        longest = max((listener.session_timeout for listener in self.settings.listeners), default=3600.0)
-        while True:
-            removed = await asyncio.to_thread(self.spool.sweep, self._known, 2 * longest)
-            if removed:
-                log.info("orphans swept from the spool", extra={"fields": {"removed": removed}})
-            with contextlib.suppress(SluisError):
-                await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
-            await asyncio.sleep(SWEEP_SECONDS)
-
-    def _known(self, names: Iterable[str]) -> set[str]:
-        wanted = list(names)
-
-        def look(connection: Connection) -> set[str]:
-            return {
-                name
-                for start in range(0, len(wanted), 500)
-                for (name,) in connection.execute(
-                    select(MESSAGE.c.spool_object).where(MESSAGE.c.spool_object.in_(wanted[start : start + 500]))
-                )
-            }
-
-        return self.reader.read_now(look)
-
     async def stop(self) -> None:
         """No new mail, what was received is finished, what is being delivered comes to its end; then the store closes."""
-        for task in list(self._background):
-            task.cancel()
         await self._stack.aclose()
