@@ -1,0 +1,1 @@
+"""Sluis as a side of the comparison: its folder, its process."""
