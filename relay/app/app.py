@@ -123,6 +123,7 @@ class App:
 
     async def _say_stopped(self) -> None:
         await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
+        await self.record.adoption.flush()
         await self._say("stop", "stopped", "stopped")
 
     @property
@@ -167,13 +168,22 @@ class App:
             self.spool.full,
             self.clock,
         )
-        self.intake = RoadIntake(admission, self.road, self.spool, settings.hostname, self._wake)
+        self.intake = RoadIntake(admission, self.road, self.spool, self.record.adoption, settings.hostname, self._wake)
         notices = Notices(self.intake, self.in_force, self.spool, self.clock, hostname)
         signer = Signer(settings.dkim_keys)
         custody = Custody(self.in_force, self.road, signer, self.deliverer, self.record, self.spool, notices, self.clock, settings)
         self.dispatcher = Dispatcher(custody, self.journal, self.reader, self.clock, delivery, self._owner, self._braked, self.alerts)
         self.background = Background(
-            settings, self.in_force, self.journal, self.reader, self.spool, self.counters, self.clock, self.alerts, self._owner
+            settings,
+            self.in_force,
+            self.journal,
+            self.reader,
+            self.spool,
+            self.counters,
+            self.record.adoption,
+            self.clock,
+            self.alerts,
+            self._owner,
         )
         # What only delivers needs no TLS key, and need not be able to read one.
         self.listeners = Listeners(settings if self._listens else settings.model_copy(update={"listeners": ()}), self.intake)

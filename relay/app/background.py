@@ -14,6 +14,7 @@ from relay.model.errors import SluisError
 from relay.model.ports import Clock
 from relay.phases import change
 from relay.receive.rates import DAY_US
+from relay.record.adoption import Adoption
 from relay.road import Alert
 from relay.settings.models import Settings
 from relay.store import states
@@ -40,6 +41,7 @@ class Background:
         reader: Reader,
         spool: Spool,
         counters: Counters,
+        adoption: Adoption,
         clock: Clock,
         alert: Alert,
         owner: str,
@@ -50,6 +52,7 @@ class Background:
         self._reader = reader
         self._spool = spool
         self._counters = counters
+        self._adoption = adoption
         self._clock = clock
         self._alert = alert
         self._owner = owner
@@ -91,7 +94,7 @@ class Background:
                     await self._in_force.refresh()
 
     async def _sweep(self) -> None:
-        """Orphans: bodies that no row names, older than the longest session."""
+        """Orphans: bodies that no row names, older than the longest session; receipts that nobody asked for again within a day."""
         longest = max((listener.session_timeout for listener in self._settings.listeners), default=3600.0)
         while True:
             removed = await asyncio.to_thread(self._spool.sweep, self._known, 2 * longest)
@@ -99,6 +102,7 @@ class Background:
                 log.info("orphans swept from the spool", extra={"fields": {"removed": removed}})
             with contextlib.suppress(SluisError):
                 await self._counters.flush(self._clock.now_us() - 2 * DAY_US)
+                await self._adoption.sweep(self._reader)
             await asyncio.sleep(SWEEP_SECONDS)
 
     def _known(self, names: Iterable[str]) -> set[str]:

@@ -20,6 +20,7 @@ MODELS: tuple[type[SQLModel], ...] = (
     tables.Control,
     tables.Counter,
     tables.Tally,
+    tables.Unheard,
 )
 
 INTRODUCTION = """\

@@ -33,6 +33,7 @@ _RELAY = {
     "control": "SELECT, INSERT, UPDATE",
     "counter": "SELECT, INSERT, UPDATE, DELETE",
     "tally": "SELECT, INSERT, UPDATE",
+    "unheard": "SELECT, INSERT, DELETE",
     "alembic_version": "SELECT",
 }
 # What only listens adds messages and events, and reads neither; it sees phase and brake, and changes nothing that was decided.
@@ -46,6 +47,7 @@ _LISTEN = {
     "control": "SELECT",
     "counter": "SELECT, INSERT, UPDATE, DELETE",
     "tally": "SELECT, INSERT, UPDATE",
+    "unheard": "SELECT, INSERT, DELETE",
     "alembic_version": "SELECT",
 }
 

@@ -169,3 +169,16 @@ class Tally(SQLModel, table=True):
     name: str = Field(primary_key=True)
     shard: str = Field(primary_key=True)
     count: int = Field(sa_type=BigInteger)
+
+
+class Unheard(SQLModel, table=True):
+    """A receipt (250) of which nobody knows yet whether its client heard it: from the commit of the message to the next word of the client,
+    for a day at most. The same client with the same envelope and bytes hears it again (RFC 1047)."""
+
+    __tablename__ = "unheard"
+
+    key: bytes = Field(sa_type=LargeBinary, primary_key=True)  # SHA-256 over client, envelope and digest of the bytes
+    message_id: uuid.UUID
+    accepted_us: int = Field(sa_type=BigInteger)
+    commitment: str
+    codes: str  # of the replies, with commas: several under LMTP
