@@ -71,9 +71,7 @@ class Record:
         ]
         if queued:
             connection.execute(insert(QUEUE), queued)
-        custody = [state for state in states_ if state is not State.REFUSED]
-        states.count(connection, states.ACCEPTED, len(custody))
-        states.count(connection, states.WAITING_TALLY, len(custody))
+        states.count_new(connection, states_)
         write(connection, [event])
 
     def _next_us(self, received: Received, decided: Decided, index: int) -> int:
@@ -94,6 +92,7 @@ class Record:
         def work(connection: Connection) -> None:
             connection.execute(insert(MESSAGE).values(message_row(decided, str(reply), event.commitment.hex(), keeps_body=False)))
             self._write_deliveries(connection, decided, refused)
+            states.count_new(connection, refused)
             write(connection, [event])
 
         first = await self.adoption.commit(

@@ -29,6 +29,7 @@ _RELAY = {
     "event_record": "SELECT, INSERT",
     "request": "SELECT, INSERT, UPDATE",
     "approval": "SELECT, INSERT",
+    "kept": "SELECT, INSERT, DELETE",
     "policy_version": "SELECT, INSERT",
     "control": "SELECT, INSERT, UPDATE",
     "counter": "SELECT, INSERT, UPDATE, DELETE",
