@@ -1,6 +1,7 @@
 """The order of the stages. `accept` is the road from the last byte of DATA to the reply, `dispatch` from the record to the next hop."""
 
 import logging
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from relay.model.delivery import State
 from relay.model.envelope import Envelope
 from relay.model.features import Header, Inspection
 from relay.model.finding import Finding, Kind
-from relay.model.message import Body, Claimed, Decided, Inspected, Received, Recorded
+from relay.model.message import Adopted, Body, Claimed, Decided, Inspected, Received, Recorded
 from relay.model.ports import Clock
 from relay.model.reply import Reply
 from relay.policy.models import Client, Policy
@@ -35,9 +36,9 @@ class InspectBody(Protocol):
 class Recorder(Protocol):
     """record: durable when it returns."""
 
-    async def accept(self, decided: Decided, states_: Sequence[State]) -> Recorded: ...
+    async def accept(self, decided: Decided, states_: Sequence[State], codes: tuple[int, ...]) -> Recorded | Adopted: ...
 
-    async def refuse(self, decided: Decided, reply: Reply, reason: str) -> None: ...
+    async def refuse(self, decided: Decided, reply: Reply, reason: str) -> Adopted | None: ...
 
 
 class Alert(Protocol):
@@ -69,13 +70,23 @@ class Road:
         decided = Decided(inspected, self._decide(inspected, policy, epoch))
         reply = answer(decided.decision, lmtp=received.peer.lmtp, already_accepted=received.already_accepted, vouched=received.vouched)
         if not reply.custody:
-            spoken = _refusal(reply.codes[0], received, decided)
-            await self._recorder.refuse(decided, spoken, _because(decided.decision))
-            _log("refused", decided, str(spoken))
-            return (spoken,) * len(reply.codes)
-        recorded = await self._recorder.accept(decided, reply.states)
-        _log("accepted", decided, ", ".join(state.value for state in reply.states))
-        return tuple(_accepted(recorded) if code == 250 else _refusal(code, received, decided) for code in reply.codes)
+            return await self._refused(decided, _refusal(reply.codes[0], received.id, decided), _because(decided.decision))
+        return await self._taken(decided, reply.states, reply.codes)
+
+    async def _taken(self, decided: Decided, states: tuple[State, ...], codes: tuple[int, ...]) -> tuple[Reply, ...]:
+        recorded = await self._recorder.accept(decided, states, codes)
+        if isinstance(recorded, Adopted):
+            return _repeated(recorded, decided)
+        _log("accepted", decided, ", ".join(state.value for state in states))
+        identity = decided.inspected.received.id
+        return tuple(_receipt(identity, recorded.commitment) if code == 250 else _refusal(code, identity, decided) for code in codes)
+
+    async def _refused(self, decided: Decided, spoken: Reply, because: str) -> tuple[Reply, ...]:
+        first = await self._recorder.refuse(decided, spoken, because)
+        if first is not None:
+            return _repeated(first, decided)
+        _log("refused", decided, str(spoken))
+        return (spoken,) * _replies(decided.inspected.received)
 
     async def _admitted_before(self, received: Received) -> tuple[Reply, ...]:
         """Sender and recipients were let in by a policy that is in force no more: the client asks again, and hears today's answer."""
@@ -83,9 +94,7 @@ class Road:
         inspected = Inspected(received, Inspection(Header()))
         decided = Decided(inspected, self._decide(inspected, policy, epoch))
         spoken = Reply(451, 7, 1, f"Policy has changed meanwhile, try again; {received.id.hex}")
-        await self._recorder.refuse(decided, spoken, "the policy changed during the transaction")
-        _log("refused", decided, str(spoken))
-        return (spoken,) * (len(received.envelope.recipients) if received.peer.lmtp else 1)
+        return await self._refused(decided, spoken, "the policy changed during the transaction")
 
     async def refuse_body(self, transaction: Transaction, body: Body, reply: Reply, reason: str) -> tuple[Reply, ...]:
         """Bytes that the session refuses are not read; the row tells what was refused. A client that has said 250 already hears no 5xx: its
@@ -100,13 +109,9 @@ class Road:
         findings = (*inspected.inspection.findings, finding)
         inspected = replace(inspected, inspection=replace(inspected.inspection, findings=findings))
         decided = Decided(inspected, self._decide(inspected, policy, epoch))
-        count = len(received.envelope.recipients) if received.peer.lmtp else 1
         if received.already_accepted:
-            recorded = await self._recorder.accept(decided, (State.QUARANTINED,) * len(received.envelope.recipients))
-            return (_accepted(recorded),) * count
-        await self._recorder.refuse(decided, reply, reason)
-        _log("refused", decided, str(reply))
-        return (reply,) * count
+            return await self._taken(decided, (State.QUARANTINED,) * len(received.envelope.recipients), (250,) * _replies(received))
+        return await self._refused(decided, reply, reason)
 
     async def inspect_again(self, claimed: Claimed, body: Body, policy: Policy, epoch: Epoch) -> tuple[Inspection, Decision]:
         """What comes back from hold, quarantine or an older epoch: today's signatures, today's policy, and the releases that staff gave."""
@@ -182,21 +187,34 @@ def _received(transaction: Transaction, body: Body, now_us: int) -> Received:
         vouched=transaction.vouched,
         authorised=transaction.authorised,
         already_accepted=transaction.client.already_accepted,
+        receipt=transaction.receipt,
     )
 
 
-def _accepted(recorded: Recorded) -> Reply:
-    """A receipt: the commitment is one that the audit must be able to show."""
-    return Reply(250, 0, 0, f"Ok: queued as {recorded.decided.inspected.received.id.hex} {recorded.commitment}")
+def _replies(received: Received) -> int:
+    """How many the client hears (RFC 2033 §4.2)."""
+    return len(received.envelope.recipients) if received.peer.lmtp else 1
 
 
-def _refusal(code: int, received: Received, decided: Decided) -> Reply:
+def _receipt(identity: uuid.UUID, commitment: str) -> Reply:
+    """The commitment is one that the audit must be able to show."""
+    return Reply(250, 0, 0, f"Ok: queued as {identity.hex} {commitment}")
+
+
+def _refusal(code: int, identity: uuid.UUID, decided: Decided) -> Reply:
     """A constant text with the message id; the rule stays with us."""
     if code == 451:
-        return Reply(451, 7, 1, f"Can't be decided now, try again later; {received.id.hex}")
+        return Reply(451, 7, 1, f"Can't be decided now, try again later; {identity.hex}")
     if any(finding.name == "mail-loop" for finding in decided.inspected.inspection.findings):
-        return Reply(554, 4, 6, f"Too many hops; {received.id.hex}")  # RFC 3463 §3.5: X.4.6 routing loop
-    return Reply(550, 7, 1, f"Refused by policy; {received.id.hex}")
+        return Reply(554, 4, 6, f"Too many hops; {identity.hex}")  # RFC 3463 §3.5: X.4.6 routing loop
+    return Reply(550, 7, 1, f"Refused by policy; {identity.hex}")
+
+
+def _repeated(first: Adopted, decided: Decided) -> tuple[Reply, ...]:
+    """What the client was told, or should have been told, the first time."""
+    _log("adopted", decided, first.message_id.hex)
+    identity = first.message_id
+    return tuple(_receipt(identity, first.commitment) if code == 250 else _refusal(code, identity, decided) for code in first.codes)
 
 
 def _log(event: str, decided: Decided, result: str) -> None:

@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from functools import partial
 
 from relay.admission import Admission
 from relay.app.background import Background
@@ -30,7 +29,6 @@ from relay.model.ports import SystemClock
 from relay.observe.alerts import Alerts
 from relay.observe.http import HttpServer
 from relay.observe.metrics import Metrics
-from relay.phases import held
 from relay.policy.models import Policy
 from relay.receive.rates import DAY_US, Rates
 from relay.receive.verification import RecipientVerifier
@@ -110,7 +108,7 @@ class App:
             await control.start()
             stack.push_async_callback(control.close)
             self.in_force.on_change = self._epoch_changed
-            await self._epoch_changed(stale=True)
+            self.background.recall.begin()  # a policy that changed while the relay was down
             self.dispatcher.start()
             stack.push_async_callback(self.dispatcher.stop, STOP_SECONDS)
         if self._listens:
@@ -123,6 +121,7 @@ class App:
 
     async def _say_stopped(self) -> None:
         await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
+        await self.record.adoption.flush()
         await self._say("stop", "stopped", "stopped")
 
     @property
@@ -167,18 +166,37 @@ class App:
             self.spool.full,
             self.clock,
         )
-        self.intake = RoadIntake(admission, self.road, self.spool, settings.hostname, self._wake)
+        self.intake = RoadIntake(admission, self.road, self.spool, self.record.adoption, settings.hostname, self._wake)
         notices = Notices(self.intake, self.in_force, self.spool, self.clock, hostname)
         signer = Signer(settings.dkim_keys)
         custody = Custody(self.in_force, self.road, signer, self.deliverer, self.record, self.spool, notices, self.clock, settings)
         self.dispatcher = Dispatcher(custody, self.journal, self.reader, self.clock, delivery, self._owner, self._braked, self.alerts)
         self.background = Background(
-            settings, self.in_force, self.journal, self.reader, self.spool, self.counters, self.clock, self.alerts, self._owner
+            settings,
+            self.in_force,
+            self.journal,
+            self.reader,
+            self.spool,
+            self.counters,
+            self.record.adoption,
+            self.clock,
+            self.alerts,
+            self._owner,
+            self._wake,
         )
         # What only delivers needs no TLS key, and need not be able to read one.
         self.listeners = Listeners(settings if self._listens else settings.model_copy(update={"listeners": ()}), self.intake)
         self.metrics = Metrics(
-            self.reader, self.listeners, self.pool, self.journal, self.spool, self.in_force.current, settings, self.alerts, self.clock
+            self.reader,
+            self.listeners,
+            self.pool,
+            self.journal,
+            self.spool,
+            self.in_force.current,
+            settings,
+            self.alerts,
+            self.clock,
+            lambda: self.background.balance_watch.recounted,
         )
 
     def _braked(self) -> bool:
@@ -205,21 +223,9 @@ class App:
         self.deliverer.end_rests()
         self.dispatcher.wake()
 
-    async def _epoch_changed(self, *, stale: bool = False) -> None:
-        """What was held is decided again; what is queued is when it is claimed. While the brake is on, all stays as it is. `stale`: only
-        what another epoch held, such as a policy that changed while the relay was down."""
-        if self._braked():
-            return
-        _, epoch = self.in_force.current()
-        after = None
-        while True:
-            now_us = self.clock.now_us()
-            expires_us = now_us + int(self.settings.delivery.expiry * 1e6)
-            after = await self.journal.submit(
-                partial(held.bring_back, epoch=epoch, after=after, now_us=now_us, expires_us=expires_us, stale=stale)
-            )
-            if after is None:
-                break
+    async def _epoch_changed(self) -> None:
+        """What was held is decided again, beside the mail; what is queued is when it is claimed."""
+        self.background.recall.begin()
         self.dispatcher.wake()
 
     async def reload(self, read_settings: Callable[[], Settings]) -> None:

@@ -1,22 +1,23 @@
-"""What runs beside the road: sees what other processes changed, counts the balance, sweeps orphans."""
+"""What runs beside the road: sees what other processes changed, watches the balance, brings back what was held, sweeps orphans."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Iterable
-from functools import partial
+import uuid
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from sqlalchemy import Connection, select
 
+from relay.app.balance_watch import BalanceWatch
 from relay.app.in_force import InForce
+from relay.app.recall import Recall
 from relay.model.errors import SluisError
 from relay.model.ports import Clock
-from relay.phases import change
 from relay.receive.rates import DAY_US
+from relay.record.adoption import Adoption
 from relay.road import Alert
 from relay.settings.models import Settings
-from relay.store import states
 from relay.store.counters import Counters
 from relay.store.journal import Journal
 from relay.store.reader import Reader
@@ -30,7 +31,7 @@ MESSAGE = Message.__table__  # type: ignore[attr-defined]
 
 
 class Background:
-    """The tasks of one process; `owner` names it in events. A store that is away ends none of them."""
+    """The tasks of one process; `owner` names it in events, `wake` tells whoever delivers. A store that is away ends none of them."""
 
     def __init__(
         self,
@@ -40,9 +41,11 @@ class Background:
         reader: Reader,
         spool: Spool,
         counters: Counters,
+        adoption: Adoption,
         clock: Clock,
         alert: Alert,
         owner: str,
+        wake: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._in_force = in_force
@@ -50,17 +53,19 @@ class Background:
         self._reader = reader
         self._spool = spool
         self._counters = counters
+        self._adoption = adoption
         self._clock = clock
-        self._alert = alert
-        self._owner = owner
+        self.balance_watch = BalanceWatch(journal, reader, in_force, alert, clock, settings.delivery, owner)
+        self.recall = Recall(journal, reader, clock, in_force, int(settings.delivery.expiry * 1e6), wake)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, *, delivers: bool) -> None:
-        """Balance and sweep are for the process that delivers."""
+        """All but the refresh is for the process that delivers."""
         self._run(self._refresh())
         if delivers:
             self._run(self._sweep())
-            self._run(self._balance())
+            self._run(self.balance_watch.run())
+            self._run(self.recall.run())
 
     def stop(self) -> None:
         for task in list(self._tasks):
@@ -78,20 +83,8 @@ class Background:
             with contextlib.suppress(SluisError):
                 await self._in_force.refresh()
 
-    async def _balance(self) -> None:
-        """Promise 14: what does not add up is an alarm, and nothing more leaves until a person has looked."""
-        while True:
-            await asyncio.sleep(self._settings.delivery.balance)
-            with contextlib.suppress(SluisError):
-                found = await self._reader.read(states.balance)
-                if not found.holds:
-                    self._alert("balance", difference=found.difference, balance=str(found))
-                    reason = f"the balance does not hold: {found}"
-                    await self._journal.submit(partial(change.pull_brake, actor=self._owner, reason=reason, now_us=self._clock.now_us()))
-                    await self._in_force.refresh()
-
     async def _sweep(self) -> None:
-        """Orphans: bodies that no row names, older than the longest session."""
+        """Orphans: bodies that no row names, older than the longest session; receipts that nobody asked for again within a day."""
         longest = max((listener.session_timeout for listener in self._settings.listeners), default=3600.0)
         while True:
             removed = await asyncio.to_thread(self._spool.sweep, self._known, 2 * longest)
@@ -99,18 +92,26 @@ class Background:
                 log.info("orphans swept from the spool", extra={"fields": {"removed": removed}})
             with contextlib.suppress(SluisError):
                 await self._counters.flush(self._clock.now_us() - 2 * DAY_US)
+                await self._adoption.sweep(self._reader)
             await asyncio.sleep(SWEEP_SECONDS)
 
     def _known(self, names: Iterable[str]) -> set[str]:
-        wanted = list(names)
+        """A body bears the id of its message, by which a row is found at once."""
+        wanted = [identity for name in names if (identity := _identity(name)) is not None]
 
         def look(connection: Connection) -> set[str]:
             return {
                 name
                 for start in range(0, len(wanted), 500)
-                for (name,) in connection.execute(
-                    select(MESSAGE.c.spool_object).where(MESSAGE.c.spool_object.in_(wanted[start : start + 500]))
-                )
+                for (name,) in connection.execute(select(MESSAGE.c.spool_object).where(MESSAGE.c.id.in_(wanted[start : start + 500])))
+                if name is not None
             }
 
         return self._reader.read_now(look)
+
+
+def _identity(name: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(name)
+    except ValueError:
+        return None

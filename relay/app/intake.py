@@ -1,7 +1,7 @@
 """The road as a session sees it: admission while the client talks, then the spool, then the road. Mail of our own enters here too."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from relay.admission import Admission
 from relay.model.address import Mailbox
@@ -14,6 +14,7 @@ from relay.model.ports import BodyWriter
 from relay.model.reply import Reply
 from relay.policy.models import Policy
 from relay.receive.transaction import Transaction
+from relay.record.adoption import Adoption, receipt_key
 from relay.road import OWN_CLIENT, Road
 from relay.store.spool import Spool
 
@@ -21,10 +22,13 @@ from relay.store.spool import Spool
 class RoadIntake:
     """An Intake."""
 
-    def __init__(self, admission: Admission, road: Road, spool: Spool, hostname: str, accepted: Callable[[], None]) -> None:
+    def __init__(
+        self, admission: Admission, road: Road, spool: Spool, adoption: Adoption, hostname: str, accepted: Callable[[], None]
+    ) -> None:
         self._admission = admission
         self._road = road
         self._spool = spool
+        self._adoption = adoption
         self._hostname = hostname
         self._accepted = accepted
 
@@ -41,13 +45,24 @@ class RoadIntake:
         return self._spool.create(transaction.id)
 
     async def accept(self, transaction: Transaction, body: Body) -> tuple[Reply, ...]:
+        transaction.receipt = receipt_key(transaction.client.name, transaction.peer, transaction.envelope, body.digest)
+        async with self._adoption.turn(transaction.receipt):
+            return await self._accept(transaction, body)
+
+    async def _accept(self, transaction: Transaction, body: Body) -> tuple[Reply, ...]:
         # A body whose commit failed stays for the sweep: a lost connection may hide a commit that was made.
         replies = await self._road.accept(transaction, body)
         self._accepted()
         return replies
 
     async def refuse_body(self, transaction: Transaction, body: Body, reply: Reply, reason: str) -> tuple[Reply, ...]:
+        if transaction.client.already_accepted:  # its message is kept, so that it hears a receipt
+            transaction.receipt = receipt_key(transaction.client.name, transaction.peer, transaction.envelope, body.digest)
         return await self._road.refuse_body(transaction, body, reply, reason)
+
+    def heard(self, receipts: Iterable[bytes]) -> None:
+        for receipt in receipts:
+            self._adoption.heard(receipt)
 
     async def take_in(self, identity: uuid.UUID, raw: bytes, recipient: Mailbox, in_force: tuple[Policy, Epoch]) -> tuple[Reply, ...]:
         """A message that Sluis wrote itself: it enters as client `sluis`, from the null reverse-path (RFC 3464 §2)."""
@@ -59,4 +74,4 @@ class RoadIntake:
         transaction.recipients.append(Recipient(recipient, frozenset({"NEVER"})))
         writer = self._spool.create(identity)
         writer.write(raw)
-        return await self.accept(transaction, writer.finish(normalised=False))
+        return await self._accept(transaction, writer.finish(normalised=False))

@@ -16,10 +16,12 @@ MODELS: tuple[type[SQLModel], ...] = (
     tables.EventRecord,
     tables.Request,
     tables.Approval,
+    tables.Kept,
     tables.PolicyVersion,
     tables.Control,
     tables.Counter,
     tables.Tally,
+    tables.Unheard,
 )
 
 INTRODUCTION = """\
@@ -129,9 +131,11 @@ reloaded or restarted. Keep a copy of the private keys elsewhere: without them n
 """
 
 BALANCE = """\
-recipients accepted = delivered + bounced + deleted + waiting, always. Running counts (`tally`) are moved in the transaction of what they
-count; every `delivery.balance` seconds all rows are counted against them, at one moment. What does not add up raises the alert `balance`
-and pulls the brake. Refused recipients are not in custody, and not counted.
+recipients accepted = delivered + bounced + deleted + waiting + erased, always. Running counts (`tally`, one for each state, `accepted` and
+`erased`) are moved in the transaction of what they count. Every `delivery.balance` seconds it is seen whether they add up; every
+`delivery.recount` seconds, and first after a start, every recipient is counted against them: in pages of an index, all of one moment, with
+pauses, so that traffic neither disturbs the count nor is disturbed. `sluis store check` counts too. What does not add up raises the alert
+`balance` and pulls the brake. Refused recipients are not in custody: they are counted, and are no part of the sum.
 """
 
 

@@ -1,5 +1,6 @@
 """What a session asks of the road, as a Protocol: the session knows the dialogue, the road knows policy."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from relay.model.client import Peer
@@ -33,8 +34,13 @@ class Intake(Protocol):
 
     async def accept(self, transaction: Transaction, body: Body) -> tuple[Reply, ...]:
         """After the last byte: inspected, decided and durable when it returns. One reply for SMTP; for LMTP one for each recipient, in
-        order. The session shields this from a client that goes away.
+        order. The session shields this from a client that goes away. Sets `transaction.receipt`: the session gives it to `heard` when the
+        client has shown that it heard a positive reply.
         """
+        ...
+
+    def heard(self, receipts: Iterable[bytes]) -> None:
+        """What was accepted under these was heard: the same once more is a new message."""
         ...
 
     async def refuse_body(self, transaction: Transaction, body: Body, reply: Reply, reason: str) -> tuple[Reply, ...]:

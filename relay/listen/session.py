@@ -42,6 +42,7 @@ class Session(Channel):
         self.errors = 0
         self.idle = False
         self._commands_without_mail = 0
+        self._unheard: list[bytes] = []  # receipts that were sent; nobody knows yet that they were heard
         self._counted = ""
         self._ends = 0.0
         self.peer = Peer(group.settings.name, group.settings.side, "0.0.0.0", 0, "0.0.0.0", 0)  # noqa: S104 - until the socket says
@@ -168,6 +169,7 @@ class Session(Channel):
         if self.group.stopping:
             await self._close_with(replies.STOPPING)
             return
+        waiting = not self.pending()
         self.idle = True
         try:
             line = await self.read_line(MAX_LINE, self.settings.command_timeout)
@@ -176,6 +178,9 @@ class Session(Channel):
             return
         finally:
             self.idle = False
+        if self._unheard and waiting:  # it had heard all our replies before it said this; what is sent ahead says nothing of the kind
+            self.group.intake.heard(self._unheard)
+            self._unheard = []
         self.group.counts.commands += 1
         try:
             command = parse_line(line)
@@ -357,7 +362,10 @@ class Session(Channel):
         except OSError as error:
             log.error("the spool refused a message", extra={"fields": {"error": str(error)}})
             return replies.DISK
-        await self._error(*await receive(self, transaction, writer))
+        answers = await receive(self, transaction, writer)
+        await self._error(*answers)
+        if transaction.receipt and any(answer.positive for answer in answers):
+            self._unheard.append(transaction.receipt)
         return None
 
     async def _rset(self, argument: str) -> Reply:

@@ -59,3 +59,8 @@ def address_key(text: str) -> str:
     """The key of an address given as text; the last `@` parts local part and domain."""
     local, _, domain = text.rpartition("@")
     return Mailbox(local, domain).key if local else Mailbox(domain, "").key
+
+
+def key_domain(key: str) -> str:
+    """The domain in the key of an address; empty where it has none."""
+    return key.rpartition("@")[2] if "@" in key else ""

@@ -32,7 +32,8 @@ class Body:
 class Received:
     """After the last byte of DATA. `client` is the policy name of the client. `vouched`: a bounce may go to the reverse-path (promise 13).
     `authorised`: the sender was checked against policy, so that we may sign as its domain. `already_accepted`: this client never hears 5xx
-    after DATA. `received_us` is microseconds since 1970 UTC."""
+    after DATA. `received_us` is microseconds since 1970 UTC. `receipt` is the same when the same transaction is sent a
+    second time; empty where no client waits for a reply."""
 
     id: uuid.UUID
     peer: Peer
@@ -43,6 +44,7 @@ class Received:
     vouched: bool
     authorised: bool
     already_accepted: bool = False
+    receipt: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,16 @@ class Recorded:
     decided: Decided
     commitment: str
     states: tuple[State, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The client sent again what is in custody already, because it never heard so (RFC 1047): the message of then, the commitment of its
+    accepted event, and the codes that the client was to hear."""
+
+    message_id: uuid.UUID
+    commitment: str
+    codes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

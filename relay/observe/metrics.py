@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, func, select
+from sqlalchemy import text as sql_text
 
 from relay.inspect.pool import InspectPool
 from relay.listen.server import Listeners
@@ -25,16 +26,17 @@ from relay.store import states
 from relay.store.journal import Journal
 from relay.store.reader import Reader
 from relay.store.spool import Spool
-from relay.store.tables import Delivery, Queue
+from relay.store.states import Balance
+from relay.store.tables import Delivery
 
 DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
-QUEUE = Queue.__table__  # type: ignore[attr-defined]
 CACHE_SECONDS = 5.0
 SECOND = 1_000_000
 
 
 class Metrics(Collector):
-    """Names begin with `sluis_`; docs/observing.md lists them, and the shipped alert rules use them."""
+    """Names begin with `sluis_`; docs/observing.md lists them, and the shipped alert rules use them. `recount` gives the balance as it was
+    when the rows were counted last."""
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class Metrics(Collector):
         settings: Settings,
         alerts: Alerts,
         clock: Clock,
+        recount: Callable[[], Balance | None],
     ) -> None:
         self._reader = reader
         self._listeners = listeners
@@ -57,6 +60,7 @@ class Metrics(Collector):
         self._settings = settings
         self._alerts = alerts
         self._clock = clock
+        self._recount = recount
         self._registry = CollectorRegistry()
         self._registry.register(self)
         self._stored: tuple[float, list[Metric]] = (0.0, [])
@@ -130,17 +134,20 @@ class Metrics(Collector):
     def _read(self, connection: Connection) -> list[Metric]:
         now_us = self._clock.now_us()
         deliveries = GaugeMetricFamily("sluis_deliveries", "recipients in each state", labels=["state"])
-        counted: dict[str, int] = dict(connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).all())
-        for state in State:
-            deliveries.add_metric([state.value], counted.get(state.value, 0))
+        balance = states.running(connection)
+        for state, number in balance.counted.items():
+            deliveries.add_metric([state.value], number)
         ages = GaugeMetricFamily("sluis_oldest_seconds", "age of the oldest message that waits in a state", labels=["state"])
         for state in (State.READY, State.UNDECIDED, State.HELD, State.QUARANTINED, State.UNDELIVERABLE):
             # By id, which is its time and has an index; `changed_us` is that of the last attempt.
             oldest = select(DELIVERY.c.message_id).where(DELIVERY.c.state == state.value).order_by(DELIVERY.c.message_id).limit(1)
             first = connection.execute(oldest).scalar()
             ages.add_metric([state.value], (now_us - id_time_us(first)) / SECOND if first else 0)
-        duplicates = connection.execute(select(func.coalesce(func.sum(DELIVERY.c.possible_duplicates), 0))).scalar()
-        balance = states.balance(connection)
+        doubtful = select(func.coalesce(func.sum(DELIVERY.c.possible_duplicates), 0)).where(sql_text("possible_duplicates > 0"))
+        duplicates = connection.execute(doubtful).scalar()
+        recount = self._recount()
+        if recount is not None and not recount.holds:
+            balance = recount
         return [
             deliveries,
             ages,

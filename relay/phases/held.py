@@ -1,8 +1,9 @@
 """What was held comes back at inspect when phase, policy or brake change: in pages, so that a long backlog holds no long transaction."""
 
 import uuid
+from collections.abc import Sequence
 
-from sqlalchemy import Connection, String, cast, select
+from sqlalchemy import Connection, String, cast, func, or_, select
 
 from relay.model.decision import Epoch
 from relay.model.delivery import State
@@ -10,27 +11,54 @@ from relay.store import states
 from relay.store.tables import Delivery
 
 DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
-PAGE = 200
+Key = tuple[uuid.UUID, int]
+"""A delivery: message id and ordinal."""
+LOOKED_AT = 1000
+PAGE = 50
+"""Deliveries in one commit: new mail waits for it."""
 BY_POLICY = "hold"
 BY_STAFF = "staff-hold"
 """What staff holds stays held until staff lets it go, whatever the phase."""
 
 
-def bring_back(
-    connection: Connection, epoch: Epoch, after: tuple[uuid.UUID, int] | None, now_us: int, expires_us: int, *, stale: bool = False
-) -> tuple[uuid.UUID, int] | None:
-    """One page of held deliveries to `undecided`, oldest first. Gives where to go on, or None at the end. Where another process does the
-    same, each delivery is moved by one of them."""
-    query = select(DELIVERY.c.message_id, DELIVERY.c.ordinal).where(
-        DELIVERY.c.state == State.HELD.value, DELIVERY.c.disposition == BY_POLICY
-    )
-    if stale:
-        braked = cast(DELIVERY.c.rules, String).contains('"rule": "brake"')
-        query = query.where((DELIVERY.c.policy != epoch.policy) | (DELIVERY.c.phase != epoch.phase) | braked)
+def stale(connection: Connection, epoch: Epoch, after: uuid.UUID | None, limit: int = LOOKED_AT) -> tuple[list[Key], uuid.UUID | None]:
+    """Looks at the next `limit` held deliveries behind message `after`, oldest first, and at the rest of the last one's message. Gives
+    those that another epoch held, or the brake; and where to go on, None at the end. It changes nothing."""
+    terms = [DELIVERY.c.state == State.HELD.value]
     if after is not None:
-        query = query.where((DELIVERY.c.message_id > after[0]) | ((DELIVERY.c.message_id == after[0]) & (DELIVERY.c.ordinal > after[1])))
-    rows = connection.execute(query.order_by(DELIVERY.c.message_id, DELIVERY.c.ordinal).limit(PAGE).with_for_update()).all()
-    for message_id, ordinal in rows:
+        terms.append(DELIVERY.c.message_id > after)
+    border = connection.execute(
+        select(DELIVERY.c.message_id).where(*terms).order_by(DELIVERY.c.message_id).limit(1).offset(limit - 1)
+    ).scalar()
+    if border is not None:
+        terms.append(DELIVERY.c.message_id <= border)
+    braked = cast(DELIVERY.c.rules, String).contains('"rule": "brake"')
+    query = select(DELIVERY.c.message_id, DELIVERY.c.ordinal).where(
+        *terms,
+        DELIVERY.c.disposition == BY_POLICY,
+        or_(DELIVERY.c.policy != epoch.policy, DELIVERY.c.phase != epoch.phase, braked),
+    )
+    rows = connection.execute(query.order_by(DELIVERY.c.message_id, DELIVERY.c.ordinal))
+    return [(row.message_id, row.ordinal) for row in rows], border
+
+
+def crowded(connection: Connection, limit: int) -> bool:
+    """Whether `limit` deliveries or more wait to be decided."""
+    some = select(DELIVERY.c.ordinal).where(DELIVERY.c.state == State.UNDECIDED.value).limit(limit).subquery()
+    return (connection.execute(select(func.count()).select_from(some)).scalar() or 0) >= limit
+
+
+def bring_back(connection: Connection, keys: Sequence[Key], epoch: Epoch, now_us: int, expires_us: int) -> int:
+    """Moves what policy holds of these to `undecided`; gives how many. Where another process does the same, each is moved by one."""
+    wanted = set(keys)
+    query = select(DELIVERY.c.message_id, DELIVERY.c.ordinal).where(
+        DELIVERY.c.message_id.in_({identity for identity, _ in keys}),
+        DELIVERY.c.state == State.HELD.value,
+        DELIVERY.c.disposition == BY_POLICY,
+    )
+    rows = connection.execute(query.order_by(DELIVERY.c.message_id, DELIVERY.c.ordinal).with_for_update()).all()
+    found = [(row.message_id, row.ordinal) for row in rows if (row.message_id, row.ordinal) in wanted]
+    for message_id, ordinal in found:
         entry = states.QueueEntry("", epoch.policy, epoch.phase, now_us, expires_us)
         states.move(connection, message_id, ordinal, State.UNDECIDED, now_us, entry)
-    return (rows[-1][0], rows[-1][1]) if len(rows) == PAGE else None
+    return len(found)

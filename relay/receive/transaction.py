@@ -12,7 +12,7 @@ from relay.policy.models import Client, Policy
 @dataclass(slots=True)
 class Transaction:
     """`policy` and `epoch` are those in force at MAIL FROM. `authorised`: the client may send as the reverse-path, and does not only
-    forward.
+    forward. `receipt` is set when the bytes are known, where the client waits for a reply that it may fail to hear.
     """
 
     id: uuid.UUID
@@ -24,6 +24,7 @@ class Transaction:
     authorised: bool
     vouched: bool
     recipients: list[Recipient] = field(default_factory=list)
+    receipt: bytes = b""
 
     @property
     def envelope(self) -> Envelope:

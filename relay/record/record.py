@@ -12,14 +12,15 @@ from relay.model.decision import Decision, Verdict
 from relay.model.delivery import QUEUED, State
 from relay.model.envelope import Recipient, Sender
 from relay.model.features import Inspection
-from relay.model.message import Claimed, Decided, Outcome, Received, Recorded, Signed
+from relay.model.message import Adopted, Claimed, Decided, Outcome, Received, Recorded, Signed
 from relay.model.ports import Clock
 from relay.model.reply import Reply
 from relay.model.text import printable
 from relay.phases import state as phase_state
 from relay.phases.state import Fences
+from relay.record.adoption import Adoption
 from relay.record.rows import accepted_details, delivery_row, message_row, queue_row, verdict_values
-from relay.store import queue, states
+from relay.store import queue, states, unheard
 from relay.store.journal import Journal
 from relay.store.spool import Spool
 from relay.store.tables import Delivery, Message, Queue
@@ -37,16 +38,26 @@ class Record:
         self._spool = spool
         self._clock = clock
         self._actor = f"relay {hostname}"
+        self.adoption = Adoption(journal, clock, self._actor)
         self._expiry_us = expiry_us
         self._retry_us = retry_us
 
-    async def accept(self, decided: Decided, states_: Sequence[State]) -> Recorded:
-        """Takes custody: the body is durable first, then message, deliveries, queue and event in one commit."""
+    async def accept(self, decided: Decided, states_: Sequence[State], codes: tuple[int, ...] = (250,)) -> Recorded | Adopted:
+        """Takes custody: the body is durable first, then message, deliveries, queue and event in one commit. `codes` are those of the
+        replies that the client will hear. Adopted: it is in custody already, and its client had not heard so."""
         received = decided.inspected.received
         event = self._event("accepted", received, accepted_details(decided, states_), result="accepted", reason=_because(decided.decision))
         manifest = {"event": event.canonical.decode(), "commitment": event.commitment.hex()}
         await self._spool.seal(received.body, manifest)
-        await self._journal.submit(lambda connection: self._write_accepted(connection, decided, states_, event))
+        receipt = unheard.Receipt(received.id, received.received_us, event.commitment.hex(), codes)
+        first = await self.adoption.commit(
+            received,
+            lambda connection, since_us: unheard.add(connection, received.receipt, receipt, since_us),
+            lambda connection: self._write_accepted(connection, decided, states_, event),
+        )
+        if first is not None:
+            await asyncio.to_thread(self._spool.discard, received.body.object)
+            return first
         return Recorded(decided, event.commitment.hex(), tuple(states_))
 
     def _write_accepted(self, connection: Connection, decided: Decided, states_: Sequence[State], event: NewEvent) -> None:
@@ -60,9 +71,7 @@ class Record:
         ]
         if queued:
             connection.execute(insert(QUEUE), queued)
-        custody = [state for state in states_ if state is not State.REFUSED]
-        states.count(connection, states.ACCEPTED, len(custody))
-        states.count(connection, states.WAITING_TALLY, len(custody))
+        states.count_new(connection, states_)
         write(connection, [event])
 
     def _next_us(self, received: Received, decided: Decided, index: int) -> int:
@@ -72,8 +81,9 @@ class Record:
     def _write_deliveries(self, connection: Connection, decided: Decided, states_: Sequence[State]) -> None:
         connection.execute(insert(DELIVERY), [delivery_row(decided, index, state) for index, state in enumerate(states_)])
 
-    async def refuse(self, decided: Decided, reply: Reply, reason: str) -> None:
-        """A message that was refused after DATA: its row and features, no body."""
+    async def refuse(self, decided: Decided, reply: Reply, reason: str) -> Adopted | None:
+        """A message that was refused after DATA: its row and features, no body. Adopted: it is in custody already, and its client had not
+        heard so: to refuse it now would be a lie."""
         received = decided.inspected.received
         refused = [State.REFUSED] * len(received.envelope.recipients)
         details = accepted_details(decided, refused) | {"reply": str(reply)}
@@ -82,10 +92,14 @@ class Record:
         def work(connection: Connection) -> None:
             connection.execute(insert(MESSAGE).values(message_row(decided, str(reply), event.commitment.hex(), keeps_body=False)))
             self._write_deliveries(connection, decided, refused)
+            states.count_new(connection, refused)
             write(connection, [event])
 
-        await self._journal.submit(work)
+        first = await self.adoption.commit(
+            received, lambda connection, since_us: unheard.find(connection, received.receipt, since_us), work
+        )
         await asyncio.to_thread(self._spool.discard, received.body.object)
+        return first
 
     async def refusal(self, peer: Peer, sender: Sender | None, recipient: Recipient | None, reply: Reply, reason: str) -> None:
         """An event for what was refused before DATA."""

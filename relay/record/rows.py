@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from relay.model.address import key_domain
 from relay.model.case import Direction
 from relay.model.client import Side
 from relay.model.decision import Epoch, Verdict
@@ -15,6 +16,7 @@ def message_row(decided: Decided, reply: str, commitment: str, *, keeps_body: bo
     """A row of `message`."""
     received = decided.inspected.received
     sender = received.envelope.sender
+    sender_key = sender.path.key if sender.path else ""
     inspection = decided.inspected.inspection
     return {
         "id": received.id,
@@ -22,7 +24,8 @@ def message_row(decided: Decided, reply: str, commitment: str, *, keeps_body: bo
         "direction": (Direction.INBOUND if received.peer.side is Side.OUTSIDE else Direction.OUTBOUND).value,
         "client": received.client,
         "peer": peer_to_json(received.peer),
-        "sender": sender.path.key if sender.path else "",
+        "sender": sender_key,
+        "sender_domain": key_domain(sender_key),
         "envelope": sender_to_json(sender),
         "header_message_id": inspection.header.message_id,
         "size": received.body.size,
@@ -44,10 +47,12 @@ def delivery_row(decided: Decided, index: int, state: State) -> dict[str, Any]:
     """A row of `delivery`."""
     received = decided.inspected.received
     recipient = received.envelope.recipients[index]
+    key = recipient.mailbox.key
     return {
         "message_id": received.id,
         "ordinal": index,
-        "recipient": recipient.mailbox.key,
+        "recipient": key,
+        "recipient_domain": key_domain(key),
         "envelope": recipient_to_json(recipient),
         "state": state.value,
         "attempts": 0,

@@ -143,7 +143,8 @@ class Delivery(Strict):
     # RFC 5321 §4.5.3.2.6: 10 minutes
     data_timeout: Seconds = Field(default=600, description="seconds to wait for the reply to the final dot")
     poll: Seconds = Field(default=1, description="seconds between looks at the queue")
-    balance: Seconds = Field(default=300, description="seconds between counts of all recipients against the running counts")
+    balance: Seconds = Field(default=300, description="seconds between looks whether the running counts of recipients add up")
+    recount: Seconds = Field(default=6 * 3600, description="seconds between counts of every recipient against the running counts")
     # RFC 5321 §6.3 recommends at least 100; differs from RFC 5321 §6.3: because we stand in a short chain
     max_received: int = Field(default=50, ge=10, description="Received fields above which a message runs in a circle")
     resolver: tuple[Address, ...] = Field(default=(), description="name servers, as `192.0.2.53:53`; without any those of the system")

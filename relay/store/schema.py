@@ -29,10 +29,12 @@ _RELAY = {
     "event_record": "SELECT, INSERT",
     "request": "SELECT, INSERT, UPDATE",
     "approval": "SELECT, INSERT",
+    "kept": "SELECT, INSERT, DELETE",
     "policy_version": "SELECT, INSERT",
     "control": "SELECT, INSERT, UPDATE",
     "counter": "SELECT, INSERT, UPDATE, DELETE",
     "tally": "SELECT, INSERT, UPDATE",
+    "unheard": "SELECT, INSERT, DELETE",
     "alembic_version": "SELECT",
 }
 # What only listens adds messages and events, and reads neither; it sees phase and brake, and changes nothing that was decided.
@@ -46,6 +48,7 @@ _LISTEN = {
     "control": "SELECT",
     "counter": "SELECT, INSERT, UPDATE, DELETE",
     "tally": "SELECT, INSERT, UPDATE",
+    "unheard": "SELECT, INSERT, DELETE",
     "alembic_version": "SELECT",
 }
 

@@ -2,14 +2,17 @@
 
 import os
 import socket
+import time
 import uuid
 import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from relay.model.delivery import FINISHED, QUEUED, State, may_move
+from relay.model.delivery import QUEUED, WAITING, State, may_move
 from relay.model.errors import SluisError
 from relay.store.tables import Delivery, Queue, Tally
 
@@ -19,7 +22,9 @@ TALLY = Tally.__table__  # type: ignore[attr-defined]
 
 SHARDS = 64
 ACCEPTED = "accepted"
-WAITING_TALLY = "waiting"
+ERASED = "erased"
+"""Recipients whose rows retention has erased."""
+COUNT_PAGE = 20_000
 
 
 class MoveRefused(SluisError):
@@ -38,11 +43,6 @@ class QueueEntry:
     attempts: int = 0
 
 
-def tally_name(state: State) -> str:
-    """All waiting states count as one: between them nothing enters and nothing leaves custody."""
-    return state.value if state in FINISHED else WAITING_TALLY
-
-
 def _own_shard() -> str:
     """Processes that write side by side count in rows of their own, so that none waits for another's commit, nor both for each other."""
     return str(zlib.crc32(f"{socket.gethostname()}:{os.getpid()}".encode()) % SHARDS)
@@ -56,6 +56,14 @@ def count(connection: Connection, name: str, amount: int) -> None:
     where = (TALLY.c.name == name) & (TALLY.c.shard == shard)
     if connection.execute(update(TALLY).where(where).values(count=TALLY.c.count + amount)).rowcount == 0:
         connection.execute(insert(TALLY).values(name=name, shard=shard, count=amount))
+
+
+def count_new(connection: Connection, states: Iterable[State]) -> None:
+    """Recipients of a message that is written now: those that are not refused come into custody."""
+    numbers = Counter(states)
+    count(connection, ACCEPTED, numbers.total() - numbers[State.REFUSED])
+    for state, number in numbers.items():
+        count(connection, state.value, number)
 
 
 def move(
@@ -84,9 +92,9 @@ def move(
         values["possible_duplicates"] = DELIVERY.c.possible_duplicates + 1
     connection.execute(update(DELIVERY).where(where).values(state=new.value, changed_us=now_us, **values))
     _requeue(connection, message_id, ordinal, new, queue)
-    if tally_name(old) != tally_name(new):
-        count(connection, tally_name(old), -1)
-        count(connection, tally_name(new), 1)
+    if old is not new:
+        count(connection, old.value, -1)
+        count(connection, new.value, 1)
     return old
 
 
@@ -120,40 +128,84 @@ def _requeue(connection: Connection, message_id: uuid.UUID, ordinal: int, new: S
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Recipients accepted = delivered + bounced + deleted + waiting, counted from the rows and against the running counts."""
+    """Recipients accepted = delivered + bounced + deleted + waiting + erased. `rows` and `counted` are by state: what the deliveries say,
+    and what the running counts say."""
 
     accepted: int
-    delivered: int
-    bounced: int
-    deleted: int
-    waiting: int
-    counted: dict[str, int]
+    erased: int
+    rows: dict[State, int]
+    counted: dict[State, int]
+
+    def __str__(self) -> str:
+        found = ", ".join(f"{state.value} {number}" for state, number in self.rows.items() if number)
+        counts = ", ".join(f"{state.value} {number}" for state, number in self.counted.items() if number)
+        return f"{self.accepted} accepted, {self.erased} erased; found: {found or 'nothing'}; counted: {counts or 'nothing'}"
+
+    @property
+    def delivered(self) -> int:
+        """As the rows say."""
+        return self.rows[State.DELIVERED]
+
+    @property
+    def bounced(self) -> int:
+        """As the rows say."""
+        return self.rows[State.BOUNCED]
+
+    @property
+    def deleted(self) -> int:
+        """As the rows say."""
+        return self.rows[State.DELETED]
+
+    @property
+    def waiting(self) -> int:
+        """As the rows say."""
+        return sum(self.rows[state] for state in WAITING)
 
     @property
     def difference(self) -> int:
         """What the rows lack (above zero) or have too many of."""
-        return self.accepted - self.delivered - self.bounced - self.deleted - self.waiting
+        return self.accepted - self.delivered - self.bounced - self.deleted - self.waiting - self.erased
 
     @property
     def holds(self) -> bool:
         """Whether all is accounted for."""
-        return self.difference == 0 and self.counted == {
-            name: getattr(self, name) for name in ("delivered", "bounced", "deleted", "waiting")
-        }
+        return self.difference == 0 and self.counted == self.rows
 
 
-def balance(connection: Connection) -> Balance:
-    """Counts every delivery; a read that takes its time on a large store."""
-    states: dict[str, int] = dict(connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).all())
-    tallies = {
-        name: int(number) for name, number in connection.execute(select(TALLY.c.name, func.sum(TALLY.c.count)).group_by(TALLY.c.name))
-    }
-    waiting = sum(number for state, number in states.items() if State(state) not in FINISHED)
-    return Balance(
-        accepted=tallies.get(ACCEPTED, 0),
-        delivered=states.get(State.DELIVERED.value, 0),
-        bounced=states.get(State.BOUNCED.value, 0),
-        deleted=states.get(State.DELETED.value, 0),
-        waiting=waiting,
-        counted={name: tallies.get(name, 0) for name in ("delivered", "bounced", "deleted", WAITING_TALLY)},
-    )
+def running(connection: Connection) -> Balance:
+    """The running counts against each other: a few rows, however large the store is. What became of the rows themselves it does not see."""
+    accepted, erased, counted = _tallies(connection)
+    return Balance(accepted, erased, counted, counted)
+
+
+def balance(connection: Connection, rest: Callable[[float], None] | None = None) -> Balance:
+    """Counts every delivery, in pages of one index, and compares with the running counts of the same moment: `connection` must keep to
+    one (relay.store.reader does). `rest` hears after each page how many seconds it took."""
+    accepted, erased, counted = _tallies(connection)
+    return Balance(accepted, erased, {state: _rows_in(connection, state, rest) for state in State}, counted)
+
+
+def _tallies(connection: Connection) -> tuple[int, int, dict[State, int]]:
+    query = select(TALLY.c.name, func.sum(TALLY.c.count)).group_by(TALLY.c.name)
+    found = {name: int(number) for name, number in connection.execute(query)}
+    return found.get(ACCEPTED, 0), found.get(ERASED, 0), {state: found.get(state.value, 0) for state in State}
+
+
+def _rows_in(connection: Connection, state: State, rest: Callable[[float], None] | None) -> int:
+    total = 0
+    after: uuid.UUID | None = None
+    while True:
+        begun = time.monotonic()
+        terms = [DELIVERY.c.state == state.value]
+        if after is not None:
+            terms.append(DELIVERY.c.message_id > after)
+        after = connection.execute(
+            select(DELIVERY.c.message_id).where(*terms).order_by(DELIVERY.c.message_id).limit(1).offset(COUNT_PAGE)
+        ).scalar()
+        if after is not None:  # a message whose recipients are on both sides of the border is counted on this one
+            terms.append(DELIVERY.c.message_id <= after)
+        total += connection.execute(select(func.count()).select_from(DELIVERY).where(*terms)).scalar() or 0
+        if after is None:
+            return total
+        if rest is not None:
+            rest(time.monotonic() - begun)

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Index, LargeBinary
+from sqlalchemy import JSON, BigInteger, Index, LargeBinary, text
 from sqlmodel import Column, Field, SQLModel
 
 
@@ -11,15 +11,24 @@ class Message(SQLModel, table=True):
     """One transaction that reached the end of DATA, refused ones too (then without body). On PostgreSQL range-partitioned by id."""
 
     __tablename__ = "message"
+    # Each list is read newest first, page by page: what it is searched by, then the id.
+    __table_args__ = (
+        Index("ix_message_sender", "sender", "id"),
+        Index("ix_message_sender_domain", "sender_domain", "id"),
+        Index("ix_message_header_message_id", "header_message_id", "id"),
+        Index("ix_message_client", "client", "id"),
+        Index("ix_message_commitment", "commitment"),
+    )
 
     id: uuid.UUID = Field(primary_key=True)
     received_us: int = Field(sa_type=BigInteger)
     direction: str
     client: str
     peer: dict[str, Any] = Field(sa_type=JSON)
-    sender: str = Field(index=True)  # the key of the reverse-path; empty for the null one
+    sender: str  # the key of the reverse-path; empty for the null one
+    sender_domain: str = ""
     envelope: dict[str, Any] = Field(sa_type=JSON)  # MAIL parameters, the reverse-path as received
-    header_message_id: str = Field(index=True)
+    header_message_id: str
     size: int = Field(sa_type=BigInteger)
     digest: str
     body_hash: str
@@ -38,11 +47,22 @@ class Delivery(SQLModel, table=True):
     """One recipient of a message: written when it is accepted and when its state changes. Range-partitioned by message_id on PostgreSQL."""
 
     __tablename__ = "delivery"
-    __table_args__ = (Index("ix_delivery_recipient", "recipient"), Index("ix_delivery_state", "state", "message_id"))
+    __table_args__ = (
+        Index("ix_delivery_recipient", "recipient", "message_id"),
+        Index("ix_delivery_recipient_domain", "recipient_domain", "message_id"),
+        Index("ix_delivery_state", "state", "message_id"),
+        Index(
+            "ix_delivery_duplicates",
+            "possible_duplicates",
+            postgresql_where=text("possible_duplicates > 0"),
+            sqlite_where=text("possible_duplicates > 0"),
+        ),
+    )
 
     message_id: uuid.UUID = Field(primary_key=True)
     ordinal: int = Field(primary_key=True)
     recipient: str  # the key of the address
+    recipient_domain: str = ""
     envelope: dict[str, Any] = Field(sa_type=JSON)  # the address as received, DSN parameters
     state: str
     disposition: str
@@ -79,10 +99,17 @@ class Queue(SQLModel, table=True):
     delay_notified: bool = False
 
 
+ORDINARY_EVENTS = ("accepted", "outcome")
+"""What every delivery writes. An index by kind would cost each of them, and serve nobody."""
+RARE_EVENTS = text("kind NOT IN ('accepted', 'outcome')")
+"""The condition of the index by kind, word for word: SQLite uses a partial index only for a query that says the same."""
+
+
 class Event(SQLModel, table=True):
     """Append-only; a trigger refuses UPDATE and DELETE. Nothing personal."""
 
     __tablename__ = "event"
+    __table_args__ = (Index("ix_event_kind", "kind", "id", postgresql_where=RARE_EVENTS, sqlite_where=RARE_EVENTS),)
 
     id: uuid.UUID = Field(primary_key=True)
     kind: str
@@ -105,6 +132,7 @@ class Request(SQLModel, table=True):
     """What a person asked for; it takes effect at once, or when a second person has approved."""
 
     __tablename__ = "request"
+    __table_args__ = (Index("ix_request_state", "state", "id"),)
 
     id: uuid.UUID = Field(primary_key=True)
     kind: str
@@ -126,6 +154,17 @@ class Approval(SQLModel, table=True):
     reason: str
     approved_us: int = Field(sa_type=BigInteger)
     approved: bool
+
+
+class Kept(SQLModel, table=True):
+    """A message that retention must leave as it is, such as for a court: who said so, and why."""
+
+    __tablename__ = "kept"
+
+    message_id: uuid.UUID = Field(primary_key=True)
+    actor: str
+    reason: str
+    kept_us: int = Field(sa_type=BigInteger)
 
 
 class PolicyVersion(SQLModel, table=True):
@@ -169,3 +208,16 @@ class Tally(SQLModel, table=True):
     name: str = Field(primary_key=True)
     shard: str = Field(primary_key=True)
     count: int = Field(sa_type=BigInteger)
+
+
+class Unheard(SQLModel, table=True):
+    """A receipt (250) of which nobody knows yet whether its client heard it: from the commit of the message to the next word of the client,
+    for a day at most. The same client with the same envelope and bytes hears it again (RFC 1047)."""
+
+    __tablename__ = "unheard"
+
+    key: bytes = Field(sa_type=LargeBinary, primary_key=True)  # SHA-256 over client, envelope and digest of the bytes
+    message_id: uuid.UUID
+    accepted_us: int = Field(sa_type=BigInteger)
+    commitment: str
+    codes: str  # of the replies, with commas: several under LMTP

@@ -54,6 +54,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         settings,
         alerts,
         SystemClock(),
+        lambda: None,
     )
     text = metrics.text().decode()
     reader.close()

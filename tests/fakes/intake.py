@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from relay.model.client import Peer, Side
@@ -63,7 +63,7 @@ class MemoryWriter:
 class FakeIntake:
     """Answers of the road. `unknown` recipients hear 550 at RCPT TO; `answers` are replies after DATA by recipient, else QUEUED;
     `disk` is `full` at the first write or `gone` at DATA. Where `gate` is set, nothing is taken before it opens; `waiting` says that a
-    message stands before it."""
+    message stands before it. `told` are the receipts that were heard: digests of their messages."""
 
     client: Client = CLIENT
     logins: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +75,7 @@ class FakeIntake:
     messages: list[Taken] = field(default_factory=list)
     writers: list[MemoryWriter] = field(default_factory=list)
     bug_at: str = ""
+    told: list[bytes] = field(default_factory=list)
 
     async def authenticate(self, peer: Peer, login: str, password: str) -> bool:
         assert peer.tls is not None
@@ -103,8 +104,12 @@ class FakeIntake:
         if any(str(recipient) == self.bug_at for recipient in transaction.recipients):
             raise RuntimeError("a bug on the road")
         self._keep(transaction, body, None)
+        transaction.receipt = body.digest.encode()
         every = tuple(self.answers.get(str(recipient), QUEUED) for recipient in transaction.recipients)
         return every if transaction.peer.lmtp else every[:1]
+
+    def heard(self, receipts: Iterable[bytes]) -> None:
+        self.told += receipts
 
     async def refuse_body(self, transaction: Transaction, body: Body, reply: Reply, reason: str) -> tuple[Reply, ...]:
         self._keep(transaction, body, reply)

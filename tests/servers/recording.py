@@ -123,7 +123,9 @@ class Recording:
         """Taken into custody, one recipient for each state."""
         wanted = states or (State.READY,)
         decided = self.decided(wanted, **changes)
-        return asyncio.run(self.record.accept(decided, wanted))
+        recorded = asyncio.run(self.record.accept(decided, wanted))
+        assert isinstance(recorded, Recorded)
+        return recorded
 
     def claim(self, owner: str = "relay-1", limit: int = 100) -> list[Claimed]:
         """What is due now."""

@@ -18,6 +18,7 @@ from sqlalchemy import Engine, insert, select, update
 from relay.cli.operations import OPERATIONS
 from relay.control.actor import Actor, Role
 from relay.control.operation import Services, perform
+from relay.model.address import key_domain
 from relay.model.decision import Epoch
 from relay.model.delivery import QUEUED, State
 from relay.model.envelope import Recipient, Sender
@@ -136,6 +137,7 @@ class Desk:
                     client="exchange",
                     peer=peer_to_json(PEER),
                     sender=sender,
+                    sender_domain=key_domain(sender),
                     envelope=sender_to_json(path),
                     header_message_id=f"<{identity.hex}@example.nl>",
                     size=size,
@@ -158,6 +160,7 @@ class Desk:
                         message_id=identity,
                         ordinal=ordinal,
                         recipient=name,
+                        recipient_domain=key_domain(name),
                         envelope=recipient_to_json(Recipient(mailbox(name))),
                         state=state.value,
                         disposition="quarantine" if state is State.QUARANTINED else "hold" if state is State.HELD else "deliver",
@@ -181,9 +184,7 @@ class Desk:
                             expires_us=now_us + 432_000_000_000,
                         )
                     )
-                if state is not State.REFUSED:  # was never ours
-                    states.count(connection, states.ACCEPTED, 1)
-                    states.count(connection, states.tally_name(state), 1)
+            states.count_new(connection, wanted)
 
         self.journal.submit_now(work)
         return identity

@@ -6,13 +6,14 @@ import uuid
 from functools import partial
 
 import pytest
+from sqlalchemy import update
 
 from relay.model.decision import Epoch
 from relay.model.delivery import State
 from relay.phases import change, held, state
 from relay.phases.state import ChangedMeanwhile
 from relay.store import states
-from tests.servers.recording import SECOND, Recording
+from tests.servers.recording import EPOCH, SECOND, Recording
 
 NEXT = Epoch("cd" * 32, "partners")
 
@@ -27,14 +28,15 @@ def kinds(recording: Recording) -> list[tuple[str, str, str, str]]:
 
 
 def bring_back(recording: Recording, epoch: Epoch = NEXT) -> int:
-    """All pages; gives how many there were."""
-    after: tuple[uuid.UUID, int] | None = None
-    for pages in range(1, 100):
+    """All that another epoch held; gives how many deliveries came back."""
+    after: uuid.UUID | None = None
+    total = 0
+    while True:
+        keys, after = recording.reader.read_now(partial(held.stale, epoch=epoch, after=after, limit=20))
         now_us = recording.clock.now_us()
-        after = recording.write(partial(held.bring_back, epoch=epoch, after=after, now_us=now_us, expires_us=now_us + SECOND))
+        total += recording.write(partial(held.bring_back, keys=keys, epoch=epoch, now_us=now_us, expires_us=now_us + SECOND))
         if after is None:
-            return pages
-    raise AssertionError("it does not end")
+            return total
 
 
 def accept_held(recording: Recording, messages: int, recipients: int = 1) -> None:
@@ -94,19 +96,31 @@ def test_what_was_held_comes_back_to_be_decided_again(recording: Recording) -> N
     assert recording.reader.read_now(states.balance).holds
 
 
-def test_a_long_backlog_comes_back_in_pages_each_one_commit(recording: Recording) -> None:
-    accept_held(recording, 45, recipients=10)
-    before = recording.journal.commits
-    assert bring_back(recording) == 3
-    assert recording.journal.commits == before + 3
+def test_a_long_backlog_comes_back_in_pages_and_each_delivery_once(recording: Recording) -> None:
+    """Some messages have more recipients than a page."""
+    accept_held(recording, 10, recipients=25)
+    accept_held(recording, 45)
+    assert bring_back(recording) == 295
     assert {row["state"] for row in recording.rows("delivery")} == {"undecided"}
-    assert len(recording.rows("queue")) == 450
+    assert len(recording.rows("queue")) == 295
+    assert bring_back(recording) == 0
 
 
-def test_a_page_that_is_just_full_is_not_the_end(recording: Recording) -> None:
-    accept_held(recording, 20, recipients=held.PAGE // 20)
-    assert bring_back(recording) == 2
-    assert len(recording.rows("queue")) == held.PAGE
+def test_what_the_present_epoch_held_stays_unless_the_brake_did(recording: Recording) -> None:
+    accept_held(recording, 2)
+    assert bring_back(recording, EPOCH) == 0
+    identity = recording.rows("delivery")[0]["message_id"]
+    with recording.engine.begin() as connection:
+        connection.execute(update(held.DELIVERY).where(held.DELIVERY.c.message_id == identity).values(rules=[{"rule": "brake"}]))
+    assert bring_back(recording, EPOCH) == 1
+
+
+def test_no_more_comes_back_than_can_be_decided(recording: Recording) -> None:
+    accept_held(recording, 3)
+    assert not recording.reader.read_now(partial(held.crowded, limit=3))
+    bring_back(recording)
+    assert recording.reader.read_now(partial(held.crowded, limit=3))
+    assert not recording.reader.read_now(partial(held.crowded, limit=4))
 
 
 def test_what_staff_holds_stays_held(recording: Recording) -> None:
@@ -120,7 +134,8 @@ def test_what_staff_holds_stays_held(recording: Recording) -> None:
 def test_two_processes_that_bring_back_at_once_move_each_delivery_once(recording: Recording) -> None:
     """The second finds nothing held any more, and takes no claim away that was made meanwhile."""
     accept_held(recording, 3)
-    work = partial(held.bring_back, epoch=NEXT, after=None, now_us=1, expires_us=2)
+    keys, _ = recording.reader.read_now(partial(held.stale, epoch=NEXT, after=None))
+    work = partial(held.bring_back, keys=keys, epoch=NEXT, now_us=1, expires_us=2)
 
     async def story() -> None:
         with recording.engine.begin() as other:

@@ -85,7 +85,7 @@ def test_the_balance_counts_recipients_in_custody_and_where_they_went(recording:
         "UPDATE delivery SET state = 'delivered' WHERE ordinal = 0",
         "UPDATE delivery SET state = 'refused' WHERE ordinal = 0",
         "UPDATE tally SET count = count + 1 WHERE name = 'accepted'",
-        "UPDATE tally SET count = count - 1 WHERE name = 'waiting'",
+        "UPDATE tally SET count = count - 1 WHERE name = 'held'",
         "DELETE FROM tally",
     ],
 )
@@ -101,7 +101,7 @@ def test_a_balance_that_does_not_hold_is_seen(recording: Recording, harm: str) -
 def test_running_counts_are_kept_by_each_process_in_rows_of_its_own(recording: Recording) -> None:
     """Two processes that count at once wait for each other nowhere, and what they count adds up."""
     with recording.engine.begin() as connection:
-        connection.execute(text("INSERT INTO tally VALUES ('waiting', 'elsewhere', 0)"))
+        connection.execute(text("INSERT INTO tally VALUES ('ready', 'elsewhere', 0)"))
     with recording.engine.connect() as other:
         if other.dialect.name == "postgresql":
             other.execute(text("UPDATE tally SET count = 0 WHERE shard = 'elsewhere'"))
