@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import rfc8785
 from sqlalchemy import Connection, insert, select, update
 
+from relay.audit.canonical import canonical
 from relay.audit.kinds import KINDS
 from relay.model.ids import new_id
 from relay.store.tables import Event, EventRecord
@@ -22,6 +22,8 @@ from relay.store.tables import Event, EventRecord
 SALT_SIZE = 32
 EVENT = Event.__table__  # type: ignore[attr-defined]
 RECORD = EventRecord.__table__  # type: ignore[attr-defined]
+_INSERT_EVENT = insert(EVENT)
+_INSERT_RECORD = insert(RECORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def make_event(
     if kind not in KINDS:
         raise ValueError(f"no such kind of event: {kind}")
     identity = new_id()
-    canonical = rfc8785.dumps(
+    form = canonical(
         {
             "id": str(identity),
             "kind": kind,
@@ -67,7 +69,7 @@ def make_event(
         }
     )
     salt = os.urandom(SALT_SIZE)
-    return NewEvent(identity, kind, commit(canonical, salt), canonical, salt, message_id)
+    return NewEvent(identity, kind, commit(form, salt), form, salt, message_id)
 
 
 def commit(canonical: bytes, salt: bytes) -> bytes:
@@ -79,9 +81,9 @@ def write(connection: Connection, events: Iterable[NewEvent]) -> None:
     """Adds events, inside the transaction of what they tell of."""
     new = list(events)
     if new:
-        connection.execute(insert(EVENT), [{"id": e.id, "kind": e.kind, "commitment": e.commitment} for e in new])
+        connection.execute(_INSERT_EVENT, [{"id": e.id, "kind": e.kind, "commitment": e.commitment} for e in new])
         connection.execute(
-            insert(RECORD), [{"event_id": e.id, "message_id": e.message_id, "canonical": e.canonical, "salt": e.salt} for e in new]
+            _INSERT_RECORD, [{"event_id": e.id, "message_id": e.message_id, "canonical": e.canonical, "salt": e.salt} for e in new]
         )
 
 

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -21,9 +21,10 @@ from relay.model.envelope import Envelope
 from relay.model.errors import StoreError
 from relay.model.message import Adopted, Received
 from relay.model.ports import Clock
+from relay.record.accepting import Acceptance
 from relay.store import unheard
 from relay.store.codec import recipient_to_json, sender_to_json
-from relay.store.journal import Journal
+from relay.store.journal import Batch, Journal
 from relay.store.reader import Reader
 from relay.store.unheard import Receipt
 
@@ -91,32 +92,31 @@ class Adoption:
         except StoreError as error:
             log.warning("receipts that were heard stay in the store", extra={"fields": {"count": len(heard), "error": str(error)}})
 
-    async def commit(
-        self, received: Received, look: Callable[[Connection, int], Receipt | None], work: Callable[[Connection], None]
-    ) -> Adopted | None:
-        """Runs `work` in a commit, unless `look` finds a receipt that its client did not hear: then an event is all that is written.
-        `look` is given the time since which receipts count."""
-        if not received.receipt:
-            await self._journal.submit(work)
-            return None
+    @property
+    def since_us(self) -> int:
+        """Receipts count that are not older than this."""
+        return self._clock.now_us() - DAY_US
+
+    async def commit(self, received: Received, batch: Batch[Acceptance, Receipt | None], item: Acceptance) -> Adopted | None:
+        """Writes `item` with `batch`, which gives the receipt that its client did not hear where there is one: then an event is all that
+        is written."""
         if received.receipt in self._heard:
             await self.flush()
-
-        def unless_found(connection: Connection, *, adopt: bool) -> Receipt | None:
-            first = look(connection, self._clock.now_us() - DAY_US)
-            if first is None:
-                work(connection)
-            elif adopt:
-                self._write(connection, received, first)
-            return first
-
-        first = await self._journal.submit(partial(unless_found, adopt=False))
+        first = await self._journal.submit_to(batch, item)
         if first is not None:
             # Perhaps it was heard, and the word of it is on its way: over the network, or from another process.
             await asyncio.sleep(self._patience)
             await self.flush()
-            first = await self._journal.submit(partial(unless_found, adopt=True))
+            first = await self._journal.submit(partial(self._adopt, received=received, batch=batch, item=item))
         return Adopted(first.message_id, first.commitment, first.codes) if first else None
+
+    def _adopt(
+        self, connection: Connection, received: Received, batch: Batch[Acceptance, Receipt | None], item: Acceptance
+    ) -> Receipt | None:
+        [first] = batch(connection, [item])
+        if first is not None:
+            self._write(connection, received, first)
+        return first
 
     def _write(self, connection: Connection, received: Received, first: Receipt) -> None:
         details = {"client": received.client, "digest": received.body.digest, "accepted_us": str(first.accepted_us)}

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, update
 
 from relay.audit.event import NewEvent, make_event, write
 from relay.model.client import Peer
@@ -12,21 +13,25 @@ from relay.model.decision import Decision, Verdict
 from relay.model.delivery import QUEUED, State
 from relay.model.envelope import Recipient, Sender
 from relay.model.features import Inspection
-from relay.model.message import Adopted, Claimed, Decided, Outcome, Received, Recorded, Signed
+from relay.model.message import Adopted, Claimed, Decided, Outcome, Received, Recorded, Signed, Ticket
 from relay.model.ports import Clock
 from relay.model.reply import Reply
 from relay.model.text import printable
-from relay.phases import state as phase_state
 from relay.phases.state import Fences
+from relay.record import accepting
+from relay.record.accepting import Acceptance
 from relay.record.adoption import Adoption
+from relay.record.concluding import Conclusion, End, conclude
+from relay.record.first_claims import FirstClaims, Lease, NobodyDelivers, first_claims
+from relay.record.marking import Marking, mark
 from relay.record.rows import accepted_details, delivery_row, message_row, queue_row, verdict_values
-from relay.store import queue, states, unheard
+from relay.store import queue, states
 from relay.store.journal import Journal
 from relay.store.spool import Spool
-from relay.store.tables import Delivery, Message, Queue
+from relay.store.tables import Message, Queue
+from relay.store.unheard import Receipt
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
-DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 
 
@@ -39,47 +44,52 @@ class Record:
         self._clock = clock
         self._actor = f"relay {hostname}"
         self.adoption = Adoption(journal, clock, self._actor)
+        self.first_claims: FirstClaims = NobodyDelivers()
         self._expiry_us = expiry_us
         self._retry_us = retry_us
 
     async def accept(self, decided: Decided, states_: Sequence[State], codes: tuple[int, ...] = (250,)) -> Recorded | Adopted:
-        """Takes custody: the body is durable first, then message, deliveries, queue and event in one commit. `codes` are those of the
-        replies that the client will hear. Adopted: it is in custody already, and its client had not heard so."""
+        """Takes custody: the body is durable first, then message, deliveries, queue and event in one commit; with the first claim on what
+        may leave at once, where somebody here has time for it. `codes` are those of the replies that the client will hear. Adopted: it is
+        in custody already, and its client had not heard so."""
         received = decided.inspected.received
         event = self._event("accepted", received, accepted_details(decided, states_), result="accepted", reason=_because(decided.decision))
         manifest = {"event": event.canonical.decode(), "commitment": event.commitment.hex()}
         await self._spool.seal(received.body, manifest)
-        receipt = unheard.Receipt(received.id, received.received_us, event.commitment.hex(), codes)
-        first = await self.adoption.commit(
-            received,
-            lambda connection, since_us: unheard.add(connection, received.receipt, receipt, since_us),
-            lambda connection: self._write_accepted(connection, decided, states_, event),
-        )
+        lease = self.first_claims.reserve() if State.READY in states_ else None
+        try:
+            queued = [self._queue_row(decided, index, state, lease) for index, state in enumerate(states_) if state in QUEUED]
+            item = self._acceptance(decided, states_, message_row(decided, "250", event.commitment.hex(), keeps_body=True), event, codes)
+            first = await self.adoption.commit(received, accepting.accept, replace(item, queue=queued))
+        except BaseException:
+            self.first_claims.release(lease)
+            raise
         if first is not None:
+            self.first_claims.release(lease)
             await asyncio.to_thread(self._spool.discard, received.body.object)
             return first
+        self.first_claims.take(lease, first_claims(decided, states_, event.commitment.hex(), queued), received.body)
         return Recorded(decided, event.commitment.hex(), tuple(states_))
 
-    def _write_accepted(self, connection: Connection, decided: Decided, states_: Sequence[State], event: NewEvent) -> None:
+    def _queue_row(self, decided: Decided, index: int, state: State, lease: Lease | None) -> dict[str, Any]:
+        received_us = decided.inspected.received.received_us
+        next_us = received_us + (self._retry_us if decided.decision.verdicts[index].deferred else 0)
+        return queue_row(decided, index, state, received_us + self._expiry_us, next_us, lease if state is State.READY else None)
+
+    def _acceptance(
+        self, decided: Decided, states_: Sequence[State], message: dict[str, Any], event: NewEvent, codes: tuple[int, ...]
+    ) -> Acceptance:
         received = decided.inspected.received
-        connection.execute(insert(MESSAGE).values(message_row(decided, "250", event.commitment.hex(), keeps_body=True)))
-        self._write_deliveries(connection, decided, states_)
-        queued = [
-            queue_row(decided, index, state, received.received_us + self._expiry_us, self._next_us(received, decided, index))
-            for index, state in enumerate(states_)
-            if state in QUEUED
-        ]
-        if queued:
-            connection.execute(insert(QUEUE), queued)
-        states.count_new(connection, states_)
-        write(connection, [event])
-
-    def _next_us(self, received: Received, decided: Decided, index: int) -> int:
-        deferred = decided.decision.verdicts[index].deferred
-        return received.received_us + (self._retry_us if deferred else 0)
-
-    def _write_deliveries(self, connection: Connection, decided: Decided, states_: Sequence[State]) -> None:
-        connection.execute(insert(DELIVERY), [delivery_row(decided, index, state) for index, state in enumerate(states_)])
+        return Acceptance(
+            message=message,
+            deliveries=[delivery_row(decided, index, state) for index, state in enumerate(states_)],
+            queue=(),
+            states=states_,
+            event=event,
+            key=received.receipt,
+            receipt=Receipt(received.id, received.received_us, event.commitment.hex(), codes),
+            since_us=self.adoption.since_us,
+        )
 
     async def refuse(self, decided: Decided, reply: Reply, reason: str) -> Adopted | None:
         """A message that was refused after DATA: its row and features, no body. Adopted: it is in custody already, and its client had not
@@ -88,16 +98,8 @@ class Record:
         refused = [State.REFUSED] * len(received.envelope.recipients)
         details = accepted_details(decided, refused) | {"reply": str(reply)}
         event = self._event("refused", received, details, result=str(reply.code), reason=reason)
-
-        def work(connection: Connection) -> None:
-            connection.execute(insert(MESSAGE).values(message_row(decided, str(reply), event.commitment.hex(), keeps_body=False)))
-            self._write_deliveries(connection, decided, refused)
-            states.count_new(connection, refused)
-            write(connection, [event])
-
-        first = await self.adoption.commit(
-            received, lambda connection, since_us: unheard.find(connection, received.receipt, since_us), work
-        )
+        message = message_row(decided, str(reply), event.commitment.hex(), keeps_body=False)
+        first = await self.adoption.commit(received, accepting.refuse, self._acceptance(decided, refused, message, event, ()))
         await asyncio.to_thread(self._spool.discard, received.body.object)
         return first
 
@@ -120,11 +122,7 @@ class Record:
         the message may have left. Raises LeaseLost, ChangedMeanwhile."""
         now_us = self._clock.now_us()
 
-        def work(connection: Connection) -> None:
-            phase_state.check(connection, fences)
-            queue.mark(connection, claimed, now_us, first=first)
-
-        await self._journal.submit(work)
+        await self._journal.submit_to(mark, Marking(claimed, fences, now_us, first))
 
     async def redecide(self, claimed: Claimed, inspection: Inspection, decision: Decision, states_: Sequence[State], next_us: int) -> None:
         """What was inspected and decided again. Raises LeaseLost."""
@@ -175,24 +173,19 @@ class Record:
         result = ", ".join(sorted({outcome.state.value for outcome in outcomes}))
         event = self._claimed_event("outcome", claimed, details, result=result, reason=outcomes[0].reply if outcomes else "")
 
-        def work(connection: Connection) -> None:
-            queue.check_lease(connection, claimed)
-            for outcome in outcomes:
-                entry = None
-                if outcome.state in QUEUED:
-                    ticket = next(ticket for ticket in claimed.tickets if ticket.ordinal == outcome.ordinal)
-                    attempts = ticket.attempts + int(outcome.attempted and not outcome.rest)
-                    due = next_us.get(outcome.ordinal, now_us)
-                    route = claimed.route if outcome.state is State.READY else ""
-                    entry = states.QueueEntry(route, claimed.epoch.policy, claimed.epoch.phase, due, claimed.expires_us, attempts)
-                values: dict[str, Any] = {"outcome": _outcome_details(outcome)}
-                if outcome.unknown:  # the final dot was sent, and no reply came: the next attempt may send twice
-                    values["possible_duplicates"] = DELIVERY.c.possible_duplicates + 1
-                states.move(connection, claimed.message.id, outcome.ordinal, outcome.state, now_us, entry, concluded=True, **values)
-            if not all(outcome.rest for outcome in outcomes):  # nothing was tried, and a long queue rests often
-                write(connection, [event])
-
-        await self._journal.submit(work)
+        tickets = {ticket.ordinal: ticket for ticket in claimed.tickets}
+        ends = [
+            End(
+                ordinal=outcome.ordinal,
+                state=outcome.state,
+                entry=_entry_after(claimed, tickets[outcome.ordinal], outcome, next_us.get(outcome.ordinal, now_us)),
+                unknown=outcome.unknown,
+                values={"outcome": _outcome_details(outcome)},
+            )
+            for outcome in outcomes
+        ]
+        tried = not all(outcome.rest for outcome in outcomes)  # a long queue rests often, and nothing was tried then
+        await self._journal.submit_to(conclude, Conclusion(claimed, ends, event if tried else None, now_us))
 
     async def delay_notified(self, claimed: Claimed, ordinals: Sequence[int]) -> None:
         """The sender was told of the delay: once is enough."""
@@ -242,6 +235,14 @@ class Record:
             message_id=claimed.message.id,
             details=details,
         )
+
+
+def _entry_after(claimed: Claimed, ticket: Ticket, outcome: Outcome, due_us: int) -> states.QueueEntry | None:
+    if outcome.state not in QUEUED:
+        return None
+    attempts = ticket.attempts + int(outcome.attempted and not outcome.rest)
+    route = claimed.route if outcome.state is State.READY else ""
+    return states.QueueEntry(route, claimed.epoch.policy, claimed.epoch.phase, due_us, claimed.expires_us, attempts)
 
 
 def _because(decision: Decision) -> str:

@@ -9,6 +9,7 @@ from relay.model.client import Side
 from relay.model.decision import Epoch, Verdict
 from relay.model.delivery import State
 from relay.model.message import Decided
+from relay.record.first_claims import FIRST_FENCE, Lease
 from relay.store.codec import matches_to_json, peer_to_json, recipient_to_json, sender_to_json
 
 
@@ -76,8 +77,10 @@ def verdict_values(verdict: Verdict, epoch: Epoch) -> dict[str, Any]:
     }
 
 
-def queue_row(decided: Decided, index: int, state: State, expires_us: int, next_us: int) -> dict[str, Any]:
-    """A row of `queue`."""
+def queue_row(
+    decided: Decided, index: int, state: State, expires_us: int, next_us: int, lease: Lease | None = None
+) -> dict[str, Any]:
+    """A row of `queue`, claimed already where there is a lease."""
     verdict = decided.decision.verdicts[index]
     epoch = decided.decision.epoch
     return {
@@ -89,9 +92,9 @@ def queue_row(decided: Decided, index: int, state: State, expires_us: int, next_
         "next_us": next_us,
         "expires_us": expires_us,
         "attempts": 0,
-        "owner": None,
-        "lease_until_us": None,
-        "fence": 0,
+        "owner": lease.owner if lease else None,
+        "lease_until_us": lease.until_us if lease else None,
+        "fence": FIRST_FENCE if lease else 0,
         "marked_fence": None,
         "delay_notified": False,
     }

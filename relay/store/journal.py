@@ -4,7 +4,7 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -15,7 +15,43 @@ from relay.model.errors import StoreError
 
 log = logging.getLogger("sluis.store")
 Result = TypeVar("Result")
-_Entry = tuple[Callable[[Connection], Any], "Future[Any]"]
+Item = TypeVar("Item")
+Batch = Callable[[Connection, list[Item]], Sequence[Result]]
+"""Writes many items of one kind with a few statements, and gives a result for each. What it raises spoils them all: then each is written
+alone."""
+
+
+class _Entry:
+    """One work and who waits for it: an asyncio future of some loop, or a thread."""
+
+    __slots__ = ("batch", "future", "item", "loop", "thread")
+
+    def __init__(self, batch: Callable[[Connection, list[Any]], Sequence[Any]], item: Any) -> None:
+        self.batch = batch
+        self.item = item
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.future: asyncio.Future[Any] | None = None
+        self.thread: Future[Any] | None = None
+
+    def wanted(self) -> bool:
+        """False where whoever waited has given up before the work began."""
+        if self.future is not None:
+            return not self.future.cancelled()
+        assert self.thread is not None
+        return self.thread.set_running_or_notify_cancel()
+
+    def settle(self, result: Any, error: BaseException | None) -> None:
+        waiting = self.future if self.future is not None else self.thread
+        assert waiting is not None
+        if waiting.cancelled():
+            return
+        if error is not None:
+            waiting.set_exception(error)
+        else:
+            waiting.set_result(result)
+
+
+_Settled = tuple[_Entry, Any, BaseException | None]
 
 
 class Journal:
@@ -40,19 +76,31 @@ class Journal:
     async def submit(self, work: Callable[[Connection], Result]) -> Result:
         """Runs `work` in the next commit, and again in one of its own if another work spoilt that. What it raises is raised here;
         StoreError where the database refused or was lost (a lost one may have committed), or the journal is closed."""
-        return await asyncio.wrap_future(self._enter(work))
+        result: Result = await self.submit_to(_one_by_one, work)
+        return result
+
+    async def submit_to(self, batch: Batch[Item, Result], item: Item) -> Result:
+        """The same for an item of a batch: `batch` is called once in a commit, with all items that were submitted to it."""
+        entry = _Entry(batch, item)
+        entry.loop = asyncio.get_running_loop()
+        entry.future = entry.loop.create_future()
+        self._enter(entry)
+        result: Result = await entry.future
+        return result
 
     def submit_now(self, work: Callable[[Connection], Result]) -> Result:
         """The same for a caller without an event loop."""
-        return self._enter(work).result()
+        entry = _Entry(_one_by_one, work)
+        entry.thread = Future()
+        self._enter(entry)
+        result: Result = entry.thread.result()
+        return result
 
-    def _enter(self, work: Callable[[Connection], Result]) -> "Future[Result]":
-        future: Future[Result] = Future()
+    def _enter(self, entry: _Entry) -> None:
         with self._gate:
             if self._closed:
                 raise StoreError("the journal is closed")
-            self._entries.put((work, future))
-        return future
+            self._entries.put(entry)
 
     def close(self) -> None:
         """Commits what was submitted, then ends the thread."""
@@ -68,9 +116,9 @@ class Journal:
             first = self._entries.get()
             if first is None:
                 return
-            batch = [first]
+            entries = [first]
             ending = False
-            while len(batch) < self._batch:
+            while len(entries) < self._batch:
                 try:
                     entry = self._entries.get_nowait()
                 except queue.Empty:
@@ -78,42 +126,37 @@ class Journal:
                 if entry is None:
                     ending = True
                     break
-                batch.append(entry)
-            self._commit(batch)
+                entries.append(entry)
+            _tell(self._commit([entry for entry in entries if entry.wanted()]))
             if ending:
                 return
 
-    def _commit(self, batch: list[_Entry]) -> None:
+    def _commit(self, entries: list[_Entry]) -> list[_Settled]:
         """One transaction. If it fails, each work gets one of its own, so that a bad one takes no other down."""
-        batch = [entry for entry in batch if entry[1].set_running_or_notify_cancel()]
-        if not batch:
-            return
+        if not entries:
+            return []
         try:
-            results = self._transaction([work for work, _ in batch])
+            results = self._transaction(entries)
         except BaseException as error:  # noqa: BLE001 - handed to whoever submitted the work
-            if len(batch) > 1 and not _is_lost(error) and not _is_fatal(error):
-                for work, future in batch:
-                    self._alone(work, future)
-                return
-            for _, future in batch:
-                future.set_exception(self._translate(error))
-            return
-        for (_, future), result in zip(batch, results, strict=True):
-            future.set_result(result)
+            if len(entries) > 1 and not _is_lost(error) and not _is_fatal(error):
+                return [settled for entry in entries for settled in self._commit([entry])]
+            return [(entry, None, self._translate(error)) for entry in entries]
+        return [(entry, results[id(entry)], None) for entry in entries]
 
-    def _alone(self, work: Callable[[Connection], Any], future: "Future[Any]") -> None:
-        try:
-            future.set_result(self._transaction([work])[0])
-        except BaseException as error:  # noqa: BLE001 - handed to whoever submitted the work
-            future.set_exception(self._translate(error))
-
-    def _transaction(self, works: list[Callable[[Connection], Any]]) -> list[Any]:
+    def _transaction(self, entries: list[_Entry]) -> dict[int, Any]:
+        """The results, by the identity of their entry. Works of one commit are of different messages, so that their order means nothing."""
+        batches: dict[Callable[[Connection, list[Any]], Sequence[Any]], list[_Entry]] = {}
+        for entry in entries:
+            batches.setdefault(entry.batch, []).append(entry)
+        results: dict[int, Any] = {}
         with self._engine.begin() as connection:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-            results = [work(connection) for work in works]
+            for batch, members in batches.items():
+                done = batch(connection, [entry.item for entry in members])
+                results.update((id(entry), result) for entry, result in zip(members, done, strict=True))
         self.commits += 1
-        self.works += len(works)
+        self.works += len(entries)
         return results
 
     def _translate(self, error: BaseException) -> BaseException:
@@ -123,6 +166,31 @@ class Journal:
             log.error("the store refused a commit", extra={"fields": {"error": str(error.args[0])[:500]}})
             return StoreError(f"the store refused: {error.args[0]}")
         return error
+
+
+def _one_by_one(connection: Connection, works: list[Callable[[Connection], Any]]) -> list[Any]:
+    return [work(connection) for work in works]
+
+
+def _tell(settled: list[_Settled]) -> None:
+    """Each loop is woken once for all that wait in it."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Settled]] = {}
+    for one in settled:
+        entry, result, error = one
+        if entry.loop is None:
+            entry.settle(result, error)
+        else:
+            loops.setdefault(entry.loop, []).append(one)
+    for loop, waiting in loops.items():
+        try:
+            loop.call_soon_threadsafe(_settle, waiting)
+        except RuntimeError:  # the loop is closed, and nobody waits any more
+            log.info("a commit that nobody waits for any more", extra={"fields": {"works": len(waiting)}})
+
+
+def _settle(waiting: list[_Settled]) -> None:
+    for entry, result, error in waiting:
+        entry.settle(result, error)
 
 
 def _is_fatal(error: BaseException) -> bool:

@@ -1,10 +1,10 @@
 """Claims on what is due: a lease with a fence. A write that names an older fence changes nothing."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from relay.model.decision import Epoch
 from relay.model.delivery import State
@@ -17,6 +17,24 @@ from relay.store.tables import Delivery, Message, Queue
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
+_OURS = (
+    (QUEUE.c.message_id == bindparam("of_message"))
+    & (QUEUE.c.ordinal == bindparam("of_ordinal"))
+    & (QUEUE.c.owner == bindparam("of_owner"))
+    & (QUEUE.c.fence == bindparam("of_fence"))
+)
+_MARK = {
+    first: update(QUEUE)
+    .where(_OURS & (QUEUE.c.lease_until_us > bindparam("of_now")))
+    .values(marked_fence=QUEUE.c.fence, attempts=QUEUE.c.attempts + int(first))
+    for first in (True, False)
+}
+_COUNT_ATTEMPT = (
+    update(DELIVERY)
+    .where(DELIVERY.c.message_id == bindparam("of_message"), DELIVERY.c.ordinal == bindparam("of_ordinal"))
+    .values(attempts=DELIVERY.c.attempts + 1)
+)
+_DROP = delete(QUEUE).where(_OURS)
 
 
 class LeaseLost(SluisError):
@@ -118,19 +136,39 @@ def check_lease(connection: Connection, claimed: Claimed) -> None:
 
 
 def mark(connection: Connection, claimed: Claimed, now_us: int, *, first: bool = True) -> None:
-    """The attempt may send its final dot after this commit, and not before (promise 1). A claim over several destinations has several
-    final dots: one attempt, counted at the first. Raises LeaseLost, also where the lease ran out and was not renewed, though nobody has
-    taken it yet."""
-    ordinals = [ticket.ordinal for ticket in claimed.tickets]
-    values = {"marked_fence": claimed.fence, "attempts": QUEUE.c.attempts + int(first)}
-    held = _held(claimed, ordinals) & (QUEUE.c.lease_until_us > now_us)
-    if connection.execute(update(QUEUE).where(held).values(**values)).rowcount != len(ordinals):
-        raise LeaseLost(f"the lease on {claimed.message.id.hex} is lost")
-    connection.execute(
-        update(DELIVERY)
-        .where(DELIVERY.c.message_id == claimed.message.id, DELIVERY.c.ordinal.in_(ordinals))
-        .values(attempts=DELIVERY.c.attempts + int(first))
-    )
+    """The same as `mark_all`, for one."""
+    mark_all(connection, [(claimed, now_us)], first=first)
+
+
+def mark_all(connection: Connection, claims: Sequence[tuple[Claimed, int]], *, first: bool) -> None:
+    """The attempts may send their final dot after this commit, and not before (promise 1); with each stands the present time. A claim over
+    several destinations has several final dots: one attempt, counted at the first. Raises LeaseLost, also where a lease ran out and was
+    not renewed, though nobody has taken it yet."""
+    rows = [row | {"of_now": now_us} for claimed, now_us in claims for row in _rows_of(claimed)]
+    if connection.execute(_MARK[first], rows).rowcount != len(rows):
+        raise LeaseLost(_lost([claimed for claimed, _ in claims]))
+    if first:
+        connection.execute(_COUNT_ATTEMPT, [{"of_message": row["of_message"], "of_ordinal": row["of_ordinal"]} for row in rows])
+
+
+def drop(connection: Connection, claims: Sequence[Claimed]) -> None:
+    """The rows of claims that are at their end. Raises LeaseLost."""
+    rows = [row for claimed in claims for row in _rows_of(claimed)]
+    if connection.execute(_DROP, rows).rowcount != len(rows):
+        raise LeaseLost(_lost(claims))
+
+
+def _rows_of(claimed: Claimed) -> list[dict[str, Any]]:
+    """What `_OURS` asks for, for each ticket."""
+    return [
+        {"of_message": claimed.message.id, "of_ordinal": ticket.ordinal, "of_owner": claimed.owner, "of_fence": claimed.fence}
+        for ticket in claimed.tickets
+    ]
+
+
+def _lost(claims: Sequence[Claimed]) -> str:
+    """Of several nobody knows which; each is then asked for alone."""
+    return f"the lease on {claims[0].message.id.hex} is lost" if len(claims) == 1 else "a lease is lost"
 
 
 def renew(connection: Connection, claimed: Claimed, now_us: int, lease_us: int) -> int:

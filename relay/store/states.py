@@ -6,11 +6,11 @@ import time
 import uuid
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from relay.model.delivery import QUEUED, WAITING, State, may_move
 from relay.model.errors import SluisError
@@ -20,6 +20,20 @@ DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 TALLY = Tally.__table__  # type: ignore[attr-defined]
 
+_FINISH = (
+    update(DELIVERY)
+    .where(
+        DELIVERY.c.message_id == bindparam("of_message"),
+        DELIVERY.c.ordinal == bindparam("of_ordinal"),
+        DELIVERY.c.state == bindparam("of_old"),
+    )
+    .values(state=bindparam("to_state"), changed_us=bindparam("to_changed"), outcome=bindparam("to_outcome", type_=DELIVERY.c.outcome.type))
+)
+_COUNT = (
+    update(TALLY)
+    .where(TALLY.c.name == bindparam("of_name"), TALLY.c.shard == bindparam("of_shard"))
+    .values(count=TALLY.c.count + bindparam("amount"))
+)
 SHARDS = 64
 ACCEPTED = "accepted"
 ERASED = "erased"
@@ -53,8 +67,7 @@ def count(connection: Connection, name: str, amount: int) -> None:
     if amount == 0:
         return
     shard = _own_shard()
-    where = (TALLY.c.name == name) & (TALLY.c.shard == shard)
-    if connection.execute(update(TALLY).where(where).values(count=TALLY.c.count + amount)).rowcount == 0:
+    if connection.execute(_COUNT, {"of_name": name, "of_shard": shard, "amount": amount}).rowcount == 0:
         connection.execute(insert(TALLY).values(name=name, shard=shard, count=amount))
 
 
@@ -96,6 +109,42 @@ def move(
         count(connection, old.value, -1)
         count(connection, new.value, 1)
     return old
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """One delivery at its end: `old` is the state that its claim found."""
+
+    message_id: uuid.UUID
+    ordinal: int
+    old: State
+    new: State
+    now_us: int
+    outcome: dict[str, Any]
+
+
+def finish(connection: Connection, ends: Sequence[Finish]) -> None:
+    """Moves many deliveries whose queue rows are gone already, in the same transaction (`relay.store.queue.drop`). Raises MoveRefused."""
+    for end in ends:
+        if end.new in QUEUED or not may_move(end.old, end.new):
+            raise MoveRefused(f"delivery {end.message_id.hex}/{end.ordinal} was {end.old.value}, and can't end as {end.new.value}")
+    rows = [
+        {
+            "of_message": end.message_id,
+            "of_ordinal": end.ordinal,
+            "of_old": end.old.value,
+            "to_state": end.new.value,
+            "to_changed": end.now_us,
+            "to_outcome": end.outcome,
+        }
+        for end in ends
+    ]
+    if connection.execute(_FINISH, rows).rowcount != len(rows):
+        raise MoveRefused(f"delivery {ends[0].message_id.hex}/{ends[0].ordinal} or another is not in the state that its claim found")
+    changes = Counter(end.new for end in ends)
+    changes.subtract(end.old for end in ends)
+    for state, change in changes.items():
+        count(connection, state.value, change)
 
 
 def _is_marked(connection: Connection, message_id: uuid.UUID, ordinal: int) -> bool:

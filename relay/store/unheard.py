@@ -3,8 +3,9 @@ word. Rows are keyed by a digest over client, envelope and bytes.
 """
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -34,17 +35,26 @@ def find(connection: Connection, key: bytes, since_us: int) -> Receipt | None:
     return Receipt(row.message_id, row.accepted_us, row.commitment, tuple(map(int, row.codes.split(",")))) if row else None
 
 
-def add(connection: Connection, key: bytes, receipt: Receipt, since_us: int) -> Receipt | None:
-    """Adds a receipt, and gives None; or gives the one that is there and not older than `since_us`, and changes nothing. On PostgreSQL it
-    waits for another process that is about to commit the same key."""
-    values = {
+def add_all(connection: Connection, receipts: Mapping[bytes, Receipt]) -> bool:
+    """Adds them all where none of them is there; False where one is, and the caller's transaction is then not to be kept."""
+    added = connection.execute(_ADD[connection.dialect.name], [_row(key, receipt) for key, receipt in receipts.items()]).rowcount
+    return added == len(receipts)
+
+
+def _row(key: bytes, receipt: Receipt) -> dict[str, Any]:
+    return {
         "key": key,
         "message_id": receipt.message_id,
         "accepted_us": receipt.accepted_us,
         "commitment": receipt.commitment,
         "codes": ",".join(map(str, receipt.codes)),
     }
-    while not connection.execute(_ADD[connection.dialect.name], values).rowcount:
+
+
+def add(connection: Connection, key: bytes, receipt: Receipt, since_us: int) -> Receipt | None:
+    """Adds a receipt, and gives None; or gives the one that is there and not older than `since_us`, and changes nothing. On PostgreSQL it
+    waits for another process that is about to commit the same key."""
+    while not connection.execute(_ADD[connection.dialect.name], _row(key, receipt)).rowcount:
         if (found := find(connection, key, since_us)) is not None:
             return found
         # Too old, or removed by another process in this moment: then this removes nothing.

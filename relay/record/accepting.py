@@ -1,0 +1,71 @@
+"""The commit that takes custody: messages, deliveries, queue rows, receipts and events of many messages with one statement a table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from relay.audit.event import NewEvent, write
+from relay.model.delivery import State
+from relay.model.errors import SluisError
+from relay.store import states, unheard
+from relay.store.tables import Delivery, Message, Queue
+from relay.store.unheard import Receipt
+
+_INSERT_MESSAGE = insert(Message.__table__)  # type: ignore[attr-defined]
+_INSERT_DELIVERY = insert(Delivery.__table__)  # type: ignore[attr-defined]
+_INSERT_QUEUE = insert(Queue.__table__)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """The rows of one message. `key` is empty where no client waits for a receipt; receipts count that are not older than `since_us`."""
+
+    message: Mapping[str, Any]
+    deliveries: Sequence[Mapping[str, Any]]
+    queue: Sequence[Mapping[str, Any]]
+    states: Sequence[State]
+    event: NewEvent
+    key: bytes
+    receipt: Receipt
+    since_us: int
+
+
+class _HeardBefore(SluisError):
+    """One of several has a receipt already: each is looked at by itself."""
+
+
+def accept(connection: Connection, items: list[Acceptance]) -> list[Receipt | None]:
+    """Writes them, and gives None for each; or, for one whose client has not heard the receipt of the same transaction, that receipt, and
+    nothing of it is written (relay/record/adoption.py)."""
+    if len(items) == 1:
+        item = items[0]
+        found = unheard.add(connection, item.key, item.receipt, item.since_us) if item.key else None
+        if found is not None:
+            return [found]
+    else:
+        receipts = [item for item in items if item.key]
+        by_key = {item.key: item.receipt for item in receipts}
+        if len(by_key) != len(receipts) or (by_key and not unheard.add_all(connection, by_key)):
+            raise _HeardBefore
+    connection.execute(_INSERT_MESSAGE, [item.message for item in items])
+    connection.execute(_INSERT_DELIVERY, [row for item in items for row in item.deliveries])
+    if queued := [row for item in items for row in item.queue]:
+        connection.execute(_INSERT_QUEUE, queued)
+    states.count_new(connection, [state for item in items for state in item.states])
+    write(connection, [item.event for item in items])
+    return [None] * len(items)
+
+
+def refuse(connection: Connection, items: list[Acceptance]) -> list[Receipt | None]:
+    """The same for messages that are refused: rows without body and queue. To refuse what is in custody already would be a lie: the
+    receipt of then is given instead."""
+    found = [unheard.find(connection, item.key, item.since_us) if item.key else None for item in items]
+    new = [item for item, receipt in zip(items, found, strict=True) if receipt is None]
+    if new:
+        connection.execute(_INSERT_MESSAGE, [item.message for item in new])
+        connection.execute(_INSERT_DELIVERY, [row for item in new for row in item.deliveries])
+        states.count_new(connection, [state for item in new for state in item.states])
+        write(connection, [item.event for item in new])
+    return found

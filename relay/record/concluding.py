@@ -1,0 +1,70 @@
+"""What became of attempts, of many in one commit. The usual end (delivered, bounced, undeliverable) needs four statements for all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from relay.audit.event import NewEvent, write
+from relay.model.delivery import QUEUED, State
+from relay.model.message import Claimed
+from relay.store import queue, states
+from relay.store.states import Finish, QueueEntry
+from relay.store.tables import Delivery
+
+DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """For one recipient: `entry` where it is due again, `values` for more columns of the delivery. `unknown`: the final dot was sent, and no
+    reply came, so that the next attempt may send twice."""
+
+    ordinal: int
+    state: State
+    entry: QueueEntry | None
+    unknown: bool
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """The ends of one claim; `event` None where nothing was tried."""
+
+    claimed: Claimed
+    ends: Sequence[End]
+    event: NewEvent | None
+    now_us: int
+
+    @property
+    def over(self) -> bool:
+        """Nothing of it is due again or in doubt."""
+        return all(end.state not in QUEUED and not end.unknown for end in self.ends)
+
+
+def conclude(connection: Connection, items: list[Conclusion]) -> list[None]:
+    """Raises LeaseLost and MoveRefused, for one of them or for all: the journal then writes each alone."""
+    usual = [item for item in items if item.over and {end.ordinal for end in item.ends} == {t.ordinal for t in item.claimed.tickets}]
+    if usual:
+        queue.drop(connection, [item.claimed for item in usual])
+        states.finish(connection, [_finish(item, end) for item in usual for end in item.ends])
+    for item in items:
+        if item not in usual:
+            _one(connection, item)
+    write(connection, [item.event for item in items if item.event is not None])
+    return [None] * len(items)
+
+
+def _finish(item: Conclusion, end: End) -> Finish:
+    old = next(ticket.state for ticket in item.claimed.tickets if ticket.ordinal == end.ordinal)
+    return Finish(item.claimed.message.id, end.ordinal, old, end.state, item.now_us, end.values["outcome"])
+
+
+def _one(connection: Connection, item: Conclusion) -> None:
+    queue.check_lease(connection, item.claimed)
+    for end in item.ends:
+        values = dict(end.values)
+        if end.unknown:
+            values["possible_duplicates"] = DELIVERY.c.possible_duplicates + 1
+        states.move(connection, item.claimed.message.id, end.ordinal, end.state, item.now_us, end.entry, concluded=True, **values)
