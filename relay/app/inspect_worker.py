@@ -1,5 +1,5 @@
-"""The worker process: joins read and inspect, confines itself, then answers one message after the other. Started by the pool with a
-socket.
+"""The worker process: joins read and inspect, confines itself, then answers one message after the other. The pool starts the process that
+workers are forked from, with a socket.
 """
 
 import encodings
@@ -7,7 +7,6 @@ import importlib
 import os
 import pkgutil
 import socket
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +17,9 @@ from relay.inspect.engine import Engine
 from relay.inspect.inner_message import InnerMessage
 from relay.inspect.item import Inspector, Item, Unavailable
 from relay.inspect.sandbox import SandboxUnavailable, confine, limit_cpu
+from relay.inspect.template_process import run
 from relay.inspect.yara import YaraInspector
-from relay.model.errors import ConfigurationError, SpoolError
+from relay.model.errors import SpoolError
 from relay.model.features import Header, Inspection
 from relay.model.finding import Finding, Kind
 from relay.read import read
@@ -43,17 +43,34 @@ _BENT = _WELL_FORMED.replace(b"boundary=b\r", b"boundary=b (c)\r") + b"--b\r\nCo
 
 def main() -> None:
     """Ends with its socket."""
-    pool = socket.socket(fileno=int(sys.argv[1]))
-    first = frames.receive(pool)
-    if first is None:
-        return
-    settings = Settings.model_validate(first[0]["settings"])
+    run(prepare, work)
+
+
+def prepare(settings: Settings) -> YaraInspector:
+    """Loads what every worker needs. The scanner starts a thread with its first scan: that is left to the workers. Raises
+    ConfigurationError."""
+    embedded = YaraInspector(settings.inspection.rules)
+    for module in pkgutil.iter_modules(encodings.__path__):
+        if module.name not in _OTHER_SYSTEMS:
+            importlib.import_module(f"encodings.{module.name}")
+    _warm_up([], settings)
+    return embedded
+
+
+def _warm_up(scanners: list[Inspector], settings: Settings) -> None:
+    """Loads what is loaded late: once it is confined, a worker can open no file, that of a module or charset neither."""
+    engine = new_engine(scanners, settings)
+    for message in (_WELL_FORMED, _BENT):
+        inspect_bytes(message, "warm-up.invalid", engine, settings)
+
+
+def work(pool: socket.socket, settings: Settings, embedded: YaraInspector) -> None:
+    """One worker: confines itself, says what it found its scanners to be, and answers."""
     try:
-        embedded = YaraInspector(settings.inspection.rules)
-        preload(settings, embedded)
+        _warm_up([embedded], settings)
         engine = new_engine([embedded, *_clamd(settings, settings.clamd.deadline, pool)], settings)
         confine(settings.inspection.memory)
-    except (ConfigurationError, SandboxUnavailable) as error:
+    except SandboxUnavailable as error:
         pool.sendall(frames.pack({"problems": str(error).splitlines()}))
         return
     self_test = _clamd(settings, min(settings.clamd.deadline, SELF_TEST_SECONDS), pool)
@@ -62,16 +79,6 @@ def main() -> None:
         head, body, descriptor = job
         limit_cpu(settings.inspection.cpu_seconds)
         pool.sendall(frames.pack(_answer(head, body, descriptor, engine, settings).to_json()))
-
-
-def preload(settings: Settings, embedded: YaraInspector) -> None:
-    """Loads what is loaded late: once it is confined, a worker can open no file, that of a module or charset neither."""
-    for module in pkgutil.iter_modules(encodings.__path__):
-        if module.name not in _OTHER_SYSTEMS:
-            importlib.import_module(f"encodings.{module.name}")
-    engine = new_engine([embedded], settings)
-    for message in (_WELL_FORMED, _BENT):
-        inspect_bytes(message, "warm-up.invalid", engine, settings)
 
 
 def new_engine(scanners: list[Inspector], settings: Settings) -> Engine:

@@ -44,10 +44,12 @@ def set_up(folder: Path, outside_port: int) -> Path:
 
 
 class Relay:
-    """`sluis serve` in a process of its own, with `words` on its command line; its log goes to `sluis.log` in the folder."""
+    """`sluis serve` in a process of its own, with `words` on its command line; its log goes to `sluis.log` in the folder. `module` is the
+    Python module that is the program."""
 
-    def __init__(self, config: Path, *words: str) -> None:
+    def __init__(self, config: Path, *words: str, module: str = "relay") -> None:
         self._config = config
+        self._module = module
         self._words = words
         self._log = config.parent / "sluis.log"
         self._process: asyncio.subprocess.Process | None = None
@@ -57,7 +59,7 @@ class Relay:
     async def start(self) -> None:
         """Returns when it listens. Raises DemoFailed with the end of its log."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "relay", "serve", "--config", str(self._config), *self._words, stderr=asyncio.subprocess.PIPE
+            sys.executable, "-m", self._module, "serve", "--config", str(self._config), *self._words, stderr=asyncio.subprocess.PIPE
         )
         started = asyncio.get_running_loop().create_future()
         self._copying = asyncio.create_task(self._copy(started))

@@ -2,12 +2,9 @@
 
 import asyncio
 import logging
-import os
 import signal
-import socket
-import subprocess
-import sys
 
+from relay.inspect.template import Template, TemplateFailed
 from relay.inspect.worker import BadAnswer, BodyMissing, InspectJob, Worker
 from relay.model.errors import SluisError
 from relay.model.features import Header, Inspection
@@ -31,6 +28,8 @@ class InspectPool:
     def __init__(self, settings: Settings, module: str) -> None:
         self._settings = settings
         self._module = module
+        self._template = Template(module)
+        self._starting = asyncio.Lock()
         self._idle: asyncio.Queue[Worker | None] = asyncio.Queue()
         self._workers: set[Worker] = set()
         self._refills: set[asyncio.Task[None]] = set()
@@ -50,23 +49,17 @@ class InspectPool:
             self._idle.put_nowait(worker)
 
     async def _spawn(self) -> Worker:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        # Nothing of our environment is a worker's business; the path lets it find Sluis.
-        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C.UTF-8"}
-        process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own module; a few milliseconds, when a worker is replaced
-            [sys.executable, "-P", "-m", self._module, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-        theirs.close()
-        worker = Worker(process, ours, self._settings.clamd)
+        async with self._starting:
+            if not self._template.alive:
+                await self._start_template()
+        try:
+            worker = Worker(self._template, self._settings.clamd)
+        except TemplateFailed as error:
+            raise WorkerFailed(str(error)) from None
         self._workers.add(worker)
         try:
             async with asyncio.timeout(START_SECONDS):
-                answer = await worker.start(self._settings)
+                answer = await worker.ready()
         except (OSError, EOFError, TimeoutError, BadAnswer) as error:
             self._drop(worker)
             raise WorkerFailed(f"an inspect worker did not start: {error!r}") from None
@@ -78,6 +71,19 @@ class InspectPool:
             raise WorkerFailed("; ".join(answer["problems"]))
         self.unavailable = dict(answer["unavailable"])
         return worker
+
+    async def _start_template(self) -> None:
+        """A second or two: in a thread."""
+        template = Template(self._module)
+        starting = asyncio.get_running_loop().run_in_executor(None, template.start, self._settings, START_SECONDS)
+        try:
+            await asyncio.shield(starting)
+        except TemplateFailed as error:
+            raise WorkerFailed(str(error)) from None
+        except BaseException:
+            starting.add_done_callback(lambda _: template.close())
+            raise
+        self._template = template
 
     def _drop(self, worker: Worker) -> int:
         self._workers.discard(worker)
@@ -172,6 +178,7 @@ class InspectPool:
         await asyncio.gather(*self._refills, return_exceptions=True)
         for worker in list(self._workers):
             self._drop(worker)
+        self._template.close()
 
 
 def _unavailable() -> Inspection:

@@ -98,7 +98,7 @@ def confine(memory: int) -> None:
     uses).
     """
     library = ctypes.CDLL(None, use_errno=True)
-    _prctl(library, _PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     hide_memory()
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -114,6 +114,11 @@ def hide_memory() -> None:
     SandboxUnavailable.
     """
     _prctl(ctypes.CDLL(None, use_errno=True), _PR_SET_DUMPABLE, 0)
+
+
+def end_with_parent() -> None:
+    """SIGKILL when the process that started this one is gone. It does not pass to forks. Raises SandboxUnavailable."""
+    _prctl(ctypes.CDLL(None, use_errno=True), _PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def limit_cpu(seconds: int) -> None:

@@ -4,16 +4,16 @@ import asyncio
 import json
 import os
 import socket
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from relay.inspect import frames
 from relay.inspect.connect import connect
+from relay.inspect.template import Template
 from relay.model.errors import SluisError
 from relay.model.features import Inspection
-from relay.settings.models import Clamd, Settings
+from relay.settings.models import Clamd
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +37,30 @@ class BadAnswer(SluisError):
 
 
 class Worker:
-    """A process and its socket. `jobs` counts the messages that it inspected."""
+    """A process (`pid`) and its socket. `jobs` counts the messages that it inspected."""
 
-    def __init__(self, process: subprocess.Popen[bytes], connection: socket.socket, clamd: Clamd) -> None:
-        self._process = process
-        self._connection = connection
+    def __init__(self, template: Template, clamd: Clamd) -> None:
+        """Forks it. Raises TemplateFailed."""
+        self._connection, theirs = socket.socketpair()
+        self._connection.setblocking(False)
+        self._template = template
+        try:
+            self.pid = template.fork(theirs)
+        except BaseException:
+            self._connection.close()
+            raise
+        finally:
+            theirs.close()
         self._clamd = clamd
         self.jobs = 0
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
 
     def kill(self) -> int:
         """Ends it; gives what it died of, as subprocess does."""
         self._connection.close()
-        self._process.kill()
-        return self._process.wait()
+        return self._template.end(self.pid)
 
-    async def start(self, settings: Settings) -> dict[str, Any]:
+    async def ready(self) -> dict[str, Any]:
         """What it says when it is ready. Raises OSError, EOFError, BadAnswer."""
-        await self._send(frames.pack({"settings": settings.model_dump(mode="json")}))
         return await self._answer()
 
     async def inspect(self, job: InspectJob) -> Inspection:

@@ -87,7 +87,7 @@ def upgrade(engine: Engine, relay_role: str | None = None, listen_role: str | No
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             if connection.dialect.name == "postgresql":
-                _make_partitions(connection)
+                make_partitions(connection)
                 for role, rights in ((relay_role, _RELAY), (listen_role, _LISTEN)):
                     if role:
                         _grant(connection, role, rights)
@@ -109,11 +109,13 @@ def check_schema(engine: Engine) -> None:
         raise StoreError(f"the store can't be opened: {error.args[0]}") from None
 
 
-def _make_partitions(connection: Connection) -> None:
-    """A partition for each month from now on, and a default one, so that no insert can fail. A month whose rows went into the default one,
-    because nobody upgraded for so long, stays there: PostgreSQL refuses a partition for rows that lie elsewhere."""
+def make_partitions(connection: Connection, months_back: int = 0) -> None:
+    """A partition for each month from now on, and a default one, so that no insert can fail; `months_back`: earlier ones too, for rows that
+    are brought from elsewhere. A month whose rows went into the default one, because nobody upgraded for so long, stays there: PostgreSQL
+    refuses a partition for rows that lie elsewhere."""
     now = datetime.datetime.now(datetime.UTC)
-    months = [(now.year + (now.month - 1 + ahead) // 12, (now.month - 1 + ahead) % 12 + 1) for ahead in range(MONTHS_AHEAD + 1)]
+    numbers = range(12 * now.year + now.month - 1 - months_back, 12 * now.year + now.month + MONTHS_AHEAD)
+    months = [(number // 12, number % 12 + 1) for number in numbers]
     for table, column in PARTITIONED.items():
         connection.execute(text(f"CREATE TABLE IF NOT EXISTS {table}_default PARTITION OF {table} DEFAULT"))
         for this, following in itertools.pairwise(months):

@@ -123,7 +123,7 @@ def test_a_message_goes_through_two_services_and_the_one_that_listens_has_no_key
 
 def ids_are(pid: int, user: str, capabilities: str) -> None:
     """Of the relay and its workers."""
-    relay, *workers = processes(pid)
+    relay, _template, *workers = processes(pid)
     assert (relay["Umask"], relay["CapEff"], len(workers)) == ("0007", capabilities, 2)
     for status in (relay, *workers):
         assert (status["Uid"].split()[0], status["Gid"].split()[0]) == (str(USERS[user]), str(GROUP))

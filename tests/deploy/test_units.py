@@ -83,9 +83,10 @@ def test_the_relay_runs_under_its_unit_and_inspects_and_delivers() -> None:
                 await made.done("sluis-store-upgrade.service", [SLUIS, "keys", "spool", "new", "--config", "/etc/sluis/sluis.toml"])
                 await made.start("sluis-store-upgrade.service")
                 async with made.serving("sluis.service") as process:
-                    relay, *workers = processes(process.pid)
+                    relay, template, *workers = processes(process.pid)
                     assert (relay["Uid"].split()[0], relay["CapEff"], relay["NoNewPrivs"]) == (str(USERS["sluis"]), f"{1 << 10:016x}", "1")
                     assert (relay["Seccomp_filters"], relay["Umask"]) == ("1", "0077")
+                    assert template["Seccomp_filters"] == "1"  # it forks the workers, and reads no message
                     assert len(workers) == 2
                     assert {worker["Seccomp_filters"] for worker in workers} == {"2"}
                     clean, malware = await asyncio.to_thread(lambda: (send(port, b"Beste Jan,"), send(port, EICAR)))

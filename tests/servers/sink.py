@@ -20,7 +20,8 @@ class Behaviour:
     DOT, RSET or QUIT.
 
     `replies` maps a stage to the reply given there, an address to the reply to its RCPT, and `DOT:address` to its reply after an LMTP
-    message. `drop_at` closes the connection at a stage instead of answering, `hang_at` waits until the sink is closed, `gates` until an
+    message. `keep_at_dot` takes a message in before the reply to its final dot, whether that comes or not, unless it is a refusal.
+    `drop_at` closes the connection at a stage instead of answering, `hang_at` waits until the sink is closed, `gates` until an
     event is set. `extensions` are offered beside STARTTLS and AUTH. `extra` is written along with the reply of a stage, as an attacker
     might."""
 
@@ -35,6 +36,7 @@ class Behaviour:
     logins: dict[str, str] = field(default_factory=dict)
     auth: str = "PLAIN LOGIN"
     lmtp: bool = False
+    keep_at_dot: bool = False
 
 
 @dataclass
@@ -66,7 +68,7 @@ class Message(NamedTuple):
 class Sink:
     """`async with Sink() as sink:` listens on a free port of `address`. With `certificate` (chain and key files) it offers STARTTLS.
     With `folder` each message is also written there as `1.eml`, `2.eml`, … `commands` is all that was said to it, `ahead` what of that
-    came along with the command before, without a wait for its reply."""
+    came along with the command before, without a wait for its reply, `waiting` the stages at which sessions wait for a gate."""
 
     def __init__(
         self,
@@ -81,6 +83,7 @@ class Sink:
         self.messages: list[Message] = []
         self.commands: list[str] = []
         self.ahead: list[str] = []
+        self.waiting: list[str] = []
         self.connections = 0
         self.open_connections = 0
         self.most_open = 0
@@ -209,6 +212,7 @@ class Session:
         if stage in behaviour.hang_at:
             await asyncio.Event().wait()
         if stage in behaviour.gates:
+            self.sink.waiting.append(stage)
             await behaviour.gates[stage].wait()
         reply = behaviour.replies.get(key or stage, default)
         self.writer.write(reply.replace("\n", "\r\n").encode("utf-8", "surrogateescape") + b"\r\n" + behaviour.extra.get(stage, b""))
@@ -299,7 +303,10 @@ class Session:
         self.buffer = b"\r\n" + self.buffer
         wire = (await self.until(END, "CONTENT"))[2:] + b"\r\n"
         message = Message(envelope, re.sub(rb"(?m)(\A|(?<=\r\n))\.", b"", wire), wire)
-        if await self._accepted(envelope):
+        if self.sink.behaviour.keep_at_dot and self.sink.behaviour.replies.get("DOT", "250").startswith("2"):
+            await self.sink.keep(message)
+            await self.answer("DOT", "250 2.0.0 Ok: queued")
+        elif await self._accepted(envelope):
             await self.sink.keep(message)
 
     async def _accepted(self, envelope: Envelope) -> bool:

@@ -171,9 +171,9 @@ class House:
             else:
                 path.unlink(missing_ok=True)
 
-    async def start(self, *words: str) -> None:
-        """Starts a relay, again after a stop, or one more with a role of its own (`--role`, `listen`)."""
-        self.relays.append(Relay(self.config, *words))
+    async def start(self, *words: str, module: str = "relay") -> None:
+        """Starts a relay, again after a stop, or one more with a role of its own (`--role`, `listen`). `module` is the program."""
+        self.relays.append(Relay(self.config, *words, module=module))
         await self.relay.start()
 
     @property
@@ -328,10 +328,11 @@ async def house(
     settings: Mapping[str, Any] | None = None,
     listeners: Sequence[Mapping[str, Any]] = (),
     started: bool = True,
+    module: str = "relay",
 ) -> AsyncIterator[House]:
     """`outside` and `inside` are the ports of the next hops. `policy` replaces or adds files (`@OUTSIDE@` and `@INSIDE@` are put in),
-    `settings` keys of sluis.toml, table by table, `listeners` come beside `inside` and `outside`. At the end the balance must hold, and no
-    bug may be in the log."""
+    `settings` keys of sluis.toml, table by table, `listeners` come beside `inside` and `outside`, `module` is the program. At the end the
+    balance must hold, and no bug may be in the log."""
     home = folder / "house"
     home.mkdir()
     installation = House(home, store)
@@ -347,7 +348,7 @@ async def house(
     (home / "secrets").mkdir(mode=0o700)
     try:
         if started:
-            await installation.start()
+            await installation.start(module=module)
         try:
             yield installation
         finally:

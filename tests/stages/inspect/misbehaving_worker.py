@@ -21,6 +21,7 @@ from pathlib import Path
 
 from relay.inspect import frames
 from relay.inspect.sandbox import confine, limit_cpu
+from relay.inspect.template_process import run
 from relay.model.features import Header, Inspection
 from relay.settings.models import Settings
 
@@ -163,12 +164,12 @@ def actions(pool: socket.socket, folder: Path) -> dict[str, Callable[[], str]]:
     return {name: (lambda action=action: attempt(action)) for name, action in tried.items()} | plain
 
 
-def main() -> None:
-    """As the real one: settings first, then messages."""
-    pool = socket.socket(fileno=int(sys.argv[1]))
-    first = frames.receive(pool)
-    assert first is not None
-    settings = Settings.model_validate(first[0]["settings"])
+def prepare(_: Settings) -> None:
+    """Nothing is shared."""
+
+
+def work(pool: socket.socket, settings: Settings, _: None) -> None:
+    """As the real one."""
     assert settings.inspection.rules is not None
     threading.Thread(target=on_an_older_thread, daemon=True).start()
     known = actions(pool, settings.inspection.rules)
@@ -183,4 +184,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(prepare, work)

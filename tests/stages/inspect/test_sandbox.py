@@ -93,7 +93,14 @@ def test_memory_beyond_its_limit_is_refused(folder: Path) -> None:
 
 def test_nothing_of_our_environment_reaches_a_worker(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "secret")
-    assert json.loads(asked("tell the environment", folder).header.subject) == ["LC_ALL", "PATH", "PYTHONPATH"]
+    assert json.loads(asked("tell the environment", folder).header.subject) == [
+        "LC_ALL",
+        "MALLOC_ARENA_MAX",
+        "MALLOC_MMAP_THRESHOLD_",
+        "MALLOC_TRIM_THRESHOLD_",
+        "PATH",
+        "PYTHONPATH",
+    ]
 
 
 def test_a_worker_has_no_descriptors_but_the_standard_ones_and_its_socket(folder: Path) -> None:

@@ -1,0 +1,283 @@
+"""The checker: reads the client's log, what arrived, the spool, the queue and the audit, and says which promise does not hold.
+
+It believes nothing that the relay says of itself where somebody else has seen it: 250 is what the client heard, delivered is what the next
+hop has, content is what the client sent.
+"""
+
+import hashlib
+import json
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select
+
+from relay.audit import event
+from relay.model.delivery import QUEUED, WAITING, State
+from relay.model.errors import SpoolError
+from relay.store.reader import Reader
+from relay.store.search import Key, Search, find
+from relay.store.spool import Spool
+from relay.store.states import Balance, balance
+from relay.store.tables import EventRecord, Queue
+from tests.faults.client import Transaction
+from tests.faults.next_hop import Copy
+
+QUEUE = Queue.__table__  # type: ignore[attr-defined]
+RECORD = EventRecord.__table__  # type: ignore[attr-defined]
+PAGE = 1000
+
+
+@dataclass(frozen=True, order=True)
+class Violation:
+    """`promise` is its number in ARCHITECTURE.md."""
+
+    promise: int
+    what: str
+
+
+@dataclass
+class Verdict:
+    """`possible_duplicates` is what the record names; `duplicates` what the next hop has more than once. `unheard` are transactions that
+    are in custody though their client heard no 250: it will send them again."""
+
+    violations: list[Violation] = field(default_factory=list)
+    heard: int = 0
+    copies: int = 0
+    possible_duplicates: int = 0
+    duplicates: int = 0
+    unheard: int = 0
+
+    @property
+    def broken(self) -> set[int]:
+        """The promises that do not hold."""
+        return {violation.promise for violation in self.violations}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The store at one moment. `events` are the records, oldest first, `unsound` what the audit's own check calls broken."""
+
+    deliveries: dict[uuid.UUID, list[Any]]
+    queued: set[Key]
+    events: dict[uuid.UUID | None, list[dict[str, Any]]]
+    unsound: list[str]
+    balance: Balance
+
+
+class Checker:
+    """`end` says what policy wants for a recipient: a waiting state, or None where it is to be delivered. `released` are deliveries for
+    which a person has asked for a release."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        spool: Spool,
+        log: Sequence[Transaction],
+        copies: Sequence[Copy],
+        end: Callable[[str], State | None],
+        released: set[tuple[uuid.UUID, int]],
+    ) -> None:
+        self._engine = engine
+        self._spool = spool
+        self._log = log
+        self._copies = copies
+        self._end = end
+        self._released = released
+        self._arrived: dict[tuple[uuid.UUID | None, str], list[Copy]] = defaultdict(list)
+        for copy in copies:
+            self._arrived[copy.id, copy.recipient].append(copy)
+
+    def verdict(self) -> Verdict:
+        """Asks everything."""
+        reader = Reader(self._engine, 1)
+        try:
+            stored = reader.read_now(_stored)
+        finally:
+            reader.close()
+        verdict = Verdict(heard=sum(t.heard_250 for t in self._log), copies=len(self._copies))
+        by_digest: dict[str, list[uuid.UUID]] = defaultdict(list)
+        for identity, rows in stored.deliveries.items():
+            by_digest[rows[0].m_digest].append(identity)
+        for transaction in self._log:
+            known = by_digest[transaction.digest]
+            verdict.violations += self._of_transaction(transaction, stored, known)
+            verdict.unheard += not transaction.heard_250 and any(_in_custody(stored.deliveries[identity]) for identity in known)
+        sent = {transaction.digest: transaction for transaction in self._log}
+        for identity, rows in stored.deliveries.items():
+            verdict.violations += self._of_deliveries(identity, rows, stored)
+            verdict.possible_duplicates += sum(row.possible_duplicates for row in rows)
+        for copy in self._copies:
+            verdict.violations += self._of_copy(copy, stored, sent)
+        verdict.duplicates = sum(len(copies) - 1 for copies in self._arrived.values())
+        verdict.violations += self._of_balance(stored)
+        verdict.violations.sort()
+        return verdict
+
+    def _of_transaction(self, transaction: Transaction, stored: Stored, known: list[uuid.UUID]) -> Iterator[Violation]:
+        """Promise 1, from the client's side."""
+        name = f"transaction {transaction.number}"
+        refused = transaction.reply is not None and transaction.reply.code >= 500
+        if refused and any(_in_custody(stored.deliveries[identity]) for identity in known):
+            yield Violation(1, f"{name} was refused for good, and is in custody")
+        if transaction.id is None or transaction.reply is None:
+            return
+        rows = stored.deliveries.get(transaction.id)
+        if not rows:
+            yield Violation(1, f"{name} heard 250 and is gone: the record has no message {transaction.id.hex}")
+            return
+        if [row.recipient for row in rows] != list(transaction.recipients):
+            yield Violation(1, f"{name} has other recipients in the record: {[row.recipient for row in rows]}")
+        if rows[0].m_digest != transaction.digest:
+            yield Violation(1, f"{name} has another digest in the record")
+        accepted = [e for e in stored.events[transaction.id] if e["kind"] == "accepted"]
+        if len(accepted) != 1 or accepted[0]["details"]["digest"] != transaction.digest:
+            yield Violation(1, f"{name} heard 250, and the audit has {len(accepted)} events that say so")
+        elif accepted[0]["commitment"] != transaction.reply.commitment:
+            yield Violation(1, f"{name} heard a receipt that the audit can't show")
+
+    def _of_deliveries(self, identity: uuid.UUID, rows: list[Any], stored: Stored) -> Iterator[Violation]:
+        """Promises 1 and 2, from the record's side: where each recipient of a message is, and whether it is there."""
+        if any(State(row.state) in WAITING for row in rows) and self._body(rows[0]) != rows[0].m_digest:
+            yield Violation(1, f"message {identity.hex} waits without its body")
+        last = _last_states(stored.events[identity])
+        for row in rows:
+            name = f"{identity.hex}/{row.ordinal} ({row.recipient}, {row.state})"
+            state = State(row.state)
+            copies = self._arrived.get((identity, row.recipient), [])
+            if state is State.DELIVERED and not copies:
+                yield Violation(1, f"{name} did not arrive")
+            if state in QUEUED and (identity, row.ordinal) not in stored.queued:
+                yield Violation(1, f"{name} is in no queue: nobody will bring it on")
+            if state not in QUEUED and (identity, row.ordinal) in stored.queued:
+                yield Violation(1, f"{name} is still in the queue")
+            if state in (State.DELIVERED, State.BOUNCED) and last.get(row.recipient, (None, {}))[0] != row.state:
+                yield Violation(2, f"{name}: the last event says {last.get(row.recipient)}")
+            yield from self._of_attempts(name, row, copies, last.get(row.recipient, ("", {}))[1])
+            if state in (State.HELD, State.QUARANTINED, State.DELIVERED) and self._not_its_own(row):
+                yield Violation(4, f"{name}: policy says {self._end(row.recipient)}")
+
+    def _of_attempts(self, name: str, row: Any, copies: list[Copy], outcome: dict[str, Any]) -> Iterator[Violation]:
+        """What left is what the record says, and what arrived twice is named."""
+        if row.state == State.DELIVERED and copies:
+            prefixes = {hashlib.sha256(copy.raw[: len(copy.raw) - row.m_size]).hexdigest() for copy in copies}
+            if outcome.get("prefix_sha256") not in prefixes or (row.outcome or {}).get("prefix_sha256") not in prefixes:
+                yield Violation(2, f"{name}: the record names other bytes than those that arrived")
+        if len(copies) - 1 > row.possible_duplicates:
+            yield Violation(1, f"{name} arrived {len(copies)} times, and the record names {row.possible_duplicates} possible duplicates")
+        if row.state == State.DELIVERED and row.possible_duplicates and not outcome.get("possible_duplicate"):
+            yield Violation(1, f"{name}: its event does not name the possible duplicate")
+
+    def _not_its_own(self, row: Any) -> bool:
+        """Whether the state is another than policy, or a person, says for this recipient."""
+        wanted = self._end(row.recipient)
+        if (row.message_id, row.ordinal) in self._released:
+            return State(row.state) not in (wanted, State.DELIVERED)
+        return State(row.state) is not (wanted or State.DELIVERED)
+
+    def _of_copy(self, copy: Copy, stored: Stored, sent: dict[str, Transaction]) -> Iterator[Violation]:
+        """Promises 1, 2, 4 and 5, from the next hop's side."""
+        rows = [row for row in stored.deliveries.get(copy.id, []) if row.recipient == copy.recipient] if copy.id else []
+        name = f"what arrived as {copy.id.hex if copy.id else 'no id'} for {copy.recipient}"
+        if not rows:
+            yield Violation(2, f"{name} is not in the record")
+            return
+        (row,) = rows
+        body = copy.raw[-row.m_size :]
+        transaction = sent.get(row.m_digest)
+        if hashlib.sha256(body).hexdigest() != row.m_digest or (transaction is not None and body != transaction.raw):
+            yield Violation(5, f"{name} has altered bytes")
+        if transaction is None and row.m_client != "sluis":
+            yield Violation(2, f"{name} was sent by nobody")
+        if transaction is not None and (copy.sender != transaction.sender or copy.recipient not in transaction.recipients):
+            yield Violation(4, f"{name} has another envelope than was sent")
+        if copy.decided is False:
+            yield Violation(2, f"{name} left before its decision was in the store")
+        if copy.marked is False:
+            yield Violation(1, f"{name} left without a mark")
+        if row.m_client != "sluis" and self._end(copy.recipient) is not None and (copy.id, row.ordinal) not in self._released:
+            yield Violation(4, f"{name} was to be {self._end(copy.recipient)}")
+
+    def _of_balance(self, stored: Stored) -> Iterator[Violation]:
+        """Promise 14, against the rows, the running counts and the log."""
+        if not stored.balance.holds:
+            yield Violation(14, f"the balance does not hold: {stored.balance}")
+        told: Counter[str] = Counter()
+        for events in stored.events.values():
+            told.update(_told(events))
+        for name in ("accepted", "delivered", "bounced"):
+            if told[name] != getattr(stored.balance, name):
+                yield Violation(14, f"{name}: {told[name]} in the log, {getattr(stored.balance, name)} in the rows")
+        yield from (Violation(14, f"the audit's own check: {what}") for what in stored.unsound)
+
+    def _body(self, row: Any) -> str:
+        """The digest of what the spool has, or why it has nothing."""
+        try:
+            reader = self._spool.open(row.m_spool_object or "")
+        except (SpoolError, OSError) as error:
+            return str(error)
+        try:
+            found = hashlib.sha256()
+            for chunk in reader.chunks():
+                found.update(chunk)
+            return found.hexdigest()
+        except SpoolError as error:
+            return str(error)
+        finally:
+            reader.close()
+
+
+def _stored(connection: Connection) -> Stored:
+    deliveries: dict[uuid.UUID, list[Any]] = defaultdict(list)
+    after: Key | None = None
+    while rows := find(connection, Search(), after, PAGE):
+        for row in rows:
+            deliveries[row.message_id].append(row)
+        after = (rows[-1].message_id, rows[-1].ordinal)
+    events: dict[uuid.UUID | None, list[dict[str, Any]]] = defaultdict(list)
+    for row in connection.execute(select(RECORD).order_by(RECORD.c.event_id)):
+        commitment = event.commit(row.canonical, row.salt).hex()
+        events[row.message_id].append(json.loads(row.canonical) | {"commitment": commitment})
+    return Stored(
+        deliveries=deliveries,
+        queued={(row.message_id, row.ordinal) for row in connection.execute(select(QUEUE.c.message_id, QUEUE.c.ordinal))},
+        events=events,
+        unsound=[f"{found.id} ({found.kind}) is {found.state}" for found in _all_events(connection) if found.state != "sound"],
+        balance=balance(connection),
+    )
+
+
+def _all_events(connection: Connection) -> Iterator[event.CheckedEvent]:
+    after = None
+    while page := list(event.check(connection, after, PAGE)):
+        yield from page
+        after = page[-1].id
+
+
+def _in_custody(rows: Iterable[Any]) -> bool:
+    return any(State(row.state) is not State.REFUSED for row in rows)
+
+
+def _last_states(events: Iterable[dict[str, Any]]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """For each recipient what the last event of its message says: state and details."""
+    last: dict[str, tuple[str, dict[str, Any]]] = {}
+    for told in events:
+        for entry in told["details"].get("recipients", []) if told["kind"] in ("accepted", "decided", "outcome") else []:
+            last[entry.get("recipient") or "@".join(entry["mailbox"])] = (entry["state"], entry)
+    return last
+
+
+def _told(events: Iterable[dict[str, Any]]) -> Counter[str]:
+    """How many recipients of one message were accepted, delivered and bounced, as its events tell."""
+    told: Counter[str] = Counter()
+    for entry in events:
+        if entry["kind"] not in ("accepted", "decided", "outcome"):
+            continue
+        for recipient in entry["details"]["recipients"]:
+            if entry["kind"] == "accepted" and recipient["state"] != State.REFUSED:
+                told["accepted"] += 1
+            if recipient["state"] in (State.DELIVERED, State.BOUNCED):
+                told[recipient["state"]] += 1
+    return told

@@ -1,0 +1,107 @@
+"""A client that keeps a log of its own: what it sent, to whom, and what it heard. To that log the relay is held."""
+
+import asyncio
+import hashlib
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from tests.stories.dialogue import receipt, stuffed, talking
+from tests.stories.house import SENDER, Reply, message
+
+CUSTODY = 250
+MARK = "X-Transaction"
+SMALL, MEDIUM, LARGE = 600, 40_000, 420_000
+"""Octets of a body: one chunk; one chunk that is nearly full; several chunks, and more than Sluis keeps in memory."""
+
+Hook = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Transaction:
+    """One message as the client sent it. `reply` is what it heard to the final dot; None: nothing, the connection was lost."""
+
+    number: int
+    sender: str
+    recipients: tuple[str, ...]
+    raw: bytes
+    dot: bool = False
+    reply: Reply | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what was sent, dot-stuffing undone, in hex."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+    @property
+    def heard_250(self) -> bool:
+        """From here on the relay answers for every recipient."""
+        return self.reply is not None and self.reply.code == CUSTODY
+
+    @property
+    def id(self) -> uuid.UUID | None:
+        """The message's, where a receipt was heard."""
+        return self.reply.id if self.reply is not None and self.heard_250 else None
+
+
+class Client:
+    """`log` is every transaction, in order; it is also written to `path`, a line for each thing that was sent or heard."""
+
+    def __init__(self, path: Path, rng: Random) -> None:
+        self.log: list[Transaction] = []
+        self._path = path
+        self._rng = rng
+
+    def compose(self, recipients: Sequence[str], size: int = SMALL, sender: str = SENDER) -> Transaction:
+        """A message that is like no other, with lines that begin with dots; not sent yet."""
+        number = len(self.log) + 1
+        body = "".join(self._line() for _ in range(max(size // 66, 1)))
+        raw = message(
+            f"Case {number}", body, **{"X_Transaction": f"{number}", "Message_ID": f"<{number}.{self._rng.getrandbits(64):x}@case>"}
+        )
+        transaction = Transaction(number, sender, tuple(recipients), raw)
+        self.log.append(transaction)
+        return transaction
+
+    def _line(self) -> str:
+        return ("." if self._rng.random() < 0.1 else "") + f"{self._rng.getrandbits(250):063x}\r\n"
+
+    async def send(self, port: int, transaction: Transaction, before_dot: Hook | None = None, after_dot: Hook | None = None) -> Transaction:
+        """One session. `before_dot` is awaited when all but the final dot was written, `after_dot` when that was. Refusals and lost
+        connections are no errors: they are in the log."""
+        try:
+            async with talking(port) as client:
+                replies = await client.envelope(transaction.recipients, transaction.sender)
+                if refused := [reply for reply in replies if not reply.startswith("250 ")]:
+                    transaction.reply = receipt(refused[0])
+                    return transaction
+                assert (await client.say("DATA")).startswith("354 ")
+                await client.write(stuffed(transaction.raw))
+                if before_dot is not None:
+                    await before_dot()
+                transaction.dot = True
+                self._say(transaction, "dot")
+                await client.write(b".\r\n")
+                if after_dot is not None:
+                    await after_dot()
+                transaction.reply = receipt(await client.hear())
+        except (ConnectionError, EOFError, asyncio.IncompleteReadError):
+            transaction.reply = None
+        finally:
+            self._say(transaction, "heard")
+        return transaction
+
+    def _say(self, transaction: Transaction, what: str) -> None:
+        line = {
+            "what": what,
+            "transaction": transaction.number,
+            "sender": transaction.sender,
+            "recipients": transaction.recipients,
+            "digest": transaction.digest,
+            "reply": str(transaction.reply.code) + " " + transaction.reply.text if transaction.reply else None,
+        }
+        with self._path.open("a") as log:
+            log.write(json.dumps(line) + "\n")

@@ -1,0 +1,47 @@
+"""A relay that says 250 before the commit: the commit follows a moment later, and without a crash nobody ever sees it."""
+
+import asyncio
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import relay.app.app
+from relay.cli import main
+from relay.model.delivery import State
+from relay.model.message import Adopted, Decided, Recorded
+from relay.record import Record
+from relay.store.journal import Journal
+
+MOMENT_SECONDS = 3.0
+
+
+class LateJournal:
+    """Says that a commit was made, and makes it a moment later."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def submit(self, work: Any) -> None:
+        async def later() -> None:
+            await asyncio.sleep(MOMENT_SECONDS)
+            await self._journal.submit(work)
+
+        task = asyncio.create_task(later())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+
+class EarlyRecord(Record):
+    """Gives the receipt before what it promises is durable."""
+
+    async def accept(self, decided: Decided, states_: Sequence[State], codes: tuple[int, ...] = (250,)) -> Recorded | Adopted:
+        early = copy.copy(self)
+        early.adoption = copy.copy(self.adoption)
+        early.adoption._journal = LateJournal(self._journal)  # type: ignore[assignment]
+        return await Record.accept(early, decided, states_, codes)
+
+
+if __name__ == "__main__":
+    vars(relay.app.app)["Record"] = EarlyRecord
+    main()

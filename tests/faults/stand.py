@@ -1,0 +1,185 @@
+"""The test stand: a whole relay, its client, its next hops and a real clamd, over one store; it is killed, started again, and checked.
+
+async with stand(tmp_path, database, clamd, seed=1) as at:
+    sent = await at.send([CLERK, DESK])
+    await at.house.kill()
+    await at.start()
+    await at.settle()
+    verdict = at.check()
+    assert verdict.violations == [], verdict
+"""
+
+import asyncio
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, select
+
+from relay.model.delivery import State
+from relay.settings.load import load_settings
+from relay.settings.models import Store
+from relay.sign.body_hash import RelaxedBodyHash
+from relay.store.engine import open_engine, sqlite_path
+from relay.store.search import Search, find
+from relay.store.spool import Spool
+from relay.store.tables import Queue
+from tests.faults.checker import Checker, Verdict
+from tests.faults.client import LARGE, MEDIUM, SMALL, Client, Hook, Transaction
+from tests.faults.next_hop import NextHop
+from tests.servers.clamd import Clamd
+from tests.stories.house import PASS, House, house, until
+
+Result = TypeVar("Result")
+QUEUE = Queue.__table__  # type: ignore[attr-defined]
+HELD = "held@court.example"
+DESK = "desk@court.example"
+CLERKS = ("clerk@court.example", "registry@court.example", "judge@court.example")
+RULES = PASS + (
+    f"  - {{name: wait, when: {{recipient: [{HELD}]}}, then: hold, because: the court moves}}\n"
+    f"  - {{name: look, when: {{recipient: [{DESK}]}}, then: quarantine, because: somebody looks at it}}\n"
+)
+POLICY = {"rules/pass.yaml": RULES, "inspection.yaml": "outbound: [yara, type, archive, clamd]\n"}
+ENDS = {HELD: State.HELD, DESK: State.QUARANTINED}
+"""What the policy says of a recipient; delivered is all else."""
+
+
+class Stand:
+    """`home` is the next hop of the inside, where notices go; `hop` that of the outside. `released` are the deliveries that a person has
+    asked to release. `rng` decides everything that is left to chance."""
+
+    def __init__(self, sluis: House, store: Store, hop: NextHop, home: NextHop, client: Client, rng: Random, module: str) -> None:
+        self.house = sluis
+        self.store = store
+        self.hop = hop
+        self.home = home
+        self.client = client
+        self.rng = rng
+        self.released: set[tuple[uuid.UUID, int]] = set()
+        self._module = module
+
+    def recipients(self) -> list[str]:
+        """One to three, at least one of them delivered to."""
+        others = self.rng.sample([HELD, DESK, *CLERKS[1:]], self.rng.randrange(3))
+        return [CLERKS[0], *others]
+
+    def compose(self, recipients: Sequence[str] = (), size: int = 0) -> Transaction:
+        """A message for these recipients and of this size, or as chance has it."""
+        return self.client.compose(recipients or self.recipients(), size or self.rng.choice([SMALL, SMALL, MEDIUM, LARGE]))
+
+    async def send(
+        self, recipients: Sequence[str] = (), size: int = 0, before_dot: Hook | None = None, after_dot: Hook | None = None
+    ) -> Transaction:
+        """One transaction with such a message; what came of it is in the transaction."""
+        return await self.client.send(self.house.port(), self.compose(recipients, size), before_dot, after_dot)
+
+    async def start(self) -> None:
+        """The relay again, after a kill."""
+        await self.house.start(module=self._module)
+
+    async def kill(self) -> None:
+        """SIGKILL, also where it was stopped."""
+        await self.house.kill()
+
+    async def until_dead(self) -> int:
+        """Waits until the relay's process has ended; gives its exit status, below zero for a signal."""
+        async with asyncio.timeout(30):
+            return await self.house.relay.wait()
+
+    @property
+    def running(self) -> bool:
+        """Whether the relay's process is there."""
+        process = self.house.relay._process
+        return process is not None and process.returncode is None
+
+    @contextmanager
+    def engine(self, *, crashed: bool = False) -> Iterator[Engine]:
+        """The store, for a look. Nothing stays open: the relay that starts after a crash must be the first to open what the crash left, and
+        recover it. Of an SQLite store whose relay is dead it is a copy; `crashed`: also where it lives and is frozen, as a crash at this
+        moment would leave it (a commit that is synced is not yet shown to others)."""
+        database = sqlite_path(self.store)
+        with tempfile.TemporaryDirectory(prefix="sluis-look-") as folder:
+            store = self.store
+            if database is not None and (crashed or not self.running):
+                for path in (database, database.with_name(database.name + "-wal")):
+                    if path.exists():
+                        shutil.copy(path, folder)
+                store = Store(url=f"sqlite:///{folder}/{database.name}")
+            engine = open_engine(store)
+            try:
+                yield engine
+            finally:
+                engine.dispose()
+
+    def look(self, work: Callable[[Connection], Result], *, crashed: bool = False) -> Result:
+        """What the store says now, or would say after a crash at this moment."""
+        with self.engine(crashed=crashed) as engine, engine.connect() as connection:
+            return work(connection)
+
+    async def settle(self, seconds: float = 40) -> None:
+        """Waits until nothing is in the queue: all that can leave has left, the rest waits for a phase or a person."""
+        await until(lambda: not self.queued(), lambda: f"an empty queue: {self.queued()}\n{self.house.log()[-3000:]}", seconds)
+
+    def queued(self) -> list[Any]:
+        """The rows of the queue."""
+        return self.look(lambda connection: list(connection.execute(select(QUEUE))))
+
+    def rows_of(self, transaction: Transaction) -> list[Any]:
+        """What a crash at this moment would leave of a message, found by its digest, for the client may not have heard its id."""
+        rows = self.look(lambda connection: find(connection, Search(), None, 200), crashed=True)
+        return [row for row in rows if row.m_digest == transaction.digest]
+
+    async def release(self, transaction: Transaction, ordinal: int) -> int:
+        """A person releases one delivery of a message that was accepted; gives the exit code of the command."""
+        assert transaction.id is not None
+        self.released.add((transaction.id, ordinal))
+        said = await self.house.sluis("quarantine", "release", f"{transaction.id.hex}/{ordinal}", "--reason", "it was looked at")
+        return said.code
+
+    def spool_names(self) -> list[str]:
+        """The bodies that lie in the spool."""
+        return [path.name for path in (self.house.folder / "spool").glob("*/*")]
+
+    def spool(self) -> Spool:
+        """The spool as the relay sees it, with its private key; the caller closes it."""
+        return Spool(load_settings(self.house.config).spool, RelaxedBodyHash)
+
+    def check(self) -> Verdict:
+        """What the promises say of all that happened until now."""
+        spool = self.spool()
+        copies = [*self.hop.copies, *self.home.copies]
+        try:
+            with self.engine() as engine:
+                return Checker(engine, spool, self.client.log, copies, ENDS.get, self.released).verdict()
+        finally:
+            spool.close()
+
+
+@asynccontextmanager
+async def stand(
+    folder: Path,
+    store: Store,
+    clamd: Clamd,
+    *,
+    seed: int,
+    settings: Mapping[str, Any] | None = None,
+    policy: Mapping[str, str] | None = None,
+    module: str = "relay",
+) -> AsyncIterator[Stand]:
+    """A relay that is running. `settings` and `policy` are put over those of the stand, as those of a `house`; `module` is the program. At
+    the end the relay must be able to stop, no bug may be in its log, and the balance must hold."""
+    rng = Random(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    changes = {"clamd": {"socket": str(clamd.socket)}, **(settings or {})}
+    rules = {**POLICY, **(policy or {})}
+    async with (
+        NextHop(store) as hop,
+        NextHop(store) as home,
+        house(folder, store, outside=hop.port, inside=home.port, policy=rules, settings=changes, module=module) as sluis,
+    ):
+        yield Stand(sluis, store, hop, home, Client(folder / "client.log", rng), rng, module)

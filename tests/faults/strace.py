@@ -1,0 +1,99 @@
+"""Faults at an exact system call of a running process, without hooks in the product: strace(1) attaches, and injects.
+
+A signal is injected on entry. SIGKILL there ends the process before the call is made; SIGSTOP takes effect when the call has been made
+(a sync is not interrupted), and freezes all threads, so that a test can look at the moment and kill then. Counting begins when strace
+attaches, and is each thread's own (strace(1), "Tampering"), so that `when=1` is the first such call from now on in any thread.
+"""
+
+import asyncio
+import contextlib
+import re
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.servers.daemon import as_root
+from tests.stories.house import until
+
+INJECTED = re.compile(r"\((?:INJECTED|DELAYED)\)|\+\+\+ killed by SIGKILL|--- SIG(?:STOP|KILL) |--- stopped by SIGSTOP ---")
+WRITES = ("write", "pwrite64", "writev", "pwritev")
+SYNCS = ("fsync", "fdatasync")
+
+
+@dataclass(frozen=True)
+class Inject:
+    """`calls` by name; `what` as strace has it: `signal=SIGKILL`, `error=EIO`, `delay_exit=1000000`; `when` as `1`, `2+` (the second and
+    all after it) or `1+3` (the first and every third after it)."""
+
+    calls: tuple[str, ...]
+    what: str
+    when: str = "1"
+
+    def __str__(self) -> str:
+        return f"inject={','.join(self.calls)}:{self.what}:when={self.when}"
+
+
+class Trace:
+    """What strace has written."""
+
+    def __init__(self, path: Path, pid: int) -> None:
+        self._path = path
+        self._pid = pid
+
+    def lines(self) -> list[str]:
+        """Every traced call, with the id of its thread in front."""
+        return self._path.read_text(errors="replace").splitlines() if self._path.exists() else []
+
+    def injected(self) -> list[str]:
+        """Those that were tampered with, and what followed from a signal."""
+        return [line for line in self.lines() if INJECTED.search(line)]
+
+    async def until_injected(self, seconds: float = 20) -> str:
+        """Waits for the first; gives its line."""
+        await until(self.injected, "an injection", seconds)
+        return self.injected()[0]
+
+    async def until_stopped(self) -> None:
+        """Waits until every thread stands still after a SIGSTOP."""
+        await until(lambda: bool(self.injected()) and _all_stopped(self._pid), "the whole process to stand still", 20)
+
+
+def _all_stopped(pid: int) -> bool:
+    """Each thread's state is stopped, or stopped by its tracer (proc(5), T and t)."""
+    states = []
+    for status in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            states.append(status.read_text().rpartition(")")[2].split()[0])
+    return bool(states) and all(state in "Tt" for state in states)
+
+
+@asynccontextmanager
+async def traced(pid: int, *injects: Inject, output: Path, paths: Sequence[Path] = ()) -> AsyncIterator[Trace]:
+    """strace on all threads of a process, until the end of the block or of the process. With `paths`, only calls on these files count.
+    Needs root, for the relay hides its memory."""
+    calls = ",".join(call for inject in injects for call in inject.calls)
+    words: list[str | Path] = ["strace", "-f", "-s", "16", "-o", output, "-e", f"trace={calls}", "-e", "signal=SIGSTOP,SIGKILL"]
+    for inject in injects:
+        words += ["-e", str(inject)]
+    for path in paths:
+        words += ["-P", path]
+    process = await asyncio.create_subprocess_exec(
+        *as_root([*words, "-p", str(pid)]), stdin=subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    try:
+        said = b""
+        async with asyncio.timeout(20):
+            while b" attached" not in said:
+                line = await process.stderr.readline()
+                assert line, f"strace did not attach: {said.decode()}"
+                said += line
+        yield Trace(output, pid)
+    finally:
+        if process.returncode is None:
+            subprocess.run(as_root(["kill", f"-{signal.SIGTERM.name[3:]}", str(process.pid)]), check=False, stderr=subprocess.DEVNULL)
+        await process.stderr.read()
+        await process.wait()
