@@ -110,6 +110,7 @@ class App:
             self.in_force.on_change = self._epoch_changed
             self.background.recall.begin()  # a policy that changed while the relay was down
             self.dispatcher.start()
+            self.record.first_claims = self.dispatcher
             stack.push_async_callback(self.dispatcher.stop, STOP_SECONDS)
         if self._listens:
             stack.push_async_callback(self.listeners.close, STOP_SECONDS)
@@ -166,7 +167,7 @@ class App:
             self.spool.full,
             self.clock,
         )
-        self.intake = RoadIntake(admission, self.road, self.spool, self.record.adoption, settings.hostname, self._wake)
+        self.intake = RoadIntake(admission, self.road, self.spool, self.record.adoption, settings.hostname)
         notices = Notices(self.intake, self.in_force, self.spool, self.clock, hostname)
         signer = Signer(settings.dkim_keys)
         custody = Custody(self.in_force, self.road, signer, self.deliverer, self.record, self.spool, notices, self.clock, settings)

@@ -4,8 +4,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from relay.app.in_force import InForce
+from relay.app.memory_reader import MemoryReader
 from relay.app.notices import Notices
 from relay.decide.answer import custody_state
 from relay.deliver.bounce_text import Action
@@ -16,7 +18,7 @@ from relay.model.decision import Decision, Disposition
 from relay.model.delivery import State
 from relay.model.errors import Withdrawn
 from relay.model.message import Body, Claimed, Outcome, Signed, Ticket
-from relay.model.ports import Clock
+from relay.model.ports import BodyReader, Clock
 from relay.phases.state import ChangedMeanwhile
 from relay.policy.models import Policy, Route
 from relay.record import Record
@@ -55,14 +57,14 @@ class Custody:
         self._clock = clock
         self._settings = settings
 
-    async def bring_on(self, claimed: Claimed) -> None:
-        """Raises LeaseLost, Withdrawn, SpoolError, StoreError, ConfigurationError."""
+    async def bring_on(self, claimed: Claimed, body: Body | None = None) -> None:
+        """`body` is given while it is in memory, or its key is. Raises LeaseLost, Withdrawn, SpoolError, StoreError, ConfigurationError."""
         policy, epoch = self._policies.current()
         route = next((route for route in policy.routes if route.name == claimed.route), None)
         if route is None or claimed.epoch != epoch:
             await self._decide_again(claimed)
         else:
-            await self._deliver(claimed, policy, route)
+            await self._deliver(claimed, policy, route, body)
 
     async def _decide_again(self, claimed: Claimed) -> None:
         message = claimed.message
@@ -95,17 +97,24 @@ class Custody:
             return list(states)
         return [State.UNDELIVERABLE if state is State.BOUNCED else state for state in states]
 
-    async def _deliver(self, claimed: Claimed, policy: Policy, route: Route) -> None:
-        reader = self._spool.open(claimed.message.spool_object)
+    async def _deliver(self, claimed: Claimed, policy: Policy, route: Route, body: Body | None) -> None:
+        read = partial(self._reader, claimed.message.spool_object, body)
+        reader = read()
         try:
             signed = self._signer.sign(claimed, policy, reader, self._hostname, self._clock.now_us())
         finally:
             reader.close()
         marked = _Marked(self._before_final_dot, signed)
-        outcomes = await self._deliverer.deliver(signed, route, lambda: self._spool.open(claimed.message.spool_object), marked)
+        outcomes = await self._deliverer.deliver(signed, route, read, marked)
         if not any(outcome.attempted for outcome in outcomes):
             raise Withdrawn("the epoch changed, or the lease was lost")
         await self._conclude(signed, route, outcomes)
+
+    def _reader(self, name: str, body: Body | None) -> BodyReader:
+        """What is still in memory is not read again; what the key is known of needs no private key."""
+        if body is not None and body.bytes is not None:
+            return MemoryReader(body.bytes)
+        return self._spool.open(name, body.key if body is not None else None)
 
     @property
     def _hostname(self) -> str:

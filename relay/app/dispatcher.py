@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from relay.app.custody import Custody
 from relay.model.errors import ConfigurationError, SpoolError, SpoolUnavailable, StoreError, Withdrawn
-from relay.model.message import Claimed
+from relay.model.message import Body, Claimed
 from relay.model.ports import Clock
+from relay.record.first_claims import Lease
 from relay.road import Alert
 from relay.settings.models import Delivery
 from relay.store import queue
@@ -20,6 +21,7 @@ from relay.store.reader import Reader
 
 log = logging.getLogger("sluis.queue")
 SECOND = 1_000_000
+ROOM = 0.25  # of what may run at a time must be free before the queue is asked for more: many claims in one commit
 WITHDRAWN_SECONDS = 1  # whatever the reason is, it is not asked after in a tight loop
 BROKEN_SECONDS = 60  # before what a missing key or a lost store stopped is tried again
 
@@ -48,11 +50,13 @@ class Dispatcher:
         self._alert = alert
         self._wake = asyncio.Event()
         self._stopping = False
-        self._running: set[asyncio.Task[None]] = set()
-        self._loop_task: asyncio.Task[None] | None = None
+        self._running: dict[asyncio.Task[None], Claimed] = {}
+        self._reserved = 0
+        self._behind = True  # until the queue was seen to hold less than there is time for
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._loop_task = asyncio.create_task(self._loop())
+        self._tasks = [asyncio.create_task(self._loop()), asyncio.create_task(self._renewals())]
 
     def wake(self) -> None:
         """Something is due now."""
@@ -61,7 +65,7 @@ class Dispatcher:
     @property
     def busy(self) -> int:
         """How many claims are being worked on."""
-        return len(self._running)
+        return len(self._running) + self._reserved
 
     async def stop(self, deadline: float) -> None:
         """Claims no more, and lets what is running come to its end for `deadline` seconds; what is not done then keeps its lease, and
@@ -69,13 +73,37 @@ class Dispatcher:
         """
         self._stopping = True
         self._wake.set()
-        if self._loop_task is not None:
-            await self._loop_task
+        if self._tasks:
+            claiming, renewing = self._tasks
+            await claiming
         if self._running:
             _, late = await asyncio.wait(set(self._running), timeout=deadline)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        if self._tasks:
+            renewing.cancel()
+
+    def reserve(self) -> Lease | None:
+        """A FirstClaims. What waits in the queue already goes first."""
+        if self._stopping or self._behind or self._braked() or self.busy >= self._settings.parallel:
+            return None
+        self._reserved += 1
+        return Lease(self._owner, self._clock.now_us() + int(self._settings.lease * SECOND))
+
+    def take(self, lease: Lease | None, claims: Sequence[Claimed], body: Body) -> None:
+        """A FirstClaims."""
+        self.release(lease)
+        for claimed in claims:
+            self._begin(claimed, body)
+        if lease is None:
+            self._behind = True
+            self.wake()
+
+    def release(self, lease: Lease | None) -> None:
+        """A FirstClaims."""
+        if lease is not None:
+            self._reserved -= 1
 
     async def _loop(self) -> None:
         while not self._stopping:
@@ -86,34 +114,39 @@ class Dispatcher:
                 log.error("the queue can't be read", extra={"fields": {"error": str(error)}})
                 claims = []
             for claimed in claims:
-                task = asyncio.create_task(self._one(claimed))
-                self._running.add(task)
-                task.add_done_callback(self._finished)
-            if not claims or len(self._running) >= self._settings.parallel:
+                self._begin(claimed)
+            if not claims or self.busy > self._settings.parallel * (1 - ROOM):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), self._settings.poll)
 
+    def _begin(self, claimed: Claimed, body: Body | None = None) -> None:
+        task = asyncio.create_task(self._one(claimed, body))
+        self._running[task] = claimed
+        task.add_done_callback(self._finished)
+
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        if len(self._running) == self._settings.parallel - 1:
+        del self._running[task]
+        if self._behind and self.busy <= self._settings.parallel * (1 - ROOM):
             self._wake.set()
 
     async def _claim(self) -> list[Claimed]:
         """Looks before it writes: an idle queue costs no commit. While the brake is on nothing is claimed, so that nothing leaves."""
-        free = self._settings.parallel - len(self._running)
+        free = self._settings.parallel - self.busy
         if free <= 0 or self._braked():
             return []
         now_us = self._clock.now_us()
         if not await self._reader.read(lambda connection: queue.is_due(connection, now_us)):
+            self._behind = False
             return []
         lease_us = int(self._settings.lease * SECOND)
-        return await self._journal.submit(lambda connection: queue.claim(connection, self._owner, now_us, lease_us, free))
+        claims = await self._journal.submit(lambda connection: queue.claim(connection, self._owner, now_us, lease_us, free))
+        self._behind = sum(len(claimed.tickets) for claimed in claims) >= free
+        return claims
 
-    async def _one(self, claimed: Claimed) -> None:
-        renewal = asyncio.create_task(self._renew(claimed))
+    async def _one(self, claimed: Claimed, body: Body | None) -> None:
         fields: dict[str, Any] = {"message": claimed.message.id.hex}
         try:
-            await self._custody.bring_on(claimed)
+            await self._custody.bring_on(claimed, body)
         except LeaseLost as error:
             log.warning("lease lost", extra={"fields": fields | {"error": str(error)}})
         except Withdrawn:
@@ -136,19 +169,18 @@ class Dispatcher:
             # A bug on one message must not stop the others, and must not spin.
             log.exception("a message failed in custody", extra={"fields": fields})
             await self._give_back(claimed, BROKEN_SECONDS)
-        finally:
-            renewal.cancel()
 
     async def _give_back(self, claimed: Claimed, seconds: int) -> None:
         next_us = self._clock.now_us() + seconds * SECOND
         with contextlib.suppress(StoreError):
             await self._journal.submit(lambda connection: queue.give_back(connection, claimed, next_us))
 
-    async def _renew(self, claimed: Claimed) -> None:
-        """A delivery may take longer than its lease."""
+    async def _renewals(self) -> None:
+        """A delivery may take longer than its lease. Who has lost one hears so at the mark."""
         lease_us = int(self._settings.lease * SECOND)
         while True:
             await asyncio.sleep(self._settings.lease / 3)
-            with contextlib.suppress(LeaseLost, StoreError):
-                now_us = self._clock.now_us()
-                await self._journal.submit(partial(queue.renew, claimed=claimed, now_us=now_us, lease_us=lease_us))
+            for claimed in list(self._running.values()):
+                with contextlib.suppress(LeaseLost, StoreError):
+                    now_us = self._clock.now_us()
+                    await self._journal.submit(partial(queue.renew, claimed=claimed, now_us=now_us, lease_us=lease_us))

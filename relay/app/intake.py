@@ -1,7 +1,7 @@
 """The road as a session sees it: admission while the client talks, then the spool, then the road. Mail of our own enters here too."""
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from relay.admission import Admission
 from relay.model.address import Mailbox
@@ -22,15 +22,12 @@ from relay.store.spool import Spool
 class RoadIntake:
     """An Intake."""
 
-    def __init__(
-        self, admission: Admission, road: Road, spool: Spool, adoption: Adoption, hostname: str, accepted: Callable[[], None]
-    ) -> None:
+    def __init__(self, admission: Admission, road: Road, spool: Spool, adoption: Adoption, hostname: str) -> None:
         self._admission = admission
         self._road = road
         self._spool = spool
         self._adoption = adoption
         self._hostname = hostname
-        self._accepted = accepted
 
     async def authenticate(self, peer: Peer, login: str, password: str) -> bool:
         return await self._admission.authenticate(peer, login, password)
@@ -51,9 +48,7 @@ class RoadIntake:
 
     async def _accept(self, transaction: Transaction, body: Body) -> tuple[Reply, ...]:
         # A body whose commit failed stays for the sweep: a lost connection may hide a commit that was made.
-        replies = await self._road.accept(transaction, body)
-        self._accepted()
-        return replies
+        return await self._road.accept(transaction, body)
 
     async def refuse_body(self, transaction: Transaction, body: Body, reply: Reply, reason: str) -> tuple[Reply, ...]:
         if transaction.client.already_accepted:  # its message is kept, so that it hears a receipt

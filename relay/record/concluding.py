@@ -1,4 +1,4 @@
-"""What became of attempts, of many in one commit. The usual end (delivered, bounced, undeliverable) needs four statements for all of them."""
+"""What became of attempts, of many in one commit. The usual end (delivered, bounced, undeliverable) needs few statements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """For one recipient: `entry` where it is due again, `values` for more columns of the delivery. `unknown`: the final dot was sent, and no
-    reply came, so that the next attempt may send twice."""
+    """For one recipient: `entry` where it is due again, `values` for more columns of the delivery. `unknown`: the final dot was sent, and
+    no reply came, so that the next attempt may send twice."""
 
     ordinal: int
     state: State

@@ -77,9 +77,7 @@ def verdict_values(verdict: Verdict, epoch: Epoch) -> dict[str, Any]:
     }
 
 
-def queue_row(
-    decided: Decided, index: int, state: State, expires_us: int, next_us: int, lease: Lease | None = None
-) -> dict[str, Any]:
+def queue_row(decided: Decided, index: int, state: State, expires_us: int, next_us: int, lease: Lease | None = None) -> dict[str, Any]:
     """A row of `queue`, claimed already where there is a lease."""
     verdict = decided.decision.verdicts[index]
     epoch = decided.decision.epoch

@@ -1,7 +1,7 @@
 """Claims on what is due: a lease with a fence. A write that names an older fence changes nothing."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
@@ -35,6 +35,16 @@ _COUNT_ATTEMPT = (
     .values(attempts=DELIVERY.c.attempts + 1)
 )
 _DROP = delete(QUEUE).where(_OURS)
+_TAKE = (
+    update(QUEUE)
+    .where(QUEUE.c.message_id == bindparam("of_message"), QUEUE.c.ordinal == bindparam("of_ordinal"))
+    .values(owner=bindparam("to_owner"), lease_until_us=bindparam("to_until"), fence=bindparam("to_fence"), marked_fence=None)
+)
+_INTERRUPTED = (
+    update(DELIVERY)
+    .where(DELIVERY.c.message_id == bindparam("of_message"), DELIVERY.c.ordinal == bindparam("of_ordinal"))
+    .values(possible_duplicates=DELIVERY.c.possible_duplicates + 1)
+)
 
 
 class LeaseLost(SluisError):
@@ -46,43 +56,55 @@ def claim(connection: Connection, owner: str, now_us: int, lease_us: int, limit:
     can be taken; a mark that has no outcome is then a possible duplicate."""
     free = (QUEUE.c.next_us <= now_us) & or_(QUEUE.c.lease_until_us.is_(None), QUEUE.c.lease_until_us < now_us)
     query = select(QUEUE).where(free).order_by(QUEUE.c.next_us).limit(limit).with_for_update(skip_locked=True)
+    rows = connection.execute(query).all()
+    if not rows:
+        return []
     groups: dict[tuple[uuid.UUID, str, str, str], list[Any]] = {}
-    for row in connection.execute(query):
+    for row in rows:
         groups.setdefault((row.message_id, row.route, row.policy, row.phase), []).append(row)
-    return [_claim_group(connection, rows, owner, now_us, lease_us) for rows in groups.values()]
-
-
-def _claim_group(connection: Connection, rows: list[Any], owner: str, now_us: int, lease_us: int) -> Claimed:
-    message_id = rows[0].message_id
-    fence = max(row.fence for row in rows) + 1
-    ordinals = [row.ordinal for row in rows]
-    interrupted = [row.ordinal for row in rows if row.marked_fence is not None]
-    connection.execute(
-        update(QUEUE)
-        .where(QUEUE.c.message_id == message_id, QUEUE.c.ordinal.in_(ordinals))
-        .values(owner=owner, lease_until_us=now_us + lease_us, fence=fence, marked_fence=None)
-    )
-    if interrupted:
-        connection.execute(
-            update(DELIVERY)
-            .where(DELIVERY.c.message_id == message_id, DELIVERY.c.ordinal.in_(interrupted))
-            .values(possible_duplicates=DELIVERY.c.possible_duplicates + 1)
+    until_us = now_us + lease_us
+    fences = {key: max(row.fence for row in members) + 1 for key, members in groups.items()}
+    _take(connection, groups, fences, owner, until_us)
+    identities = {row.message_id for row in rows}
+    messages = {row.id: row for row in connection.execute(select(MESSAGE).where(MESSAGE.c.id.in_(identities)))}
+    ordinals = {row.ordinal for row in rows}
+    wanted = select(DELIVERY).where(DELIVERY.c.message_id.in_(identities), DELIVERY.c.ordinal.in_(ordinals))
+    deliveries = {(row.message_id, row.ordinal): row for row in connection.execute(wanted)}
+    return [
+        Claimed(
+            message=stored_message(messages[key[0]]),
+            route=key[1],
+            tickets=tuple(
+                _ticket(row, deliveries[row.message_id, row.ordinal]) for row in sorted(members, key=lambda member: member.ordinal)
+            ),
+            epoch=Epoch(key[2], key[3]),
+            owner=owner,
+            fence=fences[key],
+            lease_until_us=until_us,
+            expires_us=min(row.expires_us for row in members),
         )
-    message = connection.execute(select(MESSAGE).where(MESSAGE.c.id == message_id)).one()
-    deliveries = {
-        row.ordinal: row
-        for row in connection.execute(select(DELIVERY).where(DELIVERY.c.message_id == message_id, DELIVERY.c.ordinal.in_(ordinals)))
-    }
-    return Claimed(
-        message=stored_message(message),
-        route=rows[0].route,
-        tickets=tuple(_ticket(row, deliveries[row.ordinal]) for row in sorted(rows, key=lambda row: row.ordinal)),
-        epoch=Epoch(rows[0].policy, rows[0].phase),
-        owner=owner,
-        fence=fence,
-        lease_until_us=now_us + lease_us,
-        expires_us=min(row.expires_us for row in rows),
-    )
+        for key, members in groups.items()
+    ]
+
+
+def _take(
+    connection: Connection,
+    groups: Mapping[tuple[uuid.UUID, str, str, str], Sequence[Any]],
+    fences: Mapping[tuple[uuid.UUID, str, str, str], int],
+    owner: str,
+    until_us: int,
+) -> None:
+    """All rows of a claim get its fence; what was marked and has no outcome is a possible duplicate from now on."""
+    taken, interrupted = [], []
+    for key, rows in groups.items():
+        for row in rows:
+            place = {"of_message": row.message_id, "of_ordinal": row.ordinal}
+            taken.append(place | {"to_owner": owner, "to_until": until_us, "to_fence": fences[key]})
+            if row.marked_fence is not None:
+                interrupted.append(place)
+    connection.execute(_TAKE, taken)
+    if interrupted:
+        connection.execute(_INTERRUPTED, interrupted)
 
 
 def stored_message(row: Any) -> StoredMessage:

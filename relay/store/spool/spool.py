@@ -143,9 +143,9 @@ class Spool:
             raise SpoolError(f"spool object {name}: not a spool object, or of a format that is not known")
         return self.keys.unwrap(_newest_slot(header, name)[1], name)
 
-    def open(self, name: str) -> SpoolReader:
-        """Needs the private key."""
-        return SpoolReader(self.path(name), name, self.unlock(name))
+    def open(self, name: str, key: bytes | None = None) -> SpoolReader:
+        """Needs the private key, unless that of the body is given."""
+        return SpoolReader(self.path(name), name, key or self.unlock(name))
 
     def manifest(self, name: str) -> dict[str, Any]:
         """The manifest that was sealed with the body."""

@@ -4,7 +4,7 @@ import asyncio
 
 from relay.app.custody import Custody
 from relay.app.dispatcher import Dispatcher
-from relay.model.message import Claimed
+from relay.model.message import Body, Claimed
 from relay.observe.alerts import Alerts
 from relay.settings.models import Delivery
 from tests.servers.recording import Recording
@@ -34,7 +34,7 @@ class NotedCustody(Custody):
     def __init__(self) -> None:
         self.claims: asyncio.Queue[Claimed] = asyncio.Queue()
 
-    async def bring_on(self, claimed: Claimed) -> None:
+    async def bring_on(self, claimed: Claimed, body: Body | None = None) -> None:
         self.claims.put_nowait(claimed)
 
 
