@@ -139,7 +139,7 @@ class App:
         self._stack.callback(self.engine.dispose)
         schema.check_schema(self.engine)
         check_durability(self.engine)
-        self.journal = Journal(self.engine, self.settings.store.batch_messages, self._on_fatal)
+        self.journal = Journal(self.engine, self.settings.store.batch_messages, self._on_fatal, self.settings.store.gather)
         self.journal.start()
         self._stack.callback(self.journal.close)
         self.reader = Reader(self.engine)

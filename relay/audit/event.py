@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from relay.audit.canonical import canonical
+from relay.audit.canonical import canonical_json
 from relay.audit.kinds import KINDS
 from relay.model.ids import new_id
 from relay.store.tables import Event, EventRecord
@@ -55,7 +55,7 @@ def make_event(
     if kind not in KINDS:
         raise ValueError(f"no such kind of event: {kind}")
     identity = new_id()
-    form = canonical(
+    form = canonical_json(
         {
             "id": str(identity),
             "kind": kind,

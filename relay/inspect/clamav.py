@@ -1,4 +1,4 @@
-"""clamd over its unix socket, through the `clamd` package, one instance for each scan; streaming, time-outs and verdicts are ours.
+"""clamd over its unix socket, through the `clamd` package; sessions, streaming, time-outs and verdicts are ours.
 
 Only a literal OK is clean. clamd's size limits answer OK unless `AlertExceedsMax yes` is set (deploy/clamav), and then
 `Heuristics.Limits.Exceeded`.
@@ -24,6 +24,7 @@ from relay.model.text import printable
 
 PIECE = 128 * 1024
 MAX_REPLY = 4096
+VERSION_SECONDS = 1.0  # how long an answer to VERSION stands
 # The EICAR test file, put together here so that no copy of it lies in the code.
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 Connect = Callable[[float], socket.socket]
@@ -32,32 +33,60 @@ _FOUND = re.compile(r"stream: (\S.*) FOUND")
 
 
 class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
-    """The package's connection with a connect time-out and one deadline (monotonic seconds) for the whole exchange; it sends in 1 KB
-    pieces, this in 128 KB.
+    """The package's connection, kept open for many commands (clamd(8), IDSESSION), with a connect time-out and a deadline (monotonic
+    seconds) for each message; the package connects for each command, without a time-out, and sends in 1 KB pieces, this in 128 KB.
     """
 
-    def __init__(self, connect: Connect, connect_timeout: float, deadline: float) -> None:
+    def __init__(self, connect: Connect, connect_timeout: float) -> None:
         super().__init__(timeout=connect_timeout)
         self._connect = connect
-        self._deadline = deadline
+        self.clamd_socket: socket.socket | None = None  # what the package calls it
+        self._number = 0  # of the last command in the session; 0: no session
+        self.deadline = 0.0
 
     def _init_socket(self) -> None:
         """The package connects without a time-out, and a clamd that hangs with a full backlog would hold it for ever."""
-        self.clamd_socket = self._connect(max(min(self.timeout, self._left()), 0.001))
+        connection = self._connect(max(min(self.timeout, self._left()), 0.001))
+        self.clamd_socket, self._number = connection, 0
+        self._send(connection, b"zIDSESSION\0")
+
+    def _opened(self) -> socket.socket:
+        if self.clamd_socket is None:
+            self._init_socket()
+        assert self.clamd_socket is not None
+        return self.clamd_socket
 
     def exchange(self, command: bytes, data: bytes | None = None) -> str:
-        """One command and its answer, to the terminating NUL. Raises Unavailable."""
+        """One command and its answer, to the terminating NUL. A session that clamd has ended meanwhile is begun anew. Raises Unavailable."""
+        reused = self.clamd_socket is not None
         try:
-            self._init_socket()
-            connection: socket.socket = self.clamd_socket
             try:
-                return self._exchange(connection, command, data)
-            finally:
-                connection.close()
-        except (OSError, clamd.ClamdError) as error:
+                return self._exchange(command, data)
+            except (OSError, _CutShort):
+                self.close()
+                if not reused:
+                    raise
+                return self._exchange(command, data)
+        except (OSError, clamd.ClamdError, _CutShort) as error:
+            self.close()
             raise Unavailable(f"clamd: {error}") from None
+        except BaseException:
+            self.close()
+            raise
 
-    def _exchange(self, connection: socket.socket, command: bytes, data: bytes | None) -> str:
+    def close(self) -> None:
+        """Ends the session, if there is one."""
+        if self.clamd_socket is not None:
+            self.clamd_socket.close()
+            self.clamd_socket = None
+
+    def __del__(self) -> None:
+        """A worker has one for its whole life; the session ends with it."""
+        self.close()
+
+    def _exchange(self, command: bytes, data: bytes | None) -> str:
+        connection = self._opened()
+        self._number += 1
         self._send(connection, b"z" + command + b"\0")
         if data is not None:
             try:
@@ -68,24 +97,36 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
                 self._send(connection, bytes(4))
             except BrokenPipeError:
                 pass  # clamd closes its side when it has seen enough; its answer is waiting
+        return self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> str:
+        """What stands behind the number of the command. Whatever is no such answer ends the session: what comes next might be of another."""
         answer = bytearray()
         while not answer.endswith(b"\0"):
             connection.settimeout(self._left())
-            piece_of_answer = connection.recv(MAX_REPLY)
-            if not piece_of_answer or len(answer) > MAX_REPLY:
-                raise Unavailable("clamd: the answer was cut short or too long")
-            answer += piece_of_answer
-        return bytes(answer[:-1]).decode("utf-8", "replace")
+            piece = connection.recv(MAX_REPLY)
+            if not piece or len(answer) > MAX_REPLY:
+                raise _CutShort("the answer was cut short or too long")
+            answer += piece
+        number, _, text = bytes(answer[:-1]).partition(b": ")
+        if number != str(self._number).encode() or b"\0" in text:
+            self.close()
+            return bytes(answer[:-1]).decode("utf-8", "replace")
+        return text.decode("utf-8", "replace")
 
     def _send(self, connection: socket.socket, data: Any) -> None:
         connection.settimeout(self._left())
         connection.sendall(data)
 
     def _left(self) -> float:
-        left = self._deadline - time.monotonic()
+        left = self.deadline - time.monotonic()
         if left <= 0:
             raise Unavailable("clamd: no answer within the deadline")
         return left
+
+
+class _CutShort(Exception):
+    """clamd ended the session in the middle of an exchange, or before it."""
 
 
 class ClamdInspector:
@@ -105,9 +146,11 @@ class ClamdInspector:
         deadline: float,
         cache_entries: int,
         cache_seconds: float,
+        version_seconds: float = VERSION_SECONDS,
     ) -> None:
-        self._connect = partial(connect, reach) if isinstance(reach, Path) else reach
-        self._connect_timeout = connect_timeout
+        self._socket = ClamdSocket(partial(connect, reach) if isinstance(reach, Path) else reach, connect_timeout)
+        self._version_seconds = version_seconds
+        self._asked = 0.0
         self._seconds = deadline
         self._cache_entries = cache_entries
         self._cache_seconds = cache_seconds
@@ -118,18 +161,18 @@ class ClamdInspector:
         self.begin()
 
     def begin(self) -> None:
-        """A new message: its deadline runs from now, and the version is asked for again, so that a database that was loaded before the
-        message came is the one that judges it."""
-        self._deadline = time.monotonic() + self._seconds
-        self._version = ""
-
-    def _socket(self) -> ClamdSocket:
-        return ClamdSocket(self._connect, self._connect_timeout, self._deadline)
+        """A new message: its deadline runs from now. What is scanned is judged by the database that clamd has loaded; a verdict that is
+        remembered, by one that was loaded a second before the message came."""
+        now = time.monotonic()
+        self._socket.deadline = now + self._seconds
+        if now - self._asked > self._version_seconds:
+            self._version = ""
 
     def version(self) -> str:
         """Engine, database version and its date, as clamd says it; the version is that of the loaded database, not of the files."""
         if not self._version:
-            text = self._socket().exchange(b"VERSION")
+            self._asked = time.monotonic()
+            text = self._socket.exchange(b"VERSION")
             if not re.fullmatch(r"ClamAV [ -~]{1,200}", text):
                 raise Unavailable(f"clamd: {printable(text, 100)!r} is no version")
             self._version = text
@@ -139,7 +182,7 @@ class ClamdInspector:
         """A scanner that does not find EICAR finds nothing; asked once for each version, which is given. Raises Unavailable."""
         version = self.version()
         if self._tested != version:
-            if not _FOUND.fullmatch(self._socket().exchange(b"INSTREAM", EICAR)):
+            if not _FOUND.fullmatch(self._socket.exchange(b"INSTREAM", EICAR)):
                 raise Unavailable("clamd: it does not find the EICAR test file")
             self._tested = version
         return version
@@ -160,7 +203,7 @@ class ClamdInspector:
         if self._clean.get(key, 0.0) > now:
             self.hits += 1
             return []
-        finding = self._verdict(self._socket().exchange(b"INSTREAM", item.data), item)
+        finding = self._verdict(self._socket.exchange(b"INSTREAM", item.data), item)
         if finding is None and self._cache_entries:
             self._clean[key] = now + self._cache_seconds
             if len(self._clean) > self._cache_entries:

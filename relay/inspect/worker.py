@@ -28,6 +28,10 @@ class InspectJob:
     key: bytes | None = None
 
 
+MOST = 2 * frames.MAX_HEAD
+"""Octets that a worker may say unasked; one that was taken over may say anything."""
+
+
 class BodyMissing(SluisError):
     """The spool file can't be opened."""
 
@@ -52,10 +56,16 @@ class Worker:
         finally:
             theirs.close()
         self._clamd = clamd
+        self._received = bytearray()
+        self._waiting: asyncio.Future[None] | None = None
+        self._watched = False
+        self._ended = False
         self.jobs = 0
 
     def kill(self) -> int:
         """Ends it; gives what it died of, as subprocess does."""
+        self._ended = True
+        self._unwatch()
         self._connection.close()
         return self._template.end(self.pid)
 
@@ -110,8 +120,15 @@ class Worker:
             await self._send(frames.pack({}), connection.fileno())
 
     async def _send(self, frame: bytes, descriptor: int | None = None) -> None:
-        sent = socket.send_fds(self._connection, [frame], [descriptor]) if descriptor is not None else 0
-        await asyncio.get_running_loop().sock_sendall(self._connection, memoryview(frame)[sent:])
+        """What the socket takes at once needs no turn of the loop."""
+        try:
+            sent = self._connection.send(frame) if descriptor is None else socket.send_fds(self._connection, [frame], [descriptor])
+        except BlockingIOError:
+            sent = 0
+            if descriptor is not None:
+                raise
+        if sent < len(frame):
+            await asyncio.get_running_loop().sock_sendall(self._connection, memoryview(frame)[sent:])
 
     async def _receive(self) -> dict[str, Any]:
         size, _ = frames.LENGTH.unpack(await self._exactly(frames.LENGTH.size))
@@ -127,11 +144,34 @@ class Worker:
         return answer
 
     async def _exactly(self, size: int) -> bytes:
-        loop = asyncio.get_running_loop()
-        pieces = bytearray()
-        while len(pieces) < size:
-            piece = await loop.sock_recv(self._connection, min(size - len(pieces), 1024 * 1024))
-            if not piece:
+        while len(self._received) < size:
+            if self._ended:
                 raise EOFError
-            pieces += piece
-        return bytes(pieces)
+            self._waiting = asyncio.get_running_loop().create_future()
+            if not self._watched:
+                self._watched = True
+                asyncio.get_running_loop().add_reader(self._connection, self._readable)
+            await self._waiting
+        data = bytes(memoryview(self._received)[:size])
+        del self._received[:size]
+        return data
+
+    def _readable(self) -> None:
+        """The loop watches the socket as long as the worker lives: cheaper than to begin and end that with every read."""
+        try:
+            piece = self._connection.recv(1024 * 1024)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        if not piece or len(self._received) > MOST:
+            self._ended = True
+            self._unwatch()
+        self._received += piece
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            asyncio.get_running_loop().remove_reader(self._connection)

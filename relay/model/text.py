@@ -8,6 +8,8 @@ def printable(text: str, limit: int = 300) -> str:
     Unicode's "other" and "separator" classes but the space are not `str.isprintable`; that covers CVE-2021-42574 (bidi overrides) too.
     """
     cut = text[:limit] + ("…" if len(text) > limit else "")
+    if cut.isprintable():
+        return cut
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in cut)
 
 

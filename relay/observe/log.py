@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from relay.model.text import printable
@@ -37,7 +38,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def _clean_field(name: str, item: Any) -> Any:
-    return HIDDEN if any(word in name.lower() for word in _SECRET) else _clean(item)
+    return HIDDEN if _is_secret(name) else _clean(item)
+
+
+@lru_cache(maxsize=1000)
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in _SECRET)
 
 
 def _clean(item: Any) -> Any:

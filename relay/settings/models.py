@@ -83,6 +83,9 @@ class Store(Strict):
         description="`sqlite:///PATH` or `postgresql+psycopg://…`; PostgreSQL's password comes from its own password file, never from here",
     )
     batch_messages: int = Field(default=64, ge=1, description="messages in one durable commit, at most")
+    gather: float = Field(
+        default=0.003, ge=0, le=0.1, description="seconds that a commit waits for more messages while there are many; 0 for never"
+    )
 
 
 class Spool(Strict):

@@ -68,15 +68,22 @@ class SigningIdentity:
     key: PrivateKey
 
 
-def signature_field(fields: list[Field], body_hash: str, identity: SigningIdentity, time_s: int) -> bytes:
-    """A whole DKIM-Signature field, CRLF-ended (RFC 6376 §3.5, §5). `body_hash` is the base64 of the relaxed body's SHA-256; `time_s` is
-    the time of signing in seconds since 1970 UTC."""
+def signature_fields(fields: list[Field], body_hash: str, identities: list[SigningIdentity], time_s: int) -> bytes:
+    """A whole DKIM-Signature field for each identity, CRLF-ended (RFC 6376 §3.5, §5). `body_hash` is the base64 of the relaxed body's
+    SHA-256; `time_s` is the time of signing in seconds since 1970 UTC. The header is made canonical once for all of them."""
     names = signed_names(fields)
-    unsigned = _tags(names, body_hash, identity, time_s)
     policy = CanonicalizationPolicy.from_c_value(RELAXED)
+    canonical = policy.canonicalize_headers(fields)
+    return b"".join(_signature_field(names, policy, canonical, body_hash, identity, time_s) for identity in identities)
+
+
+def _signature_field(
+    names: list[bytes], policy: CanonicalizationPolicy, canonical: list[Field], body_hash: str, identity: SigningIdentity, time_s: int
+) -> bytes:
+    unsigned = _tags(names, body_hash, identity, time_s)
     hasher = hashlib.sha256()
     # RFC 6376 §3.7: the signature field itself comes last, with an empty b= and without its CRLF; dkimpy does both.
-    hash_headers(hasher, policy, policy.canonicalize_headers(fields), names, (b"DKIM-Signature", unsigned), {})
+    hash_headers(hasher, policy, canonical, names, (b"DKIM-Signature", unsigned), {})
     signature = base64.b64encode(_sign(identity.key, hasher.digest()))
     return b"DKIM-Signature:" + unsigned + _folded_base64(signature) + b"\r\n"
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,17 +19,31 @@ SELECTOR = re.compile(r"(?=.{1,120}\Z)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])
 FORBIDDEN_MODE = 0o027  # the owner may do all, a group may read, others nothing
 SMALLEST_RSA = 2048  # RFC 8301 §3.2: signers SHOULD use at least 2048 bits
 LARGEST_RSA = 4096  # RFC 8301 §3.2: verifiers need not take more
+LOOK_SECONDS = 1.0  # between looks at a file: a key that was taken away signs no longer than that
 
 
 class KeyRing:
-    """Keys by domain and selector."""
+    """Keys by domain and selector. A file is looked at again after `look_seconds`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, look_seconds: float = LOOK_SECONDS) -> None:
         self._folder = folder
+        self._look_seconds = look_seconds
         self._known: dict[tuple[str, str], tuple[tuple[int, int, int], PrivateKey]] = {}
+        self._looked: dict[tuple[str, str], float] = {}
 
     def key(self, domain: str, selector: str, algorithm: str) -> PrivateKey:
         """The key for one selector; `algorithm` is rsa-sha256 or ed25519-sha256. Raises ConfigurationError, which names the file."""
+        known, looked = self._known.get((domain, selector)), self._looked.get((domain, selector), 0.0)
+        now = time.monotonic()
+        if known is None or now - looked > self._look_seconds:
+            known = self._read(domain, selector, algorithm)
+            self._looked[domain, selector] = now
+        if algorithm_of(known[1]) != algorithm:
+            path = key_path(self._folder, domain, selector)
+            raise ConfigurationError([f"{path}: this is a key for {algorithm_of(known[1])}, the policy says {algorithm}"])
+        return known[1]
+
+    def _read(self, domain: str, selector: str, algorithm: str) -> tuple[tuple[int, int, int], PrivateKey]:
         path = key_path(self._folder, domain, selector)
         try:
             with path.open("rb") as file:
@@ -48,9 +63,7 @@ class KeyRing:
             ) from None
         except OSError as error:
             raise ConfigurationError([f"{path}: {error.strerror}"]) from error
-        if algorithm_of(known[1]) != algorithm:
-            raise ConfigurationError([f"{path}: this is a key for {algorithm_of(known[1])}, the policy says {algorithm}"])
-        return known[1]
+        return known
 
 
 def key_path(folder: Path, domain: str, selector: str) -> Path:

@@ -7,9 +7,9 @@ from relay.model.address import domain_key
 from relay.model.message import Claimed, Signed, StoredMessage
 from relay.model.ports import BodyReader
 from relay.policy.models import Policy, Signing
-from relay.sign.dkim_signature import SigningIdentity, signature_field
+from relay.sign.dkim_signature import SigningIdentity, signature_fields
 from relay.sign.header_block import Field, UnreadableHeader, fields, merged, read_header, without
-from relay.sign.keys import KeyRing
+from relay.sign.keys import LOOK_SECONDS, KeyRing
 from relay.sign.received import received_field
 
 log = logging.getLogger("sluis.sign")
@@ -18,8 +18,8 @@ log = logging.getLogger("sluis.sign")
 class Signer:
     """Signs as the domains for which policy names keys. `keys` is the folder of private keys."""
 
-    def __init__(self, keys: Path) -> None:
-        self._keys = KeyRing(keys)
+    def __init__(self, keys: Path, look_seconds: float = LOOK_SECONDS) -> None:
+        self._keys = KeyRing(keys, look_seconds)
 
     def sign(self, claimed: Claimed, policy: Policy, body: BodyReader, hostname: str, now_us: int) -> Signed:
         """The prefix for one claim. The body is not read: its hash was computed when it came in; of the message only the header is.
@@ -43,7 +43,7 @@ class Signer:
             SigningIdentity(domain, key.selector, key.algorithm, self._keys.key(domain, key.selector, key.algorithm))
             for key in signing.keys
         ]
-        return b"".join(signature_field(header, message.body_hash, identity, now_us // 1_000_000) for identity in identities)
+        return signature_fields(header, message.body_hash, identities, now_us // 1_000_000)
 
 
 def signing_for(message: StoredMessage, policy: Policy) -> Signing | None:

@@ -39,7 +39,14 @@ def open_engine(settings: Store) -> Engine:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "recursive_triggers=ON", "foreign_keys=ON", "wal_autocheckpoint=2000"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "recursive_triggers=ON",
+        "foreign_keys=ON",
+        "wal_autocheckpoint=2000",
+        "cache_size=-32768",  # KiB: the pages that each commit touches
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from relay.model.errors import StoreError
 
 log = logging.getLogger("sluis.store")
+REST_SECONDS = 1.0
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 Batch = Callable[[Connection, list[Item]], Sequence[Result]]
@@ -55,12 +57,16 @@ _Settled = tuple[_Entry, Any, BaseException | None]
 
 
 class Journal:
-    """`on_fatal` is told when the disk failed under a commit: the process must stop. `commits` and `works` are for metrics."""
+    """`on_fatal` is told when the disk failed under a commit: the process must stop. `gather` is how many seconds a commit waits for more
+    works while there are many (as PostgreSQL's commit_delay): what is rare does not wait. `commits` and `works` are for metrics."""
 
-    def __init__(self, engine: Engine, batch: int = 64, on_fatal: Callable[[str], None] | None = None) -> None:
+    def __init__(self, engine: Engine, batch: int = 64, on_fatal: Callable[[str], None] | None = None, gather: float = 0.0) -> None:
         self._engine = engine
         self._batch = batch
         self._on_fatal = on_fatal
+        self._gather = gather
+        self._connection: Connection | None = None
+        self._used = 0.0
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -110,26 +116,38 @@ class Journal:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _run(self) -> None:
+        busy = False
         while True:
             first = self._entries.get()
             if first is None:
                 return
             entries = [first]
-            ending = False
-            while len(entries) < self._batch:
-                try:
-                    entry = self._entries.get_nowait()
-                except queue.Empty:
-                    break
-                if entry is None:
-                    ending = True
-                    break
-                entries.append(entry)
+            ending = self._collect(entries, 0.0)
+            if busy and not ending and len(entries) < self._batch:
+                ending = self._collect(entries, self._gather)
+            busy = len(entries) > 1
             _tell(self._commit([entry for entry in entries if entry.wanted()]))
             if ending:
                 return
+
+    def _collect(self, entries: list[_Entry], seconds: float) -> bool:
+        """What there is, and what comes within `seconds`; True at the end of all."""
+        until = time.monotonic() + seconds
+        while len(entries) < self._batch:
+            try:
+                left = until - time.monotonic()
+                entry = self._entries.get(timeout=left) if left > 0 else self._entries.get_nowait()
+            except queue.Empty:
+                return False
+            if entry is None:
+                return True
+            entries.append(entry)
+        return False
 
     def _commit(self, entries: list[_Entry]) -> list[_Settled]:
         """One transaction. If it fails, each work gets one of its own, so that a bad one takes no other down."""
@@ -149,7 +167,8 @@ class Journal:
         for entry in entries:
             batches.setdefault(entry.batch, []).append(entry)
         results: dict[int, Any] = {}
-        with self._engine.begin() as connection:
+        connection = self._connected()
+        with connection.begin():
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             for batch, members in batches.items():
@@ -158,6 +177,18 @@ class Journal:
         self.commits += 1
         self.works += len(entries)
         return results
+
+    def _connected(self) -> Connection:
+        """The same connection while there is work: its pages and prepared statements are those of now. After a rest it is asked for again,
+        so that one that was lost meanwhile is found out before it is used."""
+        now = time.monotonic()
+        if self._connection is not None and (self._connection.invalidated or now - self._used > REST_SECONDS):
+            self._connection.close()
+            self._connection = None
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        self._used = now
+        return self._connection
 
     def _translate(self, error: BaseException) -> BaseException:
         if _is_fatal(error) and self._on_fatal:

@@ -83,12 +83,20 @@ class SpoolWriter:
 
     def _append(self, data: bytes) -> None:
         if self._file is None:
-            self._path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+            self._file = self._made()
             data = self._header + data
         view = memoryview(data)
         while view:
             view = view[os.write(self._file, view) :]
+
+    def _made(self) -> int:
+        """The folder is there but for the first body of some hours."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, FILE_MODE)
+        except FileNotFoundError:
+            self._path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            return os.open(self._path, flags, FILE_MODE)
 
     def _close(self) -> None:
         if self._file is not None:

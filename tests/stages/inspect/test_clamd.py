@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -22,7 +23,7 @@ def item(data: bytes, path: str = "1") -> Item:
 
 
 def inspector(path: Path, deadline: float = 10, cache_entries: int = 100, cache_seconds: float = 3600) -> ClamdInspector:
-    return ClamdInspector(path, 2, deadline, cache_entries, cache_seconds)
+    return ClamdInspector(path, 2, deadline, cache_entries, cache_seconds, version_seconds=0)
 
 
 def test_eicar_and_our_own_signature_are_malware_by_name(clamd: Clamd) -> None:
@@ -149,6 +150,30 @@ def test_the_self_test_is_done_again_when_the_database_is_another() -> None:
             scanner.inspect(item(b"two"))
 
 
+def test_an_answer_to_version_stands_for_a_second_and_no_longer() -> None:
+    with running_clamd() as clamd:
+        scanner = ClamdInspector(clamd.socket, 2, 10, 100, 3600, version_seconds=1)
+        assert not list(scanner.inspect(item(b"TOMORROWS-MALWARE")))
+        clamd.reload({**SIGNATURES, "Sluis.Tomorrow": b"TOMORROWS-MALWARE"})
+        deadline = time.monotonic() + 30
+        while scanner.begin() or not list(scanner.inspect(item(b"TOMORROWS-MALWARE"))):
+            assert time.monotonic() < deadline
+
+
+def test_one_connection_serves_many_messages_and_a_session_that_clamd_ended_is_begun_anew() -> None:
+    with running_clamd(IdleTimeout="1", CommandReadTimeout="1") as clamd:
+        scanner = inspector(clamd.socket)
+        for number in range(5):
+            scanner.begin()
+            assert not list(scanner.inspect(item(b"message %d" % number)))
+        first = scanner._socket.clamd_socket
+        assert first is not None
+        first.settimeout(30)
+        assert not first.recv(100), "clamd has ended the session"
+        scanner.begin()
+        assert list(scanner.inspect(item(EICAR)))
+
+
 Answer = Callable[[socket.socket, bytes], None]
 
 
@@ -176,19 +201,33 @@ def _serve(listener: socket.socket, verdict: Answer) -> None:
             return
         with connection, connection.makefile("rb") as stream, contextlib.suppress(OSError):
             connection.settimeout(10)
-            command = b""
-            while not command.endswith(b"\0"):
-                command += stream.read(1)
-            if command == b"zVERSION\0":
-                connection.sendall(b"ClamAV 1.4.3/27000/Mon Nov 23 2026\0")
-                continue
-            data = b""
-            while size := struct.unpack(">I", stream.read(4))[0]:
-                data += stream.read(size)
-            if EICAR in data:
-                connection.sendall(b"stream: Eicar FOUND\0")
-            else:
-                verdict(connection, data)
+            _session(connection, stream, verdict)
+
+
+def _session(connection: socket.socket, stream: IO[bytes], verdict: Answer) -> None:
+    """Ends with the first verdict, as clamd may at any time."""
+    assert _command(stream) == b"zIDSESSION\0"
+    number = 0
+    while command := _command(stream):
+        number += 1
+        connection.sendall(b"%d: " % number)
+        if command == b"zVERSION\0":
+            connection.sendall(b"ClamAV 1.4.3/27000/Mon Nov 23 2026\0")
+            continue
+        data = b""
+        while size := struct.unpack(">I", stream.read(4))[0]:
+            data += stream.read(size)
+        if EICAR not in data:
+            verdict(connection, data)
+            return
+        connection.sendall(b"stream: Eicar FOUND\0")
+
+
+def _command(stream: IO[bytes]) -> bytes:
+    command = b""
+    while not command.endswith(b"\0") and (octet := stream.read(1)):
+        command += octet
+    return command
 
 
 def says(answer: bytes) -> Answer:

@@ -216,7 +216,7 @@ class TestKeyFiles:
 
     def test_a_new_key_file_is_used_without_restart(self, tmp_path: Path) -> None:
         keys = Keys(tmp_path)
-        signer = Signer(tmp_path)
+        signer = Signer(tmp_path, look_seconds=0)
         signer.sign(claimed(stored(MESSAGE)), policy(), MemoryBody(MESSAGE), HOSTNAME, NOW_US)
         newer = Keys(tmp_path)
         prefix = signer.sign(claimed(stored(MESSAGE)), policy(), MemoryBody(MESSAGE), HOSTNAME, NOW_US).prefix
