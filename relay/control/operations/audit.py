@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from pydantic import Field
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, Select, select, union_all
 
 from relay.audit import event
 from relay.control.actor import Actor, Role
@@ -14,7 +14,7 @@ from relay.control.operation import Operation, Services
 from relay.control.params import MAX_PAGE, PAGE, Microseconds, Reasoned, Strict, Text, parsed
 from relay.control.person import person_event
 from relay.model.errors import OperationRefused
-from relay.store.tables import Event, EventRecord
+from relay.store.tables import ORDINARY_EVENTS, RARE_EVENTS, Event, EventRecord
 
 EVENT = Event.__table__  # type: ignore[attr-defined]
 RECORD = EventRecord.__table__  # type: ignore[attr-defined]
@@ -48,19 +48,23 @@ async def _list(services: Services, actor: Actor, params: dict[str, Any]) -> dic
 
 
 def _page(connection: Connection, asked: Listing) -> list[dict[str, Any]]:
+    order = EVENT.c.id.desc() if asked.newest else EVENT.c.id
+    terms: list[ColumnElement[bool]] = []
+    if asked.since_us is not None:
+        terms.append(EVENT.c.id >= uuid.UUID(int=max(asked.since_us, 0) // 1000 << 80))
+    if asked.after is not None:
+        after = _identity(asked.after)
+        terms.append(EVENT.c.id < after if asked.newest else EVENT.c.id > after)
     query = select(EVENT.c.id, EVENT.c.kind, EVENT.c.commitment, RECORD.c.canonical).join(
         RECORD, RECORD.c.event_id == EVENT.c.id, isouter=True
     )
-    if asked.kinds:
-        query = query.where(EVENT.c.kind.in_(asked.kinds))
     if asked.message is not None:
-        query = query.where(RECORD.c.message_id == _identity(asked.message))
-    if asked.since_us is not None:
-        query = query.where(EVENT.c.id >= uuid.UUID(int=max(asked.since_us, 0) // 1000 << 80))
-    if asked.after is not None:
-        after = _identity(asked.after)
-        query = query.where(EVENT.c.id < after if asked.newest else EVENT.c.id > after)
-    order = EVENT.c.id.desc() if asked.newest else EVENT.c.id
+        query = query.where(RECORD.c.message_id == _identity(asked.message), *terms)
+        query = query.where(EVENT.c.kind.in_(asked.kinds)) if asked.kinds else query
+    elif asked.kinds:
+        query = query.where(EVENT.c.id.in_(select(_of_kinds(asked, terms, order).subquery())))
+    else:
+        query = query.where(*terms)
     return [
         {
             "event": row.id.hex,
@@ -70,6 +74,16 @@ def _page(connection: Connection, asked: Listing) -> list[dict[str, Any]]:
         }
         for row in connection.execute(query.order_by(order).limit(asked.limit))
     ]
+
+
+def _of_kinds(asked: Listing, terms: list[ColumnElement[bool]], order: Any) -> Select[Any]:
+    """Ids of the page: the rare kinds each by their index, the ordinary ones, of which there are many, from where the page begins."""
+    rare = sorted(set(asked.kinds) - set(ORDINARY_EVENTS))
+    parts = [select(EVENT.c.id).where(EVENT.c.kind == kind, RARE_EVENTS, *terms) for kind in rare]
+    if ordinary := sorted(set(asked.kinds) & set(ORDINARY_EVENTS)):
+        parts.append(select(EVENT.c.id).where(EVENT.c.kind.in_(ordinary), *terms))
+    united = union_all(*(select(part.order_by(order).limit(asked.limit).subquery()) for part in parts)).subquery()
+    return select(united.c.id).order_by(united.c.id.desc() if asked.newest else united.c.id).limit(asked.limit)
 
 
 def _identity(text: str) -> uuid.UUID:
