@@ -13,6 +13,7 @@ from relay.admission import Admission
 from relay.app.background import Background
 from relay.app.custody import Custody
 from relay.app.dispatcher import Dispatcher
+from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.intake import RoadIntake
 from relay.app.notices import Notices
@@ -40,6 +41,7 @@ from relay.sign.signer import Signer
 from relay.store import queue, schema
 from relay.store.counters import Counters
 from relay.store.engine import WriterLock, check_durability, open_engine, sqlite_path
+from relay.store.high_water import marks_of
 from relay.store.journal import Journal
 from relay.store.logins import Logins
 from relay.store.reader import Reader
@@ -90,6 +92,9 @@ class App:
         self.spool = Spool(spool, RelaxedBodyHash, on_fatal=self._on_fatal)
         stack.callback(self.spool.close)
         self.in_force = InForce(settings, self.journal, self.reader, self.clock)
+        self.high_water: HighWaterWatch | None = None
+        if self._delivers:
+            await self._look_at_high_water()
         await self.in_force.put(self.in_force.read())
         await self.in_force.refresh()
         self.pool = InspectPool(settings, WORKER)
@@ -115,9 +120,18 @@ class App:
             stack.push_async_callback(self.listeners.close, STOP_SECONDS)
             bound += await self.listeners.start()
         stack.callback(self.background.stop)
-        self.background.start(delivers=self._delivers)
+        self.background.start(self.high_water)
         log.info("started", extra={"fields": {"sockets": [f"{name} {host}:{port}" for name, host, port in bound]}})
         return bound
+
+    async def _look_at_high_water(self) -> None:
+        """A store that went back in time gets the brake before anything of it is looked at."""
+        marks = marks_of(self.settings.spool)
+        self.high_water = HighWaterWatch(marks, self.journal, self.reader, self.clock, self.alerts, socket.gethostname(), self._owner)
+        await self.high_water.begin()
+        self.high_water.pulled = self.in_force.refresh
+        self.high_water.watch_connections(self.engine)
+        self._stack.push_async_callback(self.high_water.tick)  # the last mark, after the last event
 
     async def _say_stopped(self) -> None:
         await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
@@ -200,7 +214,7 @@ class App:
         )
 
     def _braked(self) -> bool:
-        return self.in_force.current()[1].brake
+        return self.in_force.current()[1].brake or (self.high_water is not None and self.high_water.suspect)
 
     def _wake(self) -> None:
         self.dispatcher.wake()  # without a dispatcher here, the one that delivers polls

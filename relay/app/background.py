@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from relay.app.balance_watch import BalanceWatch
+from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.recall import Recall
 from relay.model.errors import SluisError
@@ -19,6 +21,7 @@ from relay.record.adoption import Adoption
 from relay.road import Alert
 from relay.settings.models import Settings
 from relay.store.counters import Counters
+from relay.store.high_water import Gap
 from relay.store.journal import Journal
 from relay.store.reader import Reader
 from relay.store.spool import Spool
@@ -59,11 +62,12 @@ class Background:
         self.recall = Recall(journal, reader, clock, in_force, int(settings.delivery.expiry * 1e6), wake)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, *, delivers: bool) -> None:
-        """All but the refresh is for the process that delivers."""
+    def start(self, high_water: HighWaterWatch | None) -> None:
+        """All but the refresh is for the process that delivers: the one that has a high-water mark."""
         self._run(self._refresh())
-        if delivers:
-            self._run(self._sweep())
+        if high_water is not None:
+            self._run(high_water.run())
+            self._run(self._sweep(high_water))
             self._run(self.balance_watch.run())
             self._run(self.recall.run())
 
@@ -83,11 +87,13 @@ class Background:
             with contextlib.suppress(SluisError):
                 await self._in_force.refresh()
 
-    async def _sweep(self) -> None:
-        """Orphans: bodies that no row names, older than the longest session; receipts that nobody asked for again within a day."""
+    async def _sweep(self, high_water: HighWaterWatch) -> None:
+        """Orphans: bodies that no row names, older than the longest session, unless their rows may have been lost; receipts that nobody
+        asked for again within a day."""
         longest = max((listener.session_timeout for listener in self._settings.listeners), default=3600.0)
         while True:
-            removed = await asyncio.to_thread(self._spool.sweep, self._known, 2 * longest)
+            gaps = await high_water.gaps()
+            removed = await asyncio.to_thread(self._spool.sweep, partial(self._known, gaps=gaps), 2 * longest)
             if removed:
                 log.info("orphans swept from the spool", extra={"fields": {"removed": removed}})
             with contextlib.suppress(SluisError):
@@ -95,9 +101,11 @@ class Background:
                 await self._adoption.sweep(self._reader)
             await asyncio.sleep(SWEEP_SECONDS)
 
-    def _known(self, names: Iterable[str]) -> set[str]:
-        """A body bears the id of its message, by which a row is found at once."""
-        wanted = [identity for name in names if (identity := _identity(name)) is not None]
+    def _known(self, names: Iterable[str], gaps: Sequence[Gap]) -> set[str]:
+        """A body bears the id of its message, by which a row is found at once; what was made in one of `gaps` may have lost its row."""
+        found = [identity for name in names if (identity := _identity(name)) is not None]
+        spared = {identity.hex for identity in found if any(gap.covers(identity) for gap in gaps)}
+        wanted = [identity for identity in found if identity.hex not in spared]
 
         def look(connection: Connection) -> set[str]:
             return {
@@ -107,7 +115,7 @@ class Background:
                 if name is not None
             }
 
-        return self._reader.read_now(look)
+        return spared | self._reader.read_now(look)
 
 
 def _identity(name: str) -> uuid.UUID | None:

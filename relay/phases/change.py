@@ -1,5 +1,7 @@
 """What people (and the balance) do to phase and brake: the change and its event in one transaction."""
 
+import uuid
+
 from sqlalchemy import Connection
 
 from relay.audit.event import make_event, write
@@ -16,6 +18,14 @@ def pull_brake(connection: Connection, actor: str, reason: str, now_us: int, ori
     state.set_brake(connection, True, reason, found.brake_fence)
     _tell(connection, "brake", "brake", "on", origin, actor, reason, now_us)
     return True
+
+
+def hold_brake(connection: Connection, actor: str, reason: str, now_us: int, origin: str = PROCESS) -> uuid.UUID:
+    """The brake is on, for this reason too: what was asked about an earlier reason does not let it go. Gives the id of the event."""
+    found = state.read(connection)
+    other = found.brake_reason if found.brake and found.brake_reason != reason else ""
+    state.set_brake(connection, True, f"{reason}; and before that: {other}" if other else reason, found.brake_fence)
+    return _tell(connection, "brake", "brake", "on", origin, actor, reason, now_us)
 
 
 def release_brake(connection: Connection, actor: str, reason: str, now_us: int, origin: str = PROCESS) -> bool:
@@ -35,5 +45,7 @@ def set_phase(connection: Connection, phase: str, actor: str, reason: str, now_u
     _tell(connection, "phase", f"phase {found.phase or '(first)'}", phase, origin, actor, reason, now_us)
 
 
-def _tell(connection: Connection, kind: str, object_: str, result: str, origin: str, actor: str, reason: str, now_us: int) -> None:
-    write(connection, [make_event(kind, object_=object_, result=result, origin=origin, actor=actor, time_us=now_us, reason=reason)])
+def _tell(connection: Connection, kind: str, object_: str, result: str, origin: str, actor: str, reason: str, now_us: int) -> uuid.UUID:
+    event = make_event(kind, object_=object_, result=result, origin=origin, actor=actor, time_us=now_us, reason=reason)
+    write(connection, [event])
+    return event.id
