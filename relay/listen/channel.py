@@ -1,8 +1,11 @@
 """The socket of one session: aiosmtpd's protocol class, with line reading, chunk reading and TLS put right."""
 
 import asyncio
+import fcntl
 import hashlib
 import ssl
+import struct
+import termios
 from typing import Any
 
 from aiosmtpd.smtp import SMTP
@@ -14,6 +17,7 @@ MAX_LINE = 2048  # RFC 5321 §4.5.3.1.4: 512, more for SMTPUTF8 (RFC 6531 §3.4)
 MAX_AUTH_LINE = 12_288  # RFC 4954 §4
 CHUNK = 64 * 1024
 REPLY_SECONDS = 60.0  # how long a reply may wait for a client that reads nothing; replies are short, so its window is shut
+ARRIVAL_SECONDS = 1.0  # how long a QUIT that was sent ahead may wait for the reply before it to arrive: some round trips
 FLUSH_SECONDS = 10.0  # how long the last reply may wait, once the session is over
 
 
@@ -95,11 +99,11 @@ class Channel(SMTP):
             raise LineTooLong
         return line[:-2]
 
-    async def read_chunk(self, timeout: float) -> bytes:
-        """What there is, up to 64 KiB. Raises TimedOut, Gone."""
+    async def read_chunk(self, timeout: float, most: int = CHUNK) -> bytes:
+        """What there is, up to 64 KiB, and not more than `most`. Raises TimedOut, Gone."""
         try:
             async with asyncio.timeout(timeout):
-                chunk: bytes = await self._reader.read(CHUNK)
+                chunk: bytes = await self._reader.read(min(CHUNK, most))
         except TimeoutError:
             raise TimedOut from None
         except ConnectionError:
@@ -126,6 +130,19 @@ class Channel(SMTP):
             raise Gone("the client reads no replies") from None
         except ConnectionError:
             raise Gone from None
+
+    async def arrived(self) -> bool:
+        """Whether the machine at the other end has confirmed all that was said; waits a while for that. A client that gave up and closed
+        its connection confirms nothing."""
+        pause = 0.001
+        while pause < ARRIVAL_SECONDS:
+            if self.transport is None or self.transport.is_closing():
+                return False
+            if not self.transport.get_write_buffer_size() and not _on_the_way(self.transport.get_extra_info("socket").fileno()):
+                return True
+            await asyncio.sleep(pause)  # nothing announces it
+            pause *= 2
+        return False
 
     async def start_tls(self, context: ssl.SSLContext, timeout: float) -> Tls:
         """Upgrades; what was buffered in clear text is thrown away first (RFC 3207 §4.2, CVE-2011-0411). Raises Gone where the
@@ -163,6 +180,12 @@ class Channel(SMTP):
         """At once."""
         if self.transport is not None:
             self.transport.abort()
+
+
+def _on_the_way(descriptor: int) -> int:
+    """Octets that TCP has sent or will send, and that are not acknowledged (SIOCOUTQ, tcp(7))."""
+    (octets,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))
+    return int(octets)
 
 
 def tls_of(transport: Any) -> Tls:
