@@ -92,11 +92,11 @@ class Background:
         asked for again within a day."""
         longest = max((listener.session_timeout for listener in self._settings.listeners), default=3600.0)
         while True:
-            gaps = await high_water.gaps()
-            removed = await asyncio.to_thread(self._spool.sweep, partial(self._known, gaps=gaps), 2 * longest)
-            if removed:
-                log.info("orphans swept from the spool", extra={"fields": {"removed": removed}})
-            with contextlib.suppress(SluisError):
+            with contextlib.suppress(SluisError, OSError):
+                gaps = await high_water.gaps()
+                removed = await asyncio.to_thread(self._spool.sweep, partial(self._known, gaps=gaps), 2 * longest)
+                if removed:
+                    log.info("orphans swept from the spool", extra={"fields": {"removed": removed}})
                 await self._counters.flush(self._clock.now_us() - 2 * DAY_US)
                 await self._adoption.sweep(self._reader)
             await asyncio.sleep(SWEEP_SECONDS)
