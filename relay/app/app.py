@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.intake import RoadIntake
 from relay.app.notices import Notices
+from relay.app.policy_source import Source
 from relay.app.resolver import DnsResolver
 from relay.control.operation import Operation, Services
 from relay.control.server import ControlServer
@@ -71,6 +73,8 @@ class App:
         self._delivers = role is not Role.LISTEN
         if role is not Role.ALL and sqlite_path(settings.store) is not None:
             raise ConfigurationError([f"--role {role.value}: on SQLite one process does everything; separate roles need PostgreSQL"])
+        # In leases and events. Containers may share a host name, and a process id with it.
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._operations = operations
         self._stack = contextlib.AsyncExitStack()
 
@@ -91,17 +95,17 @@ class App:
         spool = settings.spool if self._delivers else settings.spool.model_copy(update={"private_keys": None})
         self.spool = Spool(spool, RelaxedBodyHash, on_fatal=self._on_fatal)
         stack.callback(self.spool.close)
-        self.in_force = InForce(settings, self.journal, self.reader, self.clock)
+        source = Source(settings, applies=self._delivers)
+        self.in_force = InForce(source, self.journal, self.reader, self.clock, self.alerts, self._owner)
         self.high_water: HighWaterWatch | None = None
         if self._delivers:
             await self._look_at_high_water()
-        await self.in_force.put(self.in_force.read())
-        await self.in_force.refresh()
+        await self.in_force.start()
         self.pool = InspectPool(settings, WORKER)
         stack.push_async_callback(self.pool.close)
         await self.pool.start()
         self._build_road()
-        await self._say("start", "started", f"epoch {self.in_force.current()[1]}")
+        await self._say("start", "started", self.in_force.unavailable() or f"epoch {self.in_force.current()[1]}")
         stack.push_async_callback(self._say_stopped)
         services = Services(settings, self.journal, self.reader, self.spool, self.clock, self.in_force.current, self._changed_by_hand)
         http = HttpServer(settings.http, self.metrics)
@@ -137,10 +141,6 @@ class App:
         await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
         await self.record.adoption.flush()
         await self._say("stop", "stopped", "stopped")
-
-    @property
-    def _owner(self) -> str:
-        return f"{socket.gethostname()}:{os.getpid()}"
 
     def _open_store(self) -> None:
         database = sqlite_path(self.settings.store)
@@ -214,7 +214,7 @@ class App:
         )
 
     def _braked(self) -> bool:
-        return self.in_force.current()[1].brake or (self.high_water is not None and self.high_water.suspect)
+        return self.in_force.stopped() or (self.high_water is not None and self.high_water.suspect)
 
     def _wake(self) -> None:
         self.dispatcher.wake()  # without a dispatcher here, the one that delivers polls
@@ -253,12 +253,12 @@ class App:
             if self._listens:
                 await self.listeners.reload(settings)
             self.spool.keys = keys
-            await self.in_force.put(checked)
+            await (self.in_force.put(checked) if checked is not None else self.in_force.refresh())
         except ConfigurationError as error:
             self.alerts("reload-refused", problems=error.problems[:20])
             await self._say("reload", "refused", "; ".join(error.problems)[:1000])
             raise
-        await self._say("reload", "done", f"policy {self.in_force.current()[1].policy}")
+        await self._say("reload", "done", self.in_force.unavailable() or f"policy {self.in_force.current()[1].policy}")
 
     async def _say(self, kind: str, result: str, reason: str) -> None:
         await self.record.operation(kind, object_="relay", result=result, origin="process", actor=self._owner, reason=reason)

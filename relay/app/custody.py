@@ -14,7 +14,7 @@ from relay.deliver.deliverer import Deliverer
 from relay.deliver.retry import delay_notice_us, next_attempt_us
 from relay.model.decision import Decision, Disposition
 from relay.model.delivery import State
-from relay.model.errors import Withdrawn
+from relay.model.errors import PolicyUnavailable, Withdrawn
 from relay.model.message import Body, Claimed, Outcome, Signed, Ticket
 from relay.model.ports import Clock
 from relay.phases.state import ChangedMeanwhile
@@ -114,11 +114,11 @@ class Custody:
     async def _before_final_dot(self, signed: Signed, first: bool) -> None:
         """The durable mark; raises Withdrawn where the message may not leave any more. Phase and brake are looked at again in the
         transaction of the mark, so that what another process has changed counts at once."""
-        if self._policies.current()[1] != signed.claimed.epoch:
-            raise Withdrawn("the epoch changed")
         try:
+            if self._policies.current()[1] != signed.claimed.epoch:
+                raise Withdrawn("the epoch changed")
             await self._record.mark(signed.claimed, self._policies.fences(), first=first)
-        except (LeaseLost, ChangedMeanwhile) as error:
+        except (LeaseLost, ChangedMeanwhile, PolicyUnavailable) as error:
             raise Withdrawn(str(error)) from None
 
     async def _conclude(self, signed: Signed, route: Route, outcomes: list[Outcome]) -> None:

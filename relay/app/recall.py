@@ -53,9 +53,9 @@ class Recall:
         """All that is held, oldest first. While the brake is on, all stays as it is."""
         after: uuid.UUID | None = None
         while True:
-            _, epoch = self._in_force.current()
-            if epoch.brake or self._begin.is_set():
+            if self._in_force.stopped() or self._begin.is_set():
                 return
+            _, epoch = self._in_force.current()
             keys, after = await self._reader.read(partial(held.stale, epoch=epoch, after=after))
             for start in range(0, len(keys), held.PAGE):
                 await self._room()

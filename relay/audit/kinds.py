@@ -13,6 +13,7 @@ KINDS = MappingProxyType(
         "stop": "a process stopped",
         "reload": "settings and policy were read again: done, or refused with the problems",
         "high-water": "the mark of how far commits have come was missing, or moves on after a store went back behind it",
+        "policy": "another policy is in force",
         "phase": "another phase holds",
         "phase-asked": "somebody asked for another phase",
         "phase-approved": "a second person approved it",

@@ -16,7 +16,7 @@ from relay.inspect.pool import InspectPool
 from relay.listen.server import Listeners
 from relay.model.decision import Epoch
 from relay.model.delivery import State
-from relay.model.errors import SluisError
+from relay.model.errors import PolicyUnavailable, SluisError
 from relay.model.ids import id_time_us
 from relay.model.ports import Clock
 from relay.observe.alerts import Alerts
@@ -72,6 +72,10 @@ class Metrics(Collector):
     def not_ready(self) -> list[str]:
         """Why the relay should get no mail now; empty when it should."""
         reasons = [f"inspector {name}: {why}" for name, why in self._pool.status().items()]
+        try:
+            self._in_force()
+        except PolicyUnavailable as error:
+            reasons.append(str(error))
         if self._spool.full():
             reasons.append("the spool is above its watermark")
         try:
@@ -120,7 +124,18 @@ class Metrics(Collector):
             if listener.tls and (end := certificate_end(listener.tls.certificate)):
                 expiry.add_metric([listener.name], end)
         yield expiry
-        _, epoch = self._in_force()
+        yield from self._epoch()
+
+    def _epoch(self) -> Iterator[Metric]:
+        available = GaugeMetricFamily("sluis_policy_available", "1 while this process can work under the policy that is in force")
+        try:
+            _, epoch = self._in_force()
+        except PolicyUnavailable:
+            available.add_metric([], 0)
+            yield available
+            return
+        available.add_metric([], 1)
+        yield available
         yield GaugeMetricFamily("sluis_brake", "1 while the brake is on", value=int(epoch.brake))
         info = GaugeMetricFamily("sluis_epoch_info", "policy and phase in force", labels=["policy", "phase"])
         info.add_metric([epoch.policy[:16], epoch.phase], 1)

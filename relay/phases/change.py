@@ -1,4 +1,4 @@
-"""What people (and the balance) do to phase and brake: the change and its event in one transaction."""
+"""What people (and the balance) do to policy, phase and brake: the change and its event in one transaction."""
 
 import uuid
 
@@ -43,6 +43,16 @@ def set_phase(connection: Connection, phase: str, actor: str, reason: str, now_u
     found = state.read(connection)
     state.set_phase(connection, phase, found.phase_fence)
     _tell(connection, "phase", f"phase {found.phase or '(first)'}", phase, origin, actor, reason, now_us)
+
+
+def set_policy(connection: Connection, digest: str, actor: str, reason: str, now_us: int, origin: str = PROCESS) -> bool:
+    """In force on all machines from the commit on. False where it was in force already. Raises ChangedMeanwhile."""
+    found = state.read(connection)
+    if found.policy == digest:
+        return False
+    state.set_policy(connection, digest, found.policy_fence)
+    _tell(connection, "policy", f"policy {found.policy or '(first)'}", digest, origin, actor, reason, now_us)
+    return True
 
 
 def _tell(connection: Connection, kind: str, object_: str, result: str, origin: str, actor: str, reason: str, now_us: int) -> uuid.UUID:

@@ -44,7 +44,7 @@ _LISTEN = {
     "queue": "INSERT",
     "event": "INSERT",
     "event_record": "INSERT",
-    "policy_version": "SELECT, INSERT",
+    "policy_version": "SELECT",
     "control": "SELECT",
     "counter": "SELECT, INSERT, UPDATE, DELETE",
     "tally": "SELECT, INSERT, UPDATE",

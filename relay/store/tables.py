@@ -180,7 +180,8 @@ class PolicyVersion(SQLModel, table=True):
 
 
 class Control(SQLModel, table=True):
-    """The few things that are so for the whole installation, one row each: phase, brake."""
+    """The few things that are so for the whole installation, one row each: policy, phase, brake; and what each policy folder held when its
+    machine last looked."""
 
     __tablename__ = "control"
 
