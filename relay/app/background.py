@@ -14,7 +14,6 @@ from relay.app.balance_watch import BalanceWatch
 from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.recall import Recall
-from relay.control.retention import Retention
 from relay.model.errors import SluisError
 from relay.model.ports import Clock
 from relay.receive.rates import DAY_US
@@ -30,7 +29,6 @@ from relay.store.tables import Message
 
 log = logging.getLogger("sluis.app")
 SWEEP_SECONDS = 3600.0
-FIRST_RETENTION_SECONDS = 600.0
 REFRESH_SECONDS = 0.5
 """What another process changed is in force here within two seconds: this, a read, and the building of a policy."""
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
@@ -61,7 +59,6 @@ class Background:
         self._counters = counters
         self._adoption = adoption
         self._clock = clock
-        self._owner = owner
         self.balance_watch = BalanceWatch(journal, reader, in_force, alert, clock, settings.delivery, owner)
         self.recall = Recall(journal, reader, clock, in_force, int(settings.delivery.expiry * 1e6), wake)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,8 +71,6 @@ class Background:
             self._run(self._sweep(high_water))
             self._run(self.balance_watch.run())
             self._run(self.recall.run())
-            if self._settings.retention.body_days is not None or self._settings.retention.record_days is not None:
-                self._run(self._retain())
 
     def stop(self) -> None:
         for task in list(self._tasks):
@@ -106,19 +101,6 @@ class Background:
                 await self._counters.flush(self._clock.now_us() - 2 * DAY_US)
                 await self._adoption.sweep(self._reader)
             await asyncio.sleep(SWEEP_SECONDS)
-
-    async def _retain(self) -> None:
-        """What the settings no longer keep; not at once, for there is enough to do at a start."""
-        every = self._settings.retention.every
-        await asyncio.sleep(min(every, FIRST_RETENTION_SECONDS))
-        while True:
-            who = (self._owner, "process", "the time in the settings is over")
-            run = Retention(self._journal, self._reader, self._spool, self._clock, self._settings.retention, who)
-            with contextlib.suppress(SluisError):
-                counts = await run.run()
-                if counts:
-                    log.info("erased what is no longer kept", extra={"fields": dict(counts)})
-            await asyncio.sleep(every)
 
     def _known(self, names: Iterable[str], gaps: Sequence[Gap]) -> set[str]:
         """A body bears the id of its message, by which a row is found at once; what was made in one of `gaps` may have lost its row."""
