@@ -13,18 +13,23 @@ from enum import StrEnum
 from relay.admission import Admission
 from relay.app.background import Background
 from relay.app.custody import Custody
+from relay.app.descriptors import make_room
 from relay.app.dispatcher import Dispatcher
 from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.intake import RoadIntake
 from relay.app.notices import Notices
+<<<<<<< main
 from relay.app.policy_source import Source
+=======
+from relay.app.overload import Overload
+>>>>>>> local
 from relay.app.resolver import DnsResolver
 from relay.control.operation import Operation, Services
 from relay.control.server import ControlServer
 from relay.deliver.deliverer import Deliverer
 from relay.inspect.pool import InspectJob, InspectPool
-from relay.listen.server import Listeners
+from relay.listen.server import Counts, Listeners
 from relay.model.errors import ConfigurationError
 from relay.model.features import Inspection
 from relay.model.message import Body
@@ -90,6 +95,7 @@ class App:
 
     async def _start(self) -> list[tuple[str, str, int]]:
         settings, stack = self.settings, self._stack
+        make_room(settings)
         self._open_store()
         # What only accepts holds no key that could read a body back.
         spool = settings.spool if self._delivers else settings.spool.model_copy(update={"private_keys": None})
@@ -180,7 +186,8 @@ class App:
             self.spool.full,
             self.clock,
         )
-        self.intake = RoadIntake(admission, self.road, self.spool, self.record.adoption, settings.hostname, self._wake)
+        overload = Overload(self.pool, self.journal, settings, self.alerts)
+        self.intake = RoadIntake(admission, self.road, self.spool, self.record.adoption, overload, settings.hostname, self._wake)
         notices = Notices(self.intake, self.in_force, self.spool, self.clock, hostname)
         signer = Signer(settings.dkim_keys)
         custody = Custody(self.in_force, self.road, signer, self.deliverer, self.record, self.spool, notices, self.clock, settings)
@@ -199,7 +206,8 @@ class App:
             self._wake,
         )
         # What only delivers needs no TLS key, and need not be able to read one.
-        self.listeners = Listeners(settings if self._listens else settings.model_copy(update={"listeners": ()}), self.intake)
+        listening = settings if self._listens else settings.model_copy(update={"listeners": ()})
+        self.listeners = Listeners(listening, self.intake, Counts(shed=overload.counts))
         self.metrics = Metrics(
             self.reader,
             self.listeners,
@@ -248,6 +256,7 @@ class App:
         wrong is told in the audit, too."""
         try:
             settings = await asyncio.to_thread(read_settings)
+            make_room(settings)
             checked = await asyncio.to_thread(self.in_force.read)
             keys = self.spool.read_keys()
             if self._listens:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterable
 
 from relay.admission import Admission
+from relay.app.overload import Overload
 from relay.model.address import Mailbox
 from relay.model.client import Peer, Side
 from relay.model.decision import Epoch
@@ -23,12 +24,20 @@ class RoadIntake:
     """An Intake."""
 
     def __init__(
-        self, admission: Admission, road: Road, spool: Spool, adoption: Adoption, hostname: str, accepted: Callable[[], None]
+        self,
+        admission: Admission,
+        road: Road,
+        spool: Spool,
+        adoption: Adoption,
+        overload: Overload,
+        hostname: str,
+        accepted: Callable[[], None],
     ) -> None:
         self._admission = admission
         self._road = road
         self._spool = spool
         self._adoption = adoption
+        self._overload = overload
         self._hostname = hostname
         self._accepted = accepted
 
@@ -36,6 +45,7 @@ class RoadIntake:
         return await self._admission.authenticate(peer, login, password)
 
     async def mail(self, peer: Peer, sender: Sender) -> Transaction:
+        self._overload.check()
         return await self._admission.mail(peer, sender)
 
     async def rcpt(self, transaction: Transaction, recipient: Recipient) -> None:

@@ -49,6 +49,8 @@ PIPELINING_ABUSE = Reply(503, 5, 1, "Commands or data may not be sent ahead of t
 """Something was sent behind a command that must be the last of its group (RFC 2920 §3.1); it was not read."""
 FAULT = Reply(451, 3, 0, "Local fault, try again later")
 """An error of ours, logged; the client keeps the message."""
+BUSY = Reply(451, 3, 2, "Too busy, try again later")
+"""More waits for inspection or for the record than could be answered in time (`inspection.patience`); told before the bytes come in."""
 DISK = Reply(452, 3, 1, "Not enough storage now, try again later")
 """The spool could not take the message."""
 

@@ -105,6 +105,10 @@ class Metrics(Collector):
         for code, number in counts.refusals.items():
             refusals.add_metric([str(code)], number)
         yield refusals
+        shed = CounterMetricFamily("sluis_shed", "connections and messages refused because there was too much", labels=["reason"])
+        for reason in ("connections", "inspection", "journal"):
+            shed.add_metric([reason], counts.shed[reason])
+        yield shed
         alerts = CounterMetricFamily("sluis_alerts", "what a person must know of", labels=["alert"])
         for name, number in self._alerts.counts.items():
             alerts.add_metric([name], number)
@@ -113,6 +117,13 @@ class Metrics(Collector):
         yield from self._from_store()
 
     def _gauges(self) -> Iterator[Metric]:
+        for name, text, value in (
+            ("connections_open", "connections of clients that are open", self._listeners.open),
+            ("inspect_waiting", "messages that wait for an inspect worker", self._pool.waiting),
+            ("inspect_bytes", "octets of large messages that are being inspected", self._pool.in_flight),
+            ("journal_waiting", "works that wait for a durable commit", self._journal.waiting),
+        ):
+            yield GaugeMetricFamily(f"sluis_{name}", text, value=value)
         yield GaugeMetricFamily("sluis_spool_free_bytes", "octets left on the disk of the spool", value=self._spool.free_bytes())
         down = self._pool.status()
         scanners = GaugeMetricFamily("sluis_inspector_up", "1 where an inspector answers", labels=["inspector"])

@@ -54,6 +54,11 @@ class Journal:
             self._entries.put((work, future))
         return future
 
+    @property
+    def waiting(self) -> int:
+        """Works that no commit has begun for."""
+        return self._entries.qsize()
+
     def close(self) -> None:
         """Commits what was submitted, then ends the thread."""
         with self._gate:
