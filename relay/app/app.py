@@ -19,11 +19,8 @@ from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.intake import RoadIntake
 from relay.app.notices import Notices
-<<<<<<< main
-from relay.app.policy_source import Source
-=======
 from relay.app.overload import Overload
->>>>>>> local
+from relay.app.policy_source import Source
 from relay.app.resolver import DnsResolver
 from relay.control.operation import Operation, Services
 from relay.control.server import ControlServer
