@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from relay.listen.channel import CHUNK
 from relay.listen.intake import Intake
 from relay.listen.limits import ConnectionLimits
 from relay.listen.session import Session
@@ -42,6 +43,7 @@ class ListenerGroup:
         self.counts = counts
         self.limits = ConnectionLimits(settings, counts.shed)
         self.tls = ServerTls(settings.tls) if settings.tls else None
+        self.scratch = bytearray(CHUNK)
         self.sessions: set[Session] = set()
         self.stopping = False
         self._sockets: list[socket.socket] = []

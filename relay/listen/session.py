@@ -4,12 +4,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relay.listen import harmless, replies, states
 from relay.listen.channel import CHUNK, MAX_LINE, BareLineFeed, Channel, Gone, LineTooLong, TimedOut, tls_of
 from relay.listen.commands import Command, SyntaxProblem, parse_line
 from relay.listen.introduction import Introduction
+from relay.listen.limits import most_open
 from relay.listen.mailing import Mailing
 from relay.listen.overrides import in_networks, plain_address, read_proxy
 from relay.listen.states import State
@@ -31,7 +32,7 @@ class Session(Channel):
     """The dialogue with one client."""
 
     def __init__(self, group: "ListenerGroup", loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop, group.hostname)
+        super().__init__(loop, group.scratch)
         self.group = group
         self.state = State.START
         self.mailing = Mailing(self)
@@ -66,7 +67,16 @@ class Session(Channel):
         """Limits are those of the listener as it is now: a reload reaches open sessions."""
         return self.group.settings
 
-    async def _handle_client(self) -> None:
+    def connection_made(self, transport: Any) -> None:
+        """Begins the dialogue, if only to say 421."""
+        if len(self.group.sessions) >= most_open(self.settings.connections):
+            self.group.counts.shed["connections"] += 1
+            transport.abort()
+            return
+        self.group.sessions.add(self)
+        super().connection_made(transport)
+
+    async def dialogue(self) -> None:
         """The top of a session: whatever goes wrong ends here, and takes no other session down."""
         try:
             await self._run()
@@ -142,7 +152,6 @@ class Session(Channel):
 
     async def _connected(self) -> None:
         """Who is there: the socket, then TLS from the start, then PROXY from those who may say so."""
-        self.group.sessions.add(self)
         self.group.counts.sessions += 1
         remote = self.transport.get_extra_info("peername")
         local = self.transport.get_extra_info("sockname")
@@ -159,7 +168,7 @@ class Session(Channel):
         if in_networks(self.peer.address, self.settings.proxy_from):
             try:
                 async with asyncio.timeout(PROXY_SECONDS):
-                    self.peer = await read_proxy(self._reader, self.peer)
+                    self.peer = await read_proxy(self.incoming, self.peer)
             except TimeoutError:
                 raise Gone("no PROXY header") from None
         self._known_address = self.peer.address  # a proxy's word counts; what XCLIENT says later gives no right to say more
