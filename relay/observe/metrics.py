@@ -23,6 +23,7 @@ from relay.observe.alerts import Alerts
 from relay.policy.models import Policy
 from relay.settings.models import Settings
 from relay.store import states
+from relay.store.along import along
 from relay.store.journal import Journal
 from relay.store.reader import Reader
 from relay.store.spool import Spool
@@ -166,8 +167,8 @@ class Metrics(Collector):
         ages = GaugeMetricFamily("sluis_oldest_seconds", "age of the oldest message that waits in a state", labels=["state"])
         for state in (State.READY, State.UNDECIDED, State.HELD, State.QUARANTINED, State.UNDELIVERABLE):
             # By id, which is its time and has an index; `changed_us` is that of the last attempt.
-            oldest = select(DELIVERY.c.message_id).where(DELIVERY.c.state == state.value).order_by(DELIVERY.c.message_id).limit(1)
-            first = connection.execute(oldest).scalar()
+            oldest = along(connection, DELIVERY.c.state, state.value, DELIVERY.c.message_id)
+            first = connection.execute(oldest.limit(1)).scalar()
             ages.add_metric([state.value], (now_us - id_time_us(first)) / SECOND if first else 0)
         doubtful = select(func.coalesce(func.sum(DELIVERY.c.possible_duplicates), 0)).where(sql_text("possible_duplicates > 0"))
         duplicates = connection.execute(doubtful).scalar()

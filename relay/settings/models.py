@@ -155,6 +155,18 @@ class Delivery(Strict):
     resolver: tuple[Address, ...] = Field(default=(), description="name servers, as `192.0.2.53:53`; without any those of the system")
 
 
+class Retention(Strict):
+    """What may be forgotten, and when. Without numbers all is kept. What waits, and what `sluis message keep` marks, always stays."""
+
+    body_days: int | None = Field(default=None, ge=1, description="days after which the body of a message that is done is erased")
+    record_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="days after which message, recipients and what events say of them are erased; ids and commitments of events stay",
+    )
+    every: Seconds = Field(default=24 * 3600, description="seconds between looks for what may go")
+
+
 class Control(Strict):
     """The unix socket of the relay. The kernel says who calls: `root` and the relay's own user may do all, members of these unix groups
     what the role may."""
@@ -195,6 +207,7 @@ class Settings(Strict):
     clamd: Clamd = Field(default=Clamd(), description="the ClamAV daemon")
     inspection: Inspection = Field(default=Inspection(), description="the workers and their limits")
     delivery: Delivery = Field(default=Delivery(), description="attempts, times, DNS")
+    retention: Retention = Field(default=Retention(), description="how long bodies and records are kept")
     control: Control = Field(default=Control(), description="the control socket")
     http: Http = Field(default=Http(), description="metrics and health")
     log: Log = Field(default=Log(), description="the log")

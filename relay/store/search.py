@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, String, and_, cast, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, String, and_, cast, or_, select
 
 from relay.model.address import address_key, domain_key
 from relay.model.delivery import State
 from relay.model.ids import id_time_us
+from relay.store.along import along
 from relay.store.tables import Delivery, Message
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
@@ -67,19 +68,18 @@ def page(connection: Connection, search: Search, after: Key | None, limit: int, 
     if search.ids:
         rows = _read(connection, search, after, limit, None)
         return Found(rows, _key(rows[-1]) if len(rows) == limit else None)
-    way = _narrowest(connection, _ways(search), after)
+    way = _narrowest(connection, search, after)
     deadline = time.monotonic() + seconds
-    step = max(limit, MIN_STEP)
+    step = min(max(limit, MIN_STEP), MAX_STEP)
     rows = []
     while True:
-        candidates = way.candidates(after, step)
-        border = connection.execute(candidates.offset(step - 1).limit(1)).scalar()
-        rows += _read(connection, search, after, limit - len(rows), candidates.limit(step))
+        candidates = way(after, step)
+        rows += _read(connection, search, after, limit - len(rows), candidates)
         if len(rows) == limit:
             return Found(rows, _key(rows[-1]))
-        if border is None:
+        if len(candidates) < step:
             return Found(rows, None)
-        after = (border, MAX_ORDINAL)
+        after = (candidates[-1], MAX_ORDINAL)
         if time.monotonic() > deadline:
             return Found(rows, after)
         step = min(4 * step, MAX_STEP)
@@ -89,81 +89,64 @@ def _key(row: Any) -> Key:
     return row.message_id, row.ordinal
 
 
-def _read(connection: Connection, search: Search, after: Key | None, limit: int, candidates: Select[Any] | None) -> list[Any]:
+def _read(connection: Connection, search: Search, after: Key | None, limit: int, candidates: list[uuid.UUID] | None) -> list[Any]:
     """Rows of the candidates that fit in every respect."""
     columns = [*DELIVERY.c, *(column.label(f"m_{column.name}") for column in MESSAGE.c)]
     query = select(*columns).join(MESSAGE, MESSAGE.c.id == DELIVERY.c.message_id).where(*_terms(search))
     if candidates is not None:
-        query = query.where(DELIVERY.c.message_id.in_(select(candidates.subquery().c[0])))
+        query = query.where(DELIVERY.c.message_id.in_(list(dict.fromkeys(candidates))))
     if after is not None:
         same = and_(DELIVERY.c.message_id == after[0], DELIVERY.c.ordinal > after[1])
         query = query.where(or_(DELIVERY.c.message_id < after[0], same))
     return list(connection.execute(query.order_by(DELIVERY.c.message_id.desc(), DELIVERY.c.ordinal).limit(limit)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """One index: `column` is the message id in it, behind what each of `branches` makes equal to something."""
-
-    column: Any
-    branches: tuple[tuple[ColumnElement[bool], ...], ...]
-    bounds: tuple[Callable[[Any], ColumnElement[bool]], ...]
-
-    def candidates(self, after: Key | None, limit: int) -> Select[Any]:
-        """Message ids, newest first, some more than once; each branch is cut off at `limit`, so that it is read no further."""
-        terms = [bound(self.column) for bound in self.bounds]
-        if after is not None:
-            terms.append(self.column <= after[0])
-        if len(self.branches) == 1:
-            return select(self.column).where(*self.branches[0], *terms).order_by(self.column.desc())
-        parts = [select(self.column.label("id")).where(*own, *terms).order_by(self.column.desc()).limit(limit) for own in self.branches]
-        united = union_all(*(select(part.subquery()) for part in parts)).subquery()
-        return select(united.c.id).order_by(united.c.id.desc())
+Way = Callable[[Key | None, int], list[uuid.UUID]]
+"""Message ids of one index behind a key, newest first, at most so many; a message with several recipients may come several times."""
 
 
-def _ways(search: Search) -> list[_Way]:
+def _ways(connection: Connection, search: Search) -> list[Way]:
     """The indexes that can be used, those that fit few as a rule first."""
-    # An id begins with the time at which it was made, so that a time is a range of every index.
-    bounds: list[Callable[[Any], ColumnElement[bool]]] = []
-    if search.since_us is not None:
-        bounds.append(_at_least(_first_id(search.since_us)))
-    if search.until_us is not None:
-        bounds.append(_below(_first_id(search.until_us)))
-    in_message: list[ColumnElement[bool]] = []
-    in_delivery: list[tuple[ColumnElement[bool], ...]] = []
+    wanted: list[list[tuple[Any, str, Any]]] = []
     if search.message_id is not None:
-        in_message.append(MESSAGE.c.header_message_id == search.message_id)
-    if search.sender is not None:
-        in_message.append(_address(MESSAGE.c.sender, MESSAGE.c.sender_domain, search.sender))
-    if search.client is not None:
-        in_message.append(MESSAGE.c.client == search.client)
+        wanted.append([(MESSAGE.c.header_message_id, search.message_id, MESSAGE.c.id)])
     if search.recipient is not None:
-        in_delivery.append((_address(DELIVERY.c.recipient, DELIVERY.c.recipient_domain, search.recipient),))
+        wanted.append([(*_address(DELIVERY.c.recipient, DELIVERY.c.recipient_domain, search.recipient), DELIVERY.c.message_id)])
+    if search.sender is not None:
+        wanted.append([(*_address(MESSAGE.c.sender, MESSAGE.c.sender_domain, search.sender), MESSAGE.c.id)])
     if search.states:
-        in_delivery.append(tuple(DELIVERY.c.state == state.value for state in search.states))
-    ways = [_Way(MESSAGE.c.id, ((term,),), tuple(bounds)) for term in in_message]
-    ways += [_Way(DELIVERY.c.message_id, tuple((term,) for term in terms), tuple(bounds)) for terms in in_delivery]
-    return ways or [_Way(DELIVERY.c.message_id, ((),), tuple(bounds))]
+        wanted.append([(DELIVERY.c.state, state.value, DELIVERY.c.message_id) for state in search.states])
+    if search.client is not None:
+        wanted.append([(MESSAGE.c.client, search.client, MESSAGE.c.id)])
+    # An id begins with the time at which it was made, so that a time is a range of every index.
+    low = _first_id(search.since_us) if search.since_us is not None else None
+    high = uuid.UUID(int=max(_first_id(search.until_us).int - 1, 0)) if search.until_us is not None else None
+
+    def end(after: Key | None) -> uuid.UUID | None:
+        return min((bound for bound in (high, after and after[0]) if bound is not None), default=None)
+
+    def way(branches: list[tuple[Any, str, Any]]) -> Way:
+        def candidates(after: Key | None, limit: int) -> list[uuid.UUID]:
+            found: list[uuid.UUID] = []
+            for column, value, key in branches:
+                query = along(connection, column, value, key, newest=True, low=low, high=end(after))
+                found += connection.execute(query.limit(limit)).scalars()
+            return sorted(found, reverse=True)[:limit]
+
+        return candidates
+
+    def everything(after: Key | None, limit: int) -> list[uuid.UUID]:
+        bounds = [MESSAGE.c.id >= low] if low is not None else []
+        bounds += [MESSAGE.c.id <= bound] if (bound := end(after)) is not None else []
+        return list(connection.execute(select(MESSAGE.c.id).where(*bounds).order_by(MESSAGE.c.id.desc()).limit(limit)).scalars())
+
+    return [way(branches) for branches in wanted] or [everything]
 
 
-def _at_least(identity: uuid.UUID) -> Callable[[Any], ColumnElement[bool]]:
-    return lambda column: column >= identity
-
-
-def _below(identity: uuid.UUID) -> Callable[[Any], ColumnElement[bool]]:
-    return lambda column: column < identity
-
-
-def _narrowest(connection: Connection, ways: list[_Way], after: Key | None) -> _Way:
+def _narrowest(connection: Connection, search: Search, after: Key | None) -> Way:
     """Looks how many each has left, and at no more than MAX_STEP of them."""
-    if len(ways) == 1:
-        return ways[0]
-
-    def left(way: _Way) -> int:
-        some = way.candidates(after, MAX_STEP).limit(MAX_STEP).subquery()
-        return connection.execute(select(func.count()).select_from(some)).scalar() or 0
-
-    return min(ways, key=left)
+    ways = _ways(connection, search)
+    return ways[0] if len(ways) == 1 else min(ways, key=lambda way: len(way(after, MAX_STEP)))
 
 
 def _terms(search: Search) -> list[ColumnElement[bool]]:
@@ -173,9 +156,11 @@ def _terms(search: Search) -> list[ColumnElement[bool]]:
     if search.states:
         terms.append(DELIVERY.c.state.in_([state.value for state in search.states]))
     if search.sender is not None:
-        terms.append(_address(MESSAGE.c.sender, MESSAGE.c.sender_domain, search.sender))
+        column, value = _address(MESSAGE.c.sender, MESSAGE.c.sender_domain, search.sender)
+        terms.append(column == value)
     if search.recipient is not None:
-        terms.append(_address(DELIVERY.c.recipient, DELIVERY.c.recipient_domain, search.recipient))
+        column, value = _address(DELIVERY.c.recipient, DELIVERY.c.recipient_domain, search.recipient)
+        terms.append(column == value)
     if search.client is not None:
         terms.append(MESSAGE.c.client == search.client)
     if search.message_id is not None:
@@ -194,13 +179,13 @@ def _identity(message: uuid.UUID, ordinal: int | None) -> ColumnElement[bool]:
     return where if ordinal is None else and_(where, DELIVERY.c.ordinal == ordinal)
 
 
-def _address(address: ColumnElement[str], domain: ColumnElement[str], text: str) -> ColumnElement[bool]:
-    """An address, `@domain` for all of a domain, `<>` for the null reverse-path."""
+def _address(address: Any, domain: Any, text: str) -> tuple[Any, str]:
+    """The column that must be equal, and to what: an address, `@domain` for all of a domain, `<>` for the null reverse-path."""
     if text == "<>":
-        return address == ""
+        return address, ""
     if text.startswith("@"):
-        return domain == domain_key(text[1:])
-    return address == address_key(text)
+        return domain, domain_key(text[1:])
+    return address, address_key(text)
 
 
 def _first_id(time_us: int) -> uuid.UUID:
