@@ -12,12 +12,14 @@ from enum import StrEnum
 
 from relay.admission import Admission
 from relay.app.background import Background
+from relay.app.clock_watch import ClockWatch
 from relay.app.custody import Custody
 from relay.app.descriptors import make_room
 from relay.app.dispatcher import Dispatcher
 from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.intake import RoadIntake
+from relay.app.jobs import Jobs
 from relay.app.notices import Notices
 from relay.app.overload import Overload
 from relay.app.policy_source import Source
@@ -104,6 +106,8 @@ class App:
         if self._delivers:
             await self._look_at_high_water()
         await self.in_force.start()
+        self.clock_watch = ClockWatch(self.reader, self.clock, self.alerts, settings.delivery.lease)
+        await self.clock_watch.look()
         self.pool = InspectPool(settings, WORKER)
         stack.push_async_callback(self.pool.close)
         await self.pool.start()
@@ -201,6 +205,8 @@ class App:
             self.alerts,
             self._owner,
             self._wake,
+            Jobs(self.journal, self.clock, self._owner, alone=sqlite_path(settings.store) is not None),
+            self.clock_watch,
         )
         # What only delivers needs no TLS key, and need not be able to read one.
         listening = settings if self._listens else settings.model_copy(update={"listeners": ()})
@@ -219,7 +225,7 @@ class App:
         )
 
     def _braked(self) -> bool:
-        return self.in_force.stopped() or (self.high_water is not None and self.high_water.suspect)
+        return self.in_force.stopped() or self.clock_watch.wrong or (self.high_water is not None and self.high_water.suspect)
 
     def _wake(self) -> None:
         self.dispatcher.wake()  # without a dispatcher here, the one that delivers polls

@@ -91,6 +91,8 @@ class Custody:
 
     async def _told(self, claimed: Claimed, states: Sequence[State], failed: Sequence[Outcome]) -> list[State]:
         """Bounces are in the record before the deliveries are called bounced: a crash between repeats one, and loses none."""
+        if failed:
+            await self._record.check_lease(claimed)  # whoever has taken it over bounces it
         if not failed or await self._notices.send(Action.FAILED, claimed, failed):
             return list(states)
         return [State.UNDELIVERABLE if state is State.BOUNCED else state for state in states]
@@ -140,6 +142,8 @@ class Custody:
                     next_us[outcome.ordinal] = max(due, now_us + int(outcome.rest * 1e6))
             final.append(outcome)
         bounced = [outcome for outcome in final if outcome.state is State.BOUNCED]
+        if bounced:
+            await self._record.check_lease(claimed)
         if bounced and not await self._notices.send(Action.FAILED, claimed, bounced):
             final = [replace(outcome, state=State.UNDELIVERABLE) if outcome.state is State.BOUNCED else outcome for outcome in final]
         await self._record.outcomes(signed, final, next_us)

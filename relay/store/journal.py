@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import queue
+import random
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -15,6 +17,8 @@ from relay.model.errors import StoreError
 
 log = logging.getLogger("sluis.store")
 Result = TypeVar("Result")
+CONTENDED_TRIES = 5
+CONTENDED_SECONDS = 0.05
 _Entry = tuple[Callable[[Connection], Any], "Future[Any]"]
 
 
@@ -96,7 +100,7 @@ class Journal:
         try:
             results = self._transaction([work for work, _ in batch])
         except BaseException as error:  # noqa: BLE001 - handed to whoever submitted the work
-            if len(batch) > 1 and not _is_lost(error) and not _is_fatal(error):
+            if (len(batch) > 1 or _is_contended(error)) and not _is_lost(error) and not _is_fatal(error):
                 for work, future in batch:
                     self._alone(work, future)
                 return
@@ -107,10 +111,17 @@ class Journal:
             future.set_result(result)
 
     def _alone(self, work: Callable[[Connection], Any], future: "Future[Any]") -> None:
-        try:
-            future.set_result(self._transaction([work])[0])
-        except BaseException as error:  # noqa: BLE001 - handed to whoever submitted the work
-            future.set_exception(self._translate(error))
+        for tried in range(1, CONTENDED_TRIES + 1):
+            try:
+                result = self._transaction([work])[0]
+            except BaseException as error:  # noqa: BLE001 - handed to whoever submitted the work
+                if not _is_contended(error) or tried == CONTENDED_TRIES:
+                    future.set_exception(self._translate(error))
+                    return
+                time.sleep(random.uniform(0, CONTENDED_SECONDS))  # noqa: S311 - so that the two don't meet again
+            else:
+                future.set_result(result)
+                return
 
     def _transaction(self, works: list[Callable[[Connection], Any]]) -> list[Any]:
         with self._engine.begin() as connection:
@@ -134,6 +145,12 @@ def _is_fatal(error: BaseException) -> bool:
     """SQLITE_IOERR: a sync may have failed, and a second try would believe pages that never reached the disk. PostgreSQL ends then."""
     name = getattr(error.orig, "sqlite_errorname", "") if isinstance(error, OperationalError) else ""
     return str(name or "").startswith("SQLITE_IOERR")
+
+
+def _is_contended(error: BaseException) -> bool:
+    """Two processes got in each other's way, and the database has undone this one: a deadlock, a serialization failure, or a row that the
+    other was quicker to make (PostgreSQL documentation, appendix A)."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in ("40001", "40P01", "23505")
 
 
 def _is_lost(error: BaseException) -> bool:

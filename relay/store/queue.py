@@ -117,20 +117,22 @@ def check_lease(connection: Connection, claimed: Claimed) -> None:
         raise LeaseLost(f"the lease on {claimed.message.id.hex} is lost")
 
 
-def mark(connection: Connection, claimed: Claimed, now_us: int, *, first: bool = True) -> None:
+def mark(connection: Connection, claimed: Claimed, now_us: int, *, first: bool = True) -> int:
     """The attempt may send its final dot after this commit, and not before (promise 1). A claim over several destinations has several
-    final dots: one attempt, counted at the first. Raises LeaseLost, also where the lease ran out and was not renewed, though nobody has
-    taken it yet."""
+    final dots: one attempt, counted at the first. Gives when the lease ends. Raises LeaseLost, also where it ran out and was not renewed,
+    though nobody has taken it yet."""
     ordinals = [ticket.ordinal for ticket in claimed.tickets]
     values = {"marked_fence": claimed.fence, "attempts": QUEUE.c.attempts + int(first)}
     held = _held(claimed, ordinals) & (QUEUE.c.lease_until_us > now_us)
-    if connection.execute(update(QUEUE).where(held).values(**values)).rowcount != len(ordinals):
+    ends = connection.execute(update(QUEUE).where(held).values(**values).returning(QUEUE.c.lease_until_us)).scalars().all()
+    if len(ends) != len(ordinals):
         raise LeaseLost(f"the lease on {claimed.message.id.hex} is lost")
     connection.execute(
         update(DELIVERY)
         .where(DELIVERY.c.message_id == claimed.message.id, DELIVERY.c.ordinal.in_(ordinals))
         .values(attempts=DELIVERY.c.attempts + int(first))
     )
+    return int(min(ends))
 
 
 def renew(connection: Connection, claimed: Claimed, now_us: int, lease_us: int) -> int:
