@@ -3,7 +3,7 @@
 `database`: settings (`relay.settings.models.Store`) of a migrated store that no other test uses. A test that takes it runs twice, on SQLite
 and on PostgreSQL as a role that owns nothing. `new_database` gives the same store as a `Database`, with the owner's settings too;
 `empty_database` one that is not migrated yet. For one dialect only: `@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)`.
-`engine` is the store opened, `recording` the real record over it.
+`engine` is the store opened, `recording` the real record over it, `copies` puts it back as it was at an earlier moment.
 
 The PostgreSQL cluster is started when the first test asks for it, one for each pytest process.
 
@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 
 from relay.settings.models import Store
 from relay.store.engine import open_engine
+from tests.servers.copies import Copies
 from tests.servers.database import Database, sqlite_database
 from tests.servers.loopback import only_loopback
 from tests.servers.postgres import Cluster, running
@@ -98,6 +99,14 @@ def owner(new_database: Database) -> Iterator[Engine]:
     engine = new_database.owner_engine()
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def copies(new_database: Database, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Copies]:
+    """The store as it was, to be put back."""
+    found = Copies(new_database, lambda: request.getfixturevalue("cluster"), tmp_path)
+    yield found
+    found.close()
 
 
 @pytest.fixture

@@ -7,14 +7,16 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.growth.generate import check_room, fill, size_of
 from bench.growth.installation import OWNER, RELAY, Cluster, cluster, set_up, started
 from bench.growth.load import Sink, send
-from bench.growth.measure import Cost, cost, median, pages
+from bench.growth.measure import Cost, beside, cost, erase_as_owner, erase_here, median, pages
 from bench.growth.rows import Plan
+from relay.settings.load import load_settings
 from relay.settings.models import Store
 from relay.store.engine import open_engine
 
@@ -101,6 +103,26 @@ async def measure(arguments: argparse.Namespace, server: Cluster | None, sink: S
     return result
 
 
+async def retention(arguments: argparse.Namespace, owner: Store, server: Cluster | None, sink: Sink) -> None:
+    """A year is erased while mail comes in."""
+    folder = arguments.folder / "grown"
+    config = folder / "sluis.toml"
+    if "[retention]" not in config.read_text():
+        config.write_text(config.read_text() + "\n[retention]\nrecord_days = 365\nevery = 1000000\n")
+    settings = load_settings(config)
+    erase = partial(erase_here, settings) if server is None else partial(erase_as_owner, config, owner.url)
+    relay, _ = await started(folder)
+    try:
+        pid = server.process.pid if server else None
+        alone, found, counts, seconds = await beside(relay, sink, arguments.messages, pid, arguments.connections, erase)
+    finally:
+        await relay.stop()
+    for name, one in (("alone", alone), ("beside a retention run", found)):
+        print(f"{name}: {one.cpu_ms:.2f} ms CPU a message, {one.sent.rate:.0f}/s, p99 {one.sent.p99_ms:.0f} ms", flush=True)
+    print(f"erased in {seconds:.0f} s: {dict(counts)}")
+    print(f"beside / alone: rate {found.sent.rate / alone.sent.rate:.2f}, p99 {found.sent.p99_ms / alone.sent.p99_ms:.2f}")
+
+
 async def run(arguments: argparse.Namespace) -> None:
     """Prepares, then measures."""
     arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -110,6 +132,8 @@ async def run(arguments: argparse.Namespace) -> None:
         await prepare(arguments, known, server, sink)
         if not arguments.generate_only:
             result = await measure(arguments, server, sink)
+            if arguments.retention:
+                await retention(arguments, known["grown"][1], server, sink)
             (arguments.folder / "result.json").write_text(json.dumps(result, indent=1))
 
 
@@ -124,6 +148,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=20)
     parser.add_argument("--no-pages", action="store_true")
+    parser.add_argument("--retention", action="store_true", help="then erase a year, with a load beside it")
     parser.add_argument("--generate-only", action="store_true")
     asyncio.run(run(parser.parse_args()))
 

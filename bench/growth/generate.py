@@ -56,7 +56,6 @@ def fill(owner: Engine, plan: Plan) -> None:
     if owner.dialect.name == "postgresql":
         with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
-            connection.exec_driver_sql("CHECKPOINT")
     print(f"\r  {maker.messages} messages, {maker.counts}: {time.monotonic() - begun:.0f} s".ljust(70), file=sys.stderr)
 
 

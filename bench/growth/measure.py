@@ -1,9 +1,14 @@
 """What is measured on a store: the start, the first page of every list and search, CPU of a message."""
 
 import asyncio
+import json
 import statistics
+import subprocess
+import sys
+import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +142,55 @@ def _timed(work: Callable[[], dict[str, Any]], pause: float = 0.0) -> tuple[list
         times.append(1000 * (time.monotonic() - begun))
         time.sleep(pause)
     return times, answer
+
+
+async def beside(
+    relay: Relay, sink: Sink, count: int, database_pid: int | None, connections: int, erase: Callable[[threading.Event], Counter[str]]
+) -> tuple[Cost, Cost, Counter[str], float]:
+    """The cost of a load alone, and of one with `erase` at work beside it: a function that ends when the event is set; what it erased, and
+    in how many seconds."""
+    alone = await cost(relay, sink, count, database_pid, connections)
+    stop = threading.Event()
+    begun = time.monotonic()
+    erasing = asyncio.create_task(asyncio.to_thread(erase, stop))
+    found = await cost(relay, sink, count, database_pid, connections)
+    stop.set()
+    counts = await erasing
+    return alone, found, counts, time.monotonic() - begun
+
+
+def erase_here(settings: Settings, stop: threading.Event) -> Counter[str]:
+    """What `sluis store retention` does: asks the relay, piece by piece."""
+    total: Counter[str] = Counter()
+    position = None
+    while not stop.is_set():
+        piece = ask(settings, "store.retention", {"position": position, "reason": "the bench"})
+        total += Counter(piece["counts"])
+        position = piece["next"]
+        if position is None:
+            break
+    return total
+
+
+def erase_as_owner(config: Path, url: str, stop: threading.Event) -> Counter[str]:
+    """`sluis store retention --url`, to its end."""
+    command = [
+        sys.executable,
+        "-m",
+        "relay",
+        "store",
+        "retention",
+        "--url",
+        url,
+        "--reason",
+        "the bench",
+        "--json",
+        "--config",
+        str(config),
+    ]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    answer = json.loads(done.stdout)
+    return Counter({name: number for name, number in answer.items() if isinstance(number, int) and not isinstance(number, bool)})
 
 
 def median(costs: list[Cost]) -> tuple[float, float, float]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -11,17 +12,23 @@ from enum import StrEnum
 
 from relay.admission import Admission
 from relay.app.background import Background
+from relay.app.clock_watch import ClockWatch
 from relay.app.custody import Custody
+from relay.app.descriptors import make_room
 from relay.app.dispatcher import Dispatcher
+from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.intake import RoadIntake
+from relay.app.jobs import Jobs
 from relay.app.notices import Notices
+from relay.app.overload import Overload
+from relay.app.policy_source import Source
 from relay.app.resolver import DnsResolver
 from relay.control.operation import Operation, Services
 from relay.control.server import ControlServer
 from relay.deliver.deliverer import Deliverer
 from relay.inspect.pool import InspectJob, InspectPool
-from relay.listen.server import Listeners
+from relay.listen.server import Counts, Listeners
 from relay.model.errors import ConfigurationError
 from relay.model.features import Inspection
 from relay.model.message import Body
@@ -40,6 +47,7 @@ from relay.sign.signer import Signer
 from relay.store import queue, schema
 from relay.store.counters import Counters
 from relay.store.engine import WriterLock, check_durability, open_engine, sqlite_path
+from relay.store.high_water import marks_of
 from relay.store.journal import Journal
 from relay.store.logins import Logins
 from relay.store.reader import Reader
@@ -69,6 +77,8 @@ class App:
         self._delivers = role is not Role.LISTEN
         if role is not Role.ALL and sqlite_path(settings.store) is not None:
             raise ConfigurationError([f"--role {role.value}: on SQLite one process does everything; separate roles need PostgreSQL"])
+        # In leases and events. Containers may share a host name, and a process id with it.
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._operations = operations
         self._stack = contextlib.AsyncExitStack()
 
@@ -84,19 +94,25 @@ class App:
 
     async def _start(self) -> list[tuple[str, str, int]]:
         settings, stack = self.settings, self._stack
+        make_room(settings)
         self._open_store()
         # What only accepts holds no key that could read a body back.
         spool = settings.spool if self._delivers else settings.spool.model_copy(update={"private_keys": None})
         self.spool = Spool(spool, RelaxedBodyHash, on_fatal=self._on_fatal)
         stack.callback(self.spool.close)
-        self.in_force = InForce(settings, self.journal, self.reader, self.clock)
-        await self.in_force.put(self.in_force.read())
-        await self.in_force.refresh()
+        source = Source(settings, applies=self._delivers)
+        self.in_force = InForce(source, self.journal, self.reader, self.clock, self.alerts, self._owner)
+        self.high_water: HighWaterWatch | None = None
+        if self._delivers:
+            await self._look_at_high_water()
+        await self.in_force.start()
+        self.clock_watch = ClockWatch(self.reader, self.clock, self.alerts, settings.delivery.lease)
+        await self.clock_watch.look()
         self.pool = InspectPool(settings, WORKER)
         stack.push_async_callback(self.pool.close)
         await self.pool.start()
         self._build_road()
-        await self._say("start", "started", f"epoch {self.in_force.current()[1]}")
+        await self._say("start", "started", self.in_force.unavailable() or f"epoch {self.in_force.current()[1]}")
         stack.push_async_callback(self._say_stopped)
         services = Services(settings, self.journal, self.reader, self.spool, self.clock, self.in_force.current, self._changed_by_hand)
         http = HttpServer(settings.http, self.metrics)
@@ -116,18 +132,23 @@ class App:
             stack.push_async_callback(self.listeners.close, STOP_SECONDS)
             bound += await self.listeners.start()
         stack.callback(self.background.stop)
-        self.background.start(delivers=self._delivers)
+        self.background.start(self.high_water)
         log.info("started", extra={"fields": {"sockets": [f"{name} {host}:{port}" for name, host, port in bound]}})
         return bound
+
+    async def _look_at_high_water(self) -> None:
+        """A store that went back in time gets the brake before anything of it is looked at."""
+        marks = marks_of(self.settings.spool)
+        self.high_water = HighWaterWatch(marks, self.journal, self.reader, self.clock, self.alerts, socket.gethostname(), self._owner)
+        await self.high_water.begin()
+        self.high_water.pulled = self.in_force.refresh
+        self.high_water.watch_connections(self.engine)
+        self._stack.push_async_callback(self.high_water.tick)  # the last mark, after the last event
 
     async def _say_stopped(self) -> None:
         await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
         await self.record.adoption.flush()
         await self._say("stop", "stopped", "stopped")
-
-    @property
-    def _owner(self) -> str:
-        return f"{socket.gethostname()}:{os.getpid()}"
 
     def _open_store(self) -> None:
         database = sqlite_path(self.settings.store)
@@ -167,7 +188,8 @@ class App:
             self.spool.full,
             self.clock,
         )
-        self.intake = RoadIntake(admission, self.road, self.spool, self.record.adoption, settings.hostname)
+        overload = Overload(self.pool, self.journal, settings, self.alerts)
+        self.intake = RoadIntake(admission, self.road, self.spool, self.record.adoption, overload, settings.hostname)
         notices = Notices(self.intake, self.in_force, self.spool, self.clock, hostname)
         signer = Signer(settings.dkim_keys)
         custody = Custody(self.in_force, self.road, signer, self.deliverer, self.record, self.spool, notices, self.clock, settings)
@@ -184,9 +206,12 @@ class App:
             self.alerts,
             self._owner,
             self._wake,
+            Jobs(self.journal, self.clock, self._owner, alone=sqlite_path(settings.store) is not None),
+            self.clock_watch,
         )
         # What only delivers needs no TLS key, and need not be able to read one.
-        self.listeners = Listeners(settings if self._listens else settings.model_copy(update={"listeners": ()}), self.intake)
+        listening = settings if self._listens else settings.model_copy(update={"listeners": ()})
+        self.listeners = Listeners(listening, self.intake, Counts(shed=overload.counts))
         self.metrics = Metrics(
             self.reader,
             self.listeners,
@@ -201,7 +226,7 @@ class App:
         )
 
     def _braked(self) -> bool:
-        return self.in_force.current()[1].brake
+        return self.in_force.stopped() or self.clock_watch.wrong or (self.high_water is not None and self.high_water.suspect)
 
     def _wake(self) -> None:
         self.dispatcher.wake()  # without a dispatcher here, the one that delivers polls
@@ -235,17 +260,18 @@ class App:
         wrong is told in the audit, too."""
         try:
             settings = await asyncio.to_thread(read_settings)
+            make_room(settings)
             checked = await asyncio.to_thread(self.in_force.read)
             keys = self.spool.read_keys()
             if self._listens:
                 await self.listeners.reload(settings)
             self.spool.keys = keys
-            await self.in_force.put(checked)
+            await (self.in_force.put(checked) if checked is not None else self.in_force.refresh())
         except ConfigurationError as error:
             self.alerts("reload-refused", problems=error.problems[:20])
             await self._say("reload", "refused", "; ".join(error.problems)[:1000])
             raise
-        await self._say("reload", "done", f"policy {self.in_force.current()[1].policy}")
+        await self._say("reload", "done", self.in_force.unavailable() or f"policy {self.in_force.current()[1].policy}")
 
     async def _say(self, kind: str, result: str, reason: str) -> None:
         await self.record.operation(kind, object_="relay", result=result, origin="process", actor=self._owner, reason=reason)

@@ -4,14 +4,19 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from relay.app.balance_watch import BalanceWatch
+from relay.app.clock_watch import ClockWatch
+from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
+from relay.app.jobs import Jobs
 from relay.app.recall import Recall
+from relay.control.retention import Retention
 from relay.model.errors import SluisError
 from relay.model.ports import Clock
 from relay.receive.rates import DAY_US
@@ -19,6 +24,7 @@ from relay.record.adoption import Adoption
 from relay.road import Alert
 from relay.settings.models import Settings
 from relay.store.counters import Counters
+from relay.store.high_water import Gap
 from relay.store.journal import Journal
 from relay.store.reader import Reader
 from relay.store.spool import Spool
@@ -26,7 +32,11 @@ from relay.store.tables import Message
 
 log = logging.getLogger("sluis.app")
 SWEEP_SECONDS = 3600.0
-REFRESH_SECONDS = 1.0
+FIRST_RETENTION_SECONDS = 600.0
+REFRESH_SECONDS = 0.5
+"""What another process changed is in force here within two seconds: this, a read, and the building of a policy."""
+LATE_SECONDS = 60.0
+"""A message whose decision was taken just before the epoch changed is in the record this long after the end of its inspection at most."""
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
 
 
@@ -46,6 +56,8 @@ class Background:
         alert: Alert,
         owner: str,
         wake: Callable[[], None],
+        jobs: Jobs,
+        clock_watch: ClockWatch,
     ) -> None:
         self._settings = settings
         self._in_force = in_force
@@ -55,17 +67,25 @@ class Background:
         self._counters = counters
         self._adoption = adoption
         self._clock = clock
-        self.balance_watch = BalanceWatch(journal, reader, in_force, alert, clock, settings.delivery, owner)
-        self.recall = Recall(journal, reader, clock, in_force, int(settings.delivery.expiry * 1e6), wake)
+        self._owner = owner
+        self._jobs = jobs
+        self._clock_watch = clock_watch
+        self.balance_watch = BalanceWatch(journal, reader, in_force, alert, clock, settings.delivery, owner, jobs)
+        late = settings.inspection.deadline + LATE_SECONDS
+        self.recall = Recall(journal, reader, clock, in_force, int(settings.delivery.expiry * 1e6), wake, late)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, *, delivers: bool) -> None:
-        """All but the refresh is for the process that delivers."""
+    def start(self, high_water: HighWaterWatch | None) -> None:
+        """All but the refresh is for the process that delivers: the one that has a high-water mark."""
         self._run(self._refresh())
-        if delivers:
-            self._run(self._sweep())
+        self._run(self._clock_watch.run())
+        if high_water is not None:
+            self._run(high_water.run())
+            self._run(self._sweep(high_water))
             self._run(self.balance_watch.run())
             self._run(self.recall.run())
+            if self._settings.retention.body_days is not None or self._settings.retention.record_days is not None:
+                self._run(self._retain())
 
     def stop(self) -> None:
         for task in list(self._tasks):
@@ -83,21 +103,42 @@ class Background:
             with contextlib.suppress(SluisError):
                 await self._in_force.refresh()
 
-    async def _sweep(self) -> None:
-        """Orphans: bodies that no row names, older than the longest session; receipts that nobody asked for again within a day."""
+    async def _sweep(self, high_water: HighWaterWatch) -> None:
+        """Orphans: bodies that no row names, older than the longest session, unless their rows may have been lost; receipts that nobody
+        asked for again within a day."""
         longest = max((listener.session_timeout for listener in self._settings.listeners), default=3600.0)
         while True:
-            removed = await asyncio.to_thread(self._spool.sweep, self._known, 2 * longest)
-            if removed:
-                log.info("orphans swept from the spool", extra={"fields": {"removed": removed}})
-            with contextlib.suppress(SluisError):
+            with contextlib.suppress(SluisError, OSError):
                 await self._counters.flush(self._clock.now_us() - 2 * DAY_US)
-                await self._adoption.sweep(self._reader)
+                if await self._jobs.mine("sweep", SWEEP_SECONDS):
+                    await self._sweep_once(high_water, longest)
             await asyncio.sleep(SWEEP_SECONDS)
 
-    def _known(self, names: Iterable[str]) -> set[str]:
-        """A body bears the id of its message, by which a row is found at once."""
-        wanted = [identity for name in names if (identity := _identity(name)) is not None]
+    async def _sweep_once(self, high_water: HighWaterWatch, longest: float) -> None:
+        gaps = await high_water.gaps()
+        removed = await asyncio.to_thread(self._spool.sweep, partial(self._known, gaps=gaps), 2 * longest)
+        if removed:
+            log.info("orphans swept from the spool", extra={"fields": {"removed": removed}})
+        await self._adoption.sweep(self._reader)
+
+    async def _retain(self) -> None:
+        """What the settings no longer keep; not at once, for there is enough to do at a start."""
+        every = self._settings.retention.every
+        await asyncio.sleep(min(every, FIRST_RETENTION_SECONDS))
+        while True:
+            who = (self._owner, "process", "the time in the settings is over")
+            run = Retention(self._journal, self._reader, self._spool, self._clock, self._settings.retention, who)
+            with contextlib.suppress(SluisError):
+                counts = await run.run() if await self._jobs.mine("retention", every) else {}
+                if counts:
+                    log.info("erased what is no longer kept", extra={"fields": dict(counts)})
+            await asyncio.sleep(every)
+
+    def _known(self, names: Iterable[str], gaps: Sequence[Gap]) -> set[str]:
+        """A body bears the id of its message, by which a row is found at once; what was made in one of `gaps` may have lost its row."""
+        found = [identity for name in names if (identity := _identity(name)) is not None]
+        spared = {identity.hex for identity in found if any(gap.covers(identity) for gap in gaps)}
+        wanted = [identity for identity in found if identity.hex not in spared]
 
         def look(connection: Connection) -> set[str]:
             return {
@@ -107,7 +148,7 @@ class Background:
                 if name is not None
             }
 
-        return self._reader.read_now(look)
+        return spared | self._reader.read_now(look)
 
 
 def _identity(name: str) -> uuid.UUID | None:

@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 from relay.app.in_force import InForce
+from relay.app.jobs import Jobs
 from relay.model.errors import SluisError
 from relay.model.ports import Clock
 from relay.phases import change
@@ -22,7 +23,7 @@ class BalanceWatch:
     """`recounted` is the balance as it was when the rows were counted last, None before that."""
 
     def __init__(
-        self, journal: Journal, reader: Reader, in_force: InForce, alert: Alert, clock: Clock, settings: Delivery, owner: str
+        self, journal: Journal, reader: Reader, in_force: InForce, alert: Alert, clock: Clock, settings: Delivery, owner: str, jobs: Jobs
     ) -> None:
         self._journal = journal
         self._reader = reader
@@ -31,6 +32,7 @@ class BalanceWatch:
         self._clock = clock
         self._settings = settings
         self._owner = owner
+        self._jobs = jobs
         self._stopping = threading.Event()
         self._recount_at = 0.0
         self.recounted: Balance | None = None
@@ -41,8 +43,9 @@ class BalanceWatch:
             while True:
                 await asyncio.sleep(self._settings.balance)
                 with contextlib.suppress(SluisError):
-                    found = await self._look()
-                    if not found.holds:
+                    mine = await self._jobs.mine("balance", self._settings.balance)
+                    found = await self._look() if mine else None
+                    if found is not None and not found.holds:
                         await self._stop_mail(found)
         finally:
             self._stopping.set()

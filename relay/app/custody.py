@@ -16,7 +16,7 @@ from relay.deliver.deliverer import Deliverer
 from relay.deliver.retry import delay_notice_us, next_attempt_us
 from relay.model.decision import Decision, Disposition
 from relay.model.delivery import State
-from relay.model.errors import Withdrawn
+from relay.model.errors import PolicyUnavailable, Withdrawn
 from relay.model.message import Body, Claimed, Outcome, Signed, Ticket
 from relay.model.ports import BodyReader, Clock
 from relay.phases.state import ChangedMeanwhile
@@ -93,6 +93,8 @@ class Custody:
 
     async def _told(self, claimed: Claimed, states: Sequence[State], failed: Sequence[Outcome]) -> list[State]:
         """Bounces are in the record before the deliveries are called bounced: a crash between repeats one, and loses none."""
+        if failed:
+            await self._record.check_lease(claimed)  # whoever has taken it over bounces it
         if not failed or await self._notices.send(Action.FAILED, claimed, failed):
             return list(states)
         return [State.UNDELIVERABLE if state is State.BOUNCED else state for state in states]
@@ -123,11 +125,11 @@ class Custody:
     async def _before_final_dot(self, signed: Signed, first: bool) -> None:
         """The durable mark; raises Withdrawn where the message may not leave any more. Phase and brake are looked at again in the
         transaction of the mark, so that what another process has changed counts at once."""
-        if self._policies.current()[1] != signed.claimed.epoch:
-            raise Withdrawn("the epoch changed")
         try:
+            if self._policies.current()[1] != signed.claimed.epoch:
+                raise Withdrawn("the epoch changed")
             await self._record.mark(signed.claimed, self._policies.fences(), first=first)
-        except (LeaseLost, ChangedMeanwhile) as error:
+        except (LeaseLost, ChangedMeanwhile, PolicyUnavailable) as error:
             raise Withdrawn(str(error)) from None
 
     async def _conclude(self, signed: Signed, route: Route, outcomes: list[Outcome]) -> None:
@@ -149,6 +151,8 @@ class Custody:
                     next_us[outcome.ordinal] = max(due, now_us + int(outcome.rest * 1e6))
             final.append(outcome)
         bounced = [outcome for outcome in final if outcome.state is State.BOUNCED]
+        if bounced:
+            await self._record.check_lease(claimed)
         if bounced and not await self._notices.send(Action.FAILED, claimed, bounced):
             final = [replace(outcome, state=State.UNDELIVERABLE) if outcome.state is State.BOUNCED else outcome for outcome in final]
         await self._record.outcomes(signed, final, next_us)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from relay.app.custody import Custody
-from relay.model.errors import ConfigurationError, SpoolError, SpoolUnavailable, StoreError, Withdrawn
+from relay.model.errors import ConfigurationError, PolicyUnavailable, SpoolError, SpoolUnavailable, StoreError, Withdrawn
 from relay.model.message import Body, Claimed
 from relay.model.ports import Clock
 from relay.record.first_claims import Lease
@@ -149,7 +149,7 @@ class Dispatcher:
             await self._custody.bring_on(claimed, body)
         except LeaseLost as error:
             log.warning("lease lost", extra={"fields": fields | {"error": str(error)}})
-        except Withdrawn:
+        except (Withdrawn, PolicyUnavailable):
             await self._give_back(claimed, WITHDRAWN_SECONDS)
         except SpoolUnavailable as error:
             self._alert("spool-unavailable", **fields, error=str(error))

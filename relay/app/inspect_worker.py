@@ -4,6 +4,7 @@ workers are forked from, with a socket.
 
 import encodings
 import importlib
+import io
 import os
 import pkgutil
 import socket
@@ -154,8 +155,11 @@ def _answer(head: dict[str, Any], body: bytes, descriptor: int | None, engine: E
 
 def _read_spool(head: dict[str, Any], descriptor: int) -> bytes:
     """At accept the object is not sealed yet, so that its size comes with the job."""
+    body = io.BytesIO()  # gives its own bytes at the end, and no copy
     with os.fdopen(descriptor, "rb") as file:
-        return b"".join(read_body(file, head["object"], bytes.fromhex(head["key"]), size=head["size"]))
+        for chunk in read_body(file, head["object"], bytes.fromhex(head["key"]), size=head["size"]):
+            body.write(chunk)
+    return body.getvalue()
 
 
 def inspect_bytes(data: bytes, authserv_id: str, engine: Engine, settings: Settings) -> Inspection:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterable
 
 from relay.admission import Admission
+from relay.app.overload import Overload
 from relay.model.address import Mailbox
 from relay.model.client import Peer, Side
 from relay.model.decision import Epoch
@@ -22,17 +23,19 @@ from relay.store.spool import Spool
 class RoadIntake:
     """An Intake."""
 
-    def __init__(self, admission: Admission, road: Road, spool: Spool, adoption: Adoption, hostname: str) -> None:
+    def __init__(self, admission: Admission, road: Road, spool: Spool, adoption: Adoption, overload: Overload, hostname: str) -> None:
         self._admission = admission
         self._road = road
         self._spool = spool
         self._adoption = adoption
+        self._overload = overload
         self._hostname = hostname
 
     async def authenticate(self, peer: Peer, login: str, password: str) -> bool:
         return await self._admission.authenticate(peer, login, password)
 
     async def mail(self, peer: Peer, sender: Sender) -> Transaction:
+        self._overload.check()
         return await self._admission.mail(peer, sender)
 
     async def rcpt(self, transaction: Transaction, recipient: Recipient) -> None:

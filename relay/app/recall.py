@@ -22,20 +22,28 @@ RETRY_SECONDS = 1.0
 
 
 class Recall:
-    """`begin` starts it, again where it is under way. `wake` tells whoever decides."""
+    """`begin` starts it, again where it is under way, and once more `late` seconds later: a message that another process decided under the
+    epoch before may come into the record until then. `wake` tells whoever decides."""
 
-    def __init__(self, journal: Journal, reader: Reader, clock: Clock, in_force: InForce, expiry_us: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, journal: Journal, reader: Reader, clock: Clock, in_force: InForce, expiry_us: int, wake: Callable[[], None], late: float
+    ) -> None:
         self._journal = journal
         self._reader = reader
         self._clock = clock
         self._in_force = in_force
         self._expiry_us = expiry_us
         self._wake = wake
+        self._late = late
+        self._later: asyncio.TimerHandle | None = None
         self._begin = asyncio.Event()
 
     def begin(self) -> None:
         """The epoch has changed, or the relay has started: what another epoch held is looked for from the start."""
         self._begin.set()
+        if self._later is not None:
+            self._later.cancel()
+        self._later = asyncio.get_running_loop().call_later(self._late, self._begin.set)
 
     async def run(self) -> None:
         """Until it is cancelled; a store that is away for a while is asked again."""
@@ -53,9 +61,9 @@ class Recall:
         """All that is held, oldest first. While the brake is on, all stays as it is."""
         after: uuid.UUID | None = None
         while True:
-            _, epoch = self._in_force.current()
-            if epoch.brake or self._begin.is_set():
+            if self._in_force.stopped() or self._begin.is_set():
                 return
+            _, epoch = self._in_force.current()
             keys, after = await self._reader.read(partial(held.stale, epoch=epoch, after=after))
             for start in range(0, len(keys), held.PAGE):
                 await self._room()

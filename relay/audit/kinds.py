@@ -12,6 +12,8 @@ KINDS = MappingProxyType(
         "start": "a process started",
         "stop": "a process stopped",
         "reload": "settings and policy were read again: done, or refused with the problems",
+        "policy": "another policy is in force",
+        "high-water": "the mark of how far commits have come was missing, or moves on after a store went back behind it",
         "phase": "another phase holds",
         "phase-asked": "somebody asked for another phase",
         "phase-approved": "a second person approved it",
@@ -34,6 +36,9 @@ KINDS = MappingProxyType(
         "message-read": "somebody looked at the journey of a message",
         "content-read": "somebody read the decrypted content of a message",
         "audit-read": "somebody read events",
+        "message-kept": "somebody said that retention must leave a message as it is",
+        "message-unkept": "somebody took that back",
+        "retention": "bodies and records whose time was over were erased: how many of each, and what is older than when",
         "keys-rotated": "the spool has a new key pair, and body keys were wrapped to it",
     }
 )

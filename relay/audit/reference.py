@@ -59,8 +59,9 @@ The relay starts only on the schema of its own version, with all triggers as the
 
 On PostgreSQL two roles are wanted: an owner, who migrates, and the relay's own, which owns nothing, may add and read events, and may
 change a record only by erasing it. Where the relay is two services, the one that listens has a third: it may add messages, deliveries,
-queue rows and events, and count; it sees phase and brake, and the states of deliveries; it can't read messages or events, change what was
-decided, or write requests and approvals. Each upgrade gives these roles just that, whatever they had before (`relay/store/schema.py`).
+queue rows and events, and count; it sees policy, phase and brake, and the states of deliveries; it can't read messages or events, change
+what was decided, or write requests and approvals. Each upgrade gives these roles just that, whatever they had before
+(`relay/store/schema.py`).
 
 `message`, `delivery`, `event` and `event_record` are partitioned by month of the id (UUIDv7), made 24 months ahead by each upgrade; beyond
 them a default partition takes what comes.

@@ -6,11 +6,24 @@ import click
 
 from relay.cli.call import call_operation
 from relay.cli.common import config_option, json_option, print_json, reason_option, settings_from
+from relay.model.text import printable
 
 
 @click.group()
 def command() -> None:
-    """Stop everything that would leave, and let go again."""
+    """Stop everything that would leave, see why it stands, and let go again."""
+
+
+@command.command()
+@config_option
+@json_option
+def show(config: Path, as_json: bool) -> None:
+    """Show whether the brake is on, and why."""
+    state = call_operation(settings_from(config), "phase.show", {})
+    if as_json:
+        print_json({"brake": state["brake"], "reason": state["brake_reason"] if state["brake"] else ""})
+    else:
+        click.echo(f"the brake is on: {printable(state['brake_reason'], 2000)}" if state["brake"] else "the brake is off")
 
 
 @command.command()

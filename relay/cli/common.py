@@ -5,7 +5,6 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import click
 
 from relay.model.errors import SluisError
 from relay.model.text import printable
+from relay.model.text import time_text as time_text
 from relay.settings.load import load_settings
 from relay.settings.models import Settings
 
@@ -51,11 +51,6 @@ def print_json(value: Any) -> None:
     """For programs: one JSON value, indented. What could move a cursor or turn a line around is escaped, as JSON may (RFC 8259 §7)."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     click.echo("".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text))
-
-
-def time_text(time_us: int) -> str:
-    """UTC, to the second."""
-    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], empty: str = "nothing") -> None:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 from relay.cli.call import call_operation
-from relay.cli.common import config_option, json_option, reason_option, settings_from
+from relay.cli.common import config_option, json_option, print_json, reason_option, settings_from
 from relay.cli.filters import filter_options
 from relay.cli.journey import journey_command
 from relay.cli.pages import all_pages, limit_option, show_rows, where
@@ -43,6 +43,24 @@ def _columns(row: dict[str, Any]) -> list[str]:
 
 
 command.add_command(journey_command("message.show"), "show")
+
+
+def _mark(name: str, text: str, said: str) -> None:
+    @command.command(name=name, help=text)
+    @click.argument("message")
+    @reason_option
+    @config_option
+    @json_option
+    def mark(message: str, reason: str, config: Path, as_json: bool) -> None:
+        result = call_operation(settings_from(config), f"message.{name}", {"id": message, "reason": reason})
+        if as_json:
+            print_json(result)
+        else:
+            click.echo(f"message {result['id']} {said}")
+
+
+_mark("keep", "Keep MESSAGE as it is, whatever its age: retention erases neither its body nor its record.", "is kept")
+_mark("unkeep", "Let retention have MESSAGE again.", "may go when its time is over")
 
 
 @command.command()

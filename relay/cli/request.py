@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from relay.cli.call import call_operation
-from relay.cli.common import config_option, json_option, print_json, print_table, reason_option, settings_from, time_text
+from relay.cli.common import config_option, json_option, print_json, reason_option, settings_from, time_text
+from relay.cli.pages import all_pages, limit_option, show_rows
 
 
 @click.group()
@@ -16,15 +17,14 @@ def command() -> None:
 
 @command.command(name="list")
 @click.option("--all", "everything", is_flag=True, help="those that are done or refused, too")
+@limit_option
 @config_option
 @json_option
-def list_(config: Path, everything: bool, as_json: bool) -> None:
+def list_(config: Path, everything: bool, limit: int, as_json: bool) -> None:
     """List requests, newest first."""
-    rows = call_operation(settings_from(config), "request.list", {"everything": everything})["rows"]
-    if as_json:
-        print_json(rows)
-        return
-    print_table(("request", "asked", "kind", "by", "state", "what", "reason"), [_columns(row) for row in rows], "no request waits")
+    rows = all_pages(settings_from(config), "request.list", {"everything": everything}, limit)
+    titles = ("request", "asked", "kind", "by", "state", "what", "reason")
+    show_rows(rows, titles, _columns, as_json=as_json, limit=limit, empty="no request waits")
 
 
 def _columns(row: dict[str, Any]) -> list[str]:

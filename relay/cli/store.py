@@ -6,6 +6,7 @@ import click
 from sqlalchemy import make_url
 
 from relay.cli.common import config_option, json_option, print_json, problems_told, settings_from
+from relay.cli.retention import retention
 from relay.cli.store_check import Check, check_store, failed, terminal_progress
 from relay.model.errors import ConfigurationError, SluisError
 from relay.model.text import printable
@@ -91,6 +92,9 @@ def check(config: Path, every_body: bool, as_json: bool) -> None:
         print_json({"ok": sound, "checks": [done.to_json() for done in checks]})
     if not sound:
         raise SystemExit(1)
+
+
+command.add_command(retention)
 
 
 def _show(done: Check) -> None:

@@ -14,10 +14,12 @@ from relay.control.params import Bulk
 from relay.control.person import person_event
 from relay.model.delivery import State
 from relay.model.errors import OperationRefused
-from relay.store.search import Key, Search, find, shown
+from relay.store.search import Key, Search, page, shown
 from relay.store.states import MoveRefused
 
 PAGE = 100
+WRITER_SECONDS = 0.02
+"""How long the writer may look for more: all mail waits for it."""
 WAITS = "waits for a second person"
 
 Change = Callable[[Connection, Any], dict[str, Any] | None]
@@ -36,16 +38,16 @@ async def change_many(services: Services, actor: Actor, bulk: Bulk, states: tupl
     after: Key | None = None
     while True:
         if bulk.dry_run:
-            rows = await services.reader.read(partial(find, search=search, after=after, limit=PAGE))
-            changed += [shown(row) for row in rows]
+            found = await services.reader.read(partial(page, search=search, after=after, limit=PAGE))
+            changed += [shown(row) for row in found.rows]
+            after = found.next
         else:
             work = partial(_page, services=services, actor=actor, search=search, after=after, kind=kind, reason=bulk.reason, change=change)
-            rows, done, not_done = await services.journal.submit(work)
+            after, done, not_done = await services.journal.submit(work)
             changed += done
             refused += not_done
-        if len(rows) < PAGE:
+        if after is None:
             break
-        after = (rows[-1].message_id, rows[-1].ordinal)
     wanted = " or ".join(state.value for state in states)
     if bulk.filters.ids and not changed and not refused:
         raise OperationRefused(f"none of these is {wanted}{'' if bulk.filters.only_ids else ', and fits the filters'}")
@@ -57,12 +59,12 @@ async def change_many(services: Services, actor: Actor, bulk: Bulk, states: tupl
 
 def _page(
     connection: Connection, services: Services, actor: Actor, search: Search, after: Key | None, kind: str, reason: str, change: Change
-) -> tuple[Any, list[dict[str, Any]], list[dict[str, Any]]]:
-    rows = find(connection, search, after, PAGE)
+) -> tuple[Key | None, list[dict[str, Any]], list[dict[str, Any]]]:
+    found = page(connection, search, after, PAGE, WRITER_SECONDS)
     done: list[dict[str, Any]] = []
     not_done: list[dict[str, Any]] = []
     events = []
-    for row in rows:
+    for row in found.rows:
         try:
             with connection.begin_nested():
                 details = change(connection, row)
@@ -85,4 +87,4 @@ def _page(
             )
         )
     write(connection, events)
-    return rows, done, not_done
+    return found.next, done, not_done

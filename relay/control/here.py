@@ -1,6 +1,7 @@
 """With the relay down a command takes the writer's lock, and does the same itself."""
 
 import os
+from functools import partial
 from typing import Any
 
 from relay.control.actor import actor_of
@@ -9,11 +10,11 @@ from relay.model.decision import Epoch
 from relay.model.errors import SluisError, StoreError
 from relay.model.ports import SystemClock
 from relay.phases import state as phase_state
-from relay.policy.load import load_policy
+from relay.policy.load import build, load_policy
 from relay.policy.models import Policy
 from relay.settings.models import Settings
 from relay.sign.body_hash import RelaxedBodyHash
-from relay.store import schema
+from relay.store import policies, schema
 from relay.store.engine import WriterLock, check_durability, must_be_made, open_engine, sqlite_path
 from relay.store.journal import Journal
 from relay.store.reader import Reader
@@ -58,9 +59,18 @@ def _take(lock: WriterLock, settings: Settings) -> None:
         raise StoreError(f"{error}, which {where}: {hint}") from None
 
 
+async def _policy(settings: Settings, reader: Reader, in_force: str | None) -> Policy:
+    """What the relay would work under: on SQLite it puts its folder in force when it starts, elsewhere the store says."""
+    if in_force is not None and sqlite_path(settings.store) is None:
+        files = await reader.read(partial(policies.files_of, digest=in_force))
+        if files is not None:
+            return build(files)
+    return load_policy(settings.policies)
+
+
 async def _perform(settings: Settings, operation: Operation, params: dict[str, Any], journal: Journal, reader: Reader) -> dict[str, Any]:
-    policy = load_policy(settings.policies)
     state = await reader.read(phase_state.read)
+    policy = await _policy(settings, reader, state.policy)
     phases = policy.organisation.phases
     epoch = Epoch(policy.digest, state.phase if state.phase in phases else phases[0], state.brake)
     spool = Spool(settings.spool, RelaxedBodyHash)

@@ -1,5 +1,6 @@
 """One page of deliveries as an answer."""
 
+from functools import partial
 from typing import Any
 
 from relay.audit.event import write
@@ -9,16 +10,18 @@ from relay.control.params import Listing, key_of
 from relay.control.person import person_event
 from relay.model.delivery import State
 from relay.model.errors import OperationRefused
-from relay.store.search import find, shown
+from relay.store.search import page, shown
 
 
 async def page_of(services: Services, listing: Listing, states: tuple[State, ...]) -> dict[str, Any]:
-    """`rows`, and `next` where there are more."""
+    """`rows`, and `next` where there may be more, even where there are few rows or none: a page takes a bounded time."""
     search, after = listing.filters.search(states), key_of(listing.after)
-    rows = await services.reader.read(lambda connection: find(connection, search, after, listing.limit + 1))
-    page = rows[: listing.limit]
-    following = [page[-1].message_id.hex, page[-1].ordinal] if len(rows) > listing.limit else None
-    return {"rows": [shown(row) for row in page], "next": following}
+    found = await services.reader.read(partial(page, search=search, after=after, limit=listing.limit + 1))
+    rows, following = found.rows, found.next
+    if len(rows) > listing.limit:
+        rows = rows[: listing.limit]
+        following = (rows[-1].message_id, rows[-1].ordinal)
+    return {"rows": [shown(row) for row in rows], "next": [following[0].hex, following[1]] if following else None}
 
 
 async def work_list(services: Services, actor: Actor, name: str, listing: Listing, states: tuple[State, ...]) -> dict[str, Any]:

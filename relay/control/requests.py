@@ -90,12 +90,17 @@ def refuse_second(connection: Connection, kind: str, message_id: uuid.UUID, ordi
             raise OperationRefused(f"{row.actor} has asked for it already, approve or refuse that: request {row.id.hex}")
 
 
-def request_row(connection: Connection, text: str) -> Any:
-    """Raises OperationRefused."""
+def identity_of(text: str) -> uuid.UUID:
+    """The id of a request as people have it. Raises OperationRefused."""
     try:
-        identity = uuid.UUID(text)
+        return uuid.UUID(text)
     except ValueError:
         raise OperationRefused(f"'{text}' is no request") from None
+
+
+def request_row(connection: Connection, text: str) -> Any:
+    """Raises OperationRefused."""
+    identity = identity_of(text)
     row = connection.execute(select(REQUEST).where(REQUEST.c.id == identity).with_for_update()).first()
     if row is None:
         raise OperationRefused(f"no request {identity.hex}")

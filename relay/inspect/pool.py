@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import signal
+import time
 
+from relay.inspect.budget import ByteBudget
 from relay.inspect.template import Template, TemplateFailed
 from relay.inspect.worker import BadAnswer, BodyMissing, InspectJob, Worker
 from relay.model.errors import SluisError
@@ -15,6 +17,7 @@ __all__ = ["InspectJob", "InspectPool", "WorkerFailed"]
 
 log = logging.getLogger("sluis.inspect")
 START_SECONDS = 60.0
+SMOOTHING = 0.1
 INSPECTOR = "inspect"
 
 
@@ -23,7 +26,8 @@ class WorkerFailed(SluisError):
 
 
 class InspectPool:
-    """`module` is the worker's entry (the composition root names it). `crashes` and `killed` are for metrics."""
+    """`module` is the worker's entry (the composition root names it). `waiting` counts the messages that wait for a
+    worker; `crashes` and `killed` are for metrics."""
 
     def __init__(self, settings: Settings, module: str) -> None:
         self._settings = settings
@@ -33,7 +37,10 @@ class InspectPool:
         self._idle: asyncio.Queue[Worker | None] = asyncio.Queue()
         self._workers: set[Worker] = set()
         self._refills: set[asyncio.Task[None]] = set()
-        self._waiting = 0
+        self._budget = ByteBudget(settings.inspection.bytes_in_flight)
+        self._gap = 0.0  # seconds between two answers while others wait, as a moving average
+        self._answered = time.monotonic()
+        self.waiting = 0
         self._closed = False
         self.crashes = 0
         self.killed = 0
@@ -91,16 +98,47 @@ class InspectPool:
 
     async def inspect(self, job: InspectJob) -> Inspection:
         """Never raises: what can't be inspected is a finding, or an inspector that is not available."""
-        if self._closed or self._waiting >= self._settings.inspection.queue:
+        if self._closed or self.waiting >= self._settings.inspection.queue:
             return _unavailable()
-        self._waiting += 1
+        if not self.waiting:
+            self._answered = time.monotonic()
+        self.waiting += 1
+        taken = False
         try:
-            async with asyncio.timeout(self._settings.inspection.deadline):
-                worker = await self._idle.get()
+            try:
+                async with asyncio.timeout(self._settings.inspection.deadline):
+                    await self._budget.take(job.size)
+                    taken = True
+                    worker = await self._idle.get()
+            finally:
+                self.waiting -= 1
+            return await self._by(worker, job)
         except TimeoutError:
             return _unavailable()
         finally:
-            self._waiting -= 1
+            self._note_answer()
+            if taken:
+                self._budget.give(job.size)
+
+    def _note_answer(self) -> None:
+        now = time.monotonic()
+        if self.waiting:
+            self._gap += SMOOTHING * (now - self._answered - self._gap)
+        self._answered = now
+
+    @property
+    def expected_wait(self) -> float:
+        """Seconds until a message that came now would have a worker."""
+        if not self.waiting:
+            return 0.0
+        return max(self.waiting * self._gap, time.monotonic() - self._answered)
+
+    @property
+    def in_flight(self) -> int:
+        """Octets of large messages that are being inspected."""
+        return self._budget.in_flight
+
+    async def _by(self, worker: Worker | None, job: InspectJob) -> Inspection:
         if worker is None:  # one that could not be started again: try once more, for this message
             try:
                 worker = await self._spawn()

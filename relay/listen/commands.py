@@ -1,4 +1,6 @@
-"""Command lines by ABNF: verbs, paths, parameters (RFC 5321 §4.1.2, RFC 6531 §3.3, RFC 3461 §4). No sockets, no state."""
+"""Command lines by ABNF: verbs, paths, parameters, chunks (RFC 5321 §4.1.2, RFC 6531 §3.3, RFC 3461 §4, RFC 3030 §2). No sockets, no
+state.
+"""
 
 import ipaddress
 import re
@@ -27,6 +29,7 @@ _NULL_PATH = re.compile(r"<>(?: (.*))?", re.DOTALL)
 _POSTMASTER = re.compile(r"<(postmaster)>(?: (.*))?", re.IGNORECASE | re.DOTALL)
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+|(?:[\x21-\x3c\x3e-\x7e]|[^\x00-\x7f])+))?")
 _HELLO = re.compile(rf"{_DOMAIN}|{_LITERAL}")
+_CHUNK = re.compile(r"([0-9]{1,20})( LAST)?", re.IGNORECASE)
 _XTEXT = re.compile(r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")
 
 MAX_LOCAL = 64  # RFC 5321 §4.5.3.1.1
@@ -121,6 +124,14 @@ def parse_parameters(text: str | None) -> dict[str, str | None]:
             raise SyntaxProblem("bad or repeated parameter")
         parameters[found[1].upper()] = found[2]
     return parameters
+
+
+def parse_chunk(argument: str) -> tuple[int, bool]:
+    """The argument of BDAT: how many octets follow, and whether they are the last ones (RFC 3030 §2). Raises SyntaxProblem."""
+    found = _CHUNK.fullmatch(argument)
+    if not found:
+        raise SyntaxProblem("not a chunk")
+    return int(found[1]), found[2] is not None
 
 
 def parse_hello(argument: str) -> str:

@@ -1,4 +1,4 @@
-"""DATA: from 354 to the final dot into the spool, then the road, shielded from a client that goes away."""
+"""The bytes of a message on their way into the spool, then the road, shielded from a client that goes away."""
 
 import logging
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relay.listen import replies
-from relay.listen.data import DataDecoder
+from relay.listen.data import ChunkDecoder, DataDecoder
 from relay.model.errors import Refusal
 from relay.model.message import Body
 from relay.model.ports import BodyWriter
@@ -22,45 +22,82 @@ KEPT_WHOLE = 10
 log = logging.getLogger("sluis.listen")
 
 
-async def receive(session: "Session", transaction: Transaction, writer: BodyWriter) -> tuple[Reply, ...]:
-    """One reply, or under LMTP one for each recipient. Raises what ends a session; what was written is gone then."""
-    client = transaction.client
-    # What can't be refused any more is kept for a person: whole, and with line ends that can leave in one way only.
-    normalise = client.line_ends is LineEnds.NORMALISE or client.already_accepted
-    decoder = DataDecoder(normalise=normalise)
-    try:
-        await session.send(replies.GO_AHEAD)
-        most = session.settings.message_size * (KEPT_WHOLE if client.already_accepted else 1)
-        size = await _into(session, writer, decoder, most)
-        if size is None or (client.already_accepted and size > most):
-            writer.discard()
-            return _each(session, transaction, replies.DISK)
+class Content:
+    """What of a message has come in. Only what is within the limit is written; the rest is counted."""
+
+    def __init__(self, session: "Session", transaction: Transaction, writer: BodyWriter) -> None:
+        self._session = session
+        self._transaction = transaction
+        self._writer = writer
+        client = transaction.client
+        # What can't be refused any more is kept for a person: whole, and with line ends that can leave in one way only.
+        self._normalise = client.line_ends is LineEnds.NORMALISE or client.already_accepted
+        self._most = session.settings.message_size * (KEPT_WHOLE if client.already_accepted else 1)
+        self._size = 0
+        self._disk_refused = False
+        self._chunks = ChunkDecoder(self._normalise)
+
+    @property
+    def refused(self) -> bool:
+        """Nothing that may still come can change that it is refused."""
+        return self._disk_refused or self._size > self._most
+
+    async def data(self) -> tuple[Reply, ...]:
+        """From 354 to the final dot, and the road. One reply, or under LMTP one for each recipient. Raises what ends a session; what was
+        written is gone then."""
+        decoder = DataDecoder(self._normalise)
         try:
-            body = writer.finish(normalised=normalise and decoder.bad_line_ends)
+            await self._session.send(replies.GO_AHEAD)
+            while not decoder.finished:
+                self._write(decoder.feed(await self._session.read_chunk(self._session.settings.data_timeout)))
+            self._session.put_back(decoder.rest)
+        except BaseException:
+            self.discard()
+            raise
+        return await self._conclude(decoder.bad_line_ends)
+
+    async def chunk(self, size: int) -> None:
+        """The octets of one BDAT, all of them, whatever becomes of them (RFC 3030 §2). Raises what ends a session."""
+        while size:
+            piece = await self._session.read_chunk(self._session.settings.data_timeout, size)
+            size -= len(piece)
+            self._write(self._chunks.feed(piece))
+
+    async def finish(self) -> tuple[Reply, ...]:
+        """After the last chunk, or one that is refused: the road. Replies as after DATA."""
+        self._write(self._chunks.finish())
+        return await self._conclude(self._chunks.bad_line_ends)
+
+    def discard(self) -> None:
+        """Removes what was written."""
+        self._writer.discard()
+
+    def _write(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if not self.refused:
+            self._disk_refused = not _written(self._writer.write, piece)
+
+    async def _conclude(self, bad_line_ends: bool) -> tuple[Reply, ...]:
+        transaction, limit = self._transaction, self._session.settings.message_size
+        body = self._finished(bad_line_ends)
+        if body is None:
+            self.discard()
+            return _each(self._session, transaction, replies.DISK)
+        refusal = None
+        if self._size > limit:
+            refusal, body = replies.TOO_LARGE, replace(body, size=self._size)
+        elif bad_line_ends and transaction.client.line_ends is LineEnds.REFUSE:
+            refusal = replies.BAD_LINE_ENDS
+        return await self._session.group.shielded(_take(self._session, transaction, body, refusal))
+
+    def _finished(self, bad_line_ends: bool) -> Body | None:
+        """None where the disk refused, or where it is too much even for a client that can't be refused."""
+        if self._disk_refused or (self._transaction.client.already_accepted and self._size > self._most):
+            return None
+        try:
+            return self._writer.finish(normalised=self._normalise and bad_line_ends)
         except OSError:
-            writer.discard()
-            return _each(session, transaction, replies.DISK)
-    except BaseException:
-        writer.discard()
-        raise
-    refusal = None
-    if size > session.settings.message_size:
-        refusal, body = replies.TOO_LARGE, replace(body, size=size)
-    elif decoder.bad_line_ends and client.line_ends is LineEnds.REFUSE:
-        refusal = replies.BAD_LINE_ENDS
-    return await session.group.shielded(_conclude(session, transaction, body, refusal))
-
-
-async def _into(session: "Session", writer: BodyWriter, decoder: DataDecoder, most: int) -> int | None:
-    """Reads to the final dot, and writes what is within `most` octets. Gives the size, None where the disk refused."""
-    size, disk_refused = 0, False
-    while not decoder.finished:
-        piece = decoder.feed(await session.read_chunk(session.settings.data_timeout))
-        size += len(piece)
-        if size <= most and not disk_refused:
-            disk_refused = not _written(writer.write, piece)
-    session.put_back(decoder.rest)
-    return None if disk_refused else size
+            return None
 
 
 def _written(write: Callable[[bytes], None], piece: bytes) -> bool:
@@ -72,7 +109,7 @@ def _written(write: Callable[[bytes], None], piece: bytes) -> bool:
     return True
 
 
-async def _conclude(session: "Session", transaction: Transaction, body: Body, refusal: Reply | None) -> tuple[Reply, ...]:
+async def _take(session: "Session", transaction: Transaction, body: Body, refusal: Reply | None) -> tuple[Reply, ...]:
     """Runs to its end whatever the client does; a bug here is a 451, and the client keeps the message."""
     group = session.group
     group.counts.messages += 1

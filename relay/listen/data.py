@@ -1,4 +1,5 @@
-"""Reads DATA: dot-unstuffing, the one end of data (RFC 5321 §4.1.1.4), and line discipline, in chunks and without a loop over lines.
+"""The bytes of a message as they come: DATA with dot-unstuffing and its one end (RFC 5321 §4.1.1.4), BDAT in chunks (RFC 3030 §2), and
+the same line discipline for both, in pieces and without a loop over lines.
 
 Bare CR, bare LF and NUL never pass as they are, and never end a message: SMTP smuggling (CVE-2023-51764 and its family) lives off servers
 that disagree about what ends one.
@@ -10,17 +11,33 @@ END = b"\r\n.\r\n"
 _ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
-class DataDecoder:
-    """Feed it what the socket gives; it gives back the message's bytes. `bad_line_ends` says that bare CR, bare LF or NUL were seen;
-    with `normalise` they are put right instead (and it is still said). `rest` is what follows the end of data."""
+class LineDiscipline:
+    """`bad_line_ends` says that bare CR, bare LF or NUL were seen; with `normalise` they are put right (and it is still said)."""
 
     def __init__(self, normalise: bool = False) -> None:
         self._normalise = normalise
+        self.bad_line_ends = False
+
+    def check(self, plain: bytes) -> bytes:
+        """`plain` never ends between CR and LF, but at the end of the message."""
+        pairs = plain.count(b"\r\n")
+        if plain.count(b"\n") != pairs or plain.count(b"\r") != pairs or b"\0" in plain:
+            self.bad_line_ends = True
+            if self._normalise:
+                # In this order: CR NUL LF is two line ends, however the pieces fall.
+                return _ANY_LINE_END.sub(b"\r\n", plain).replace(b"\0", b"")
+        return plain
+
+
+class DataDecoder(LineDiscipline):
+    """Feed it what the socket gives; it gives back the message's bytes. `rest` is what follows the end of data."""
+
+    def __init__(self, normalise: bool = False) -> None:
+        super().__init__(normalise)
         # The line before the message ended in CRLF: so a first line of a single dot is an end, too.
         self._held = b"\r\n"
         self._virtual = 2
         self.finished = False
-        self.bad_line_ends = False
         self.rest = b""
 
     def feed(self, chunk: bytes) -> bytes:
@@ -44,10 +61,32 @@ class DataDecoder:
         plain = piece.replace(b"\r\n.", b"\r\n") if b"\r\n." in piece else piece
         if self._virtual:
             plain, self._virtual = plain[self._virtual :], 0
-        pairs = plain.count(b"\r\n")
-        if plain.count(b"\n") != pairs or plain.count(b"\r") != pairs or b"\0" in plain:
-            self.bad_line_ends = True
-            if self._normalise:
-                # In this order: CR NUL LF is two line ends, however the chunks fall.
-                return _ANY_LINE_END.sub(b"\r\n", plain).replace(b"\0", b"")
+        return self.check(plain)
+
+
+class ChunkDecoder(LineDiscipline):
+    """Feed it the octets of the chunks, in any pieces. They are counted, not marked: a dot means nothing (RFC 3030 §2)."""
+
+    def __init__(self, normalise: bool = False) -> None:
+        super().__init__(normalise)
+        self._held = b""  # a CR whose LF may stand in the next piece, or the next chunk
+        self._complete = True  # nothing yet, or the last line has its end
+
+    def feed(self, piece: bytes) -> bytes:
+        """The next clean bytes, perhaps none."""
+        buffer = self._held + piece
+        ready = len(buffer) - buffer.endswith(b"\r")
+        self._held = buffer[ready:]
+        return self._clean(buffer[:ready])
+
+    def finish(self) -> bytes:
+        """After the last chunk. A last line without CRLF gets one: it can leave in no other way (RFC 5321 §4.1.1.4), and signatures are
+        made over a body that has it (RFC 6376 §3.4.3, §3.4.4)."""
+        tail, self._held = self._clean(self._held), b""
+        return tail if self._complete else tail + b"\r\n"
+
+    def _clean(self, piece: bytes) -> bytes:
+        plain = self.check(piece)
+        if plain:
+            self._complete = plain.endswith(b"\r\n")
         return plain

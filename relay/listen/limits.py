@@ -14,8 +14,9 @@ class ConnectionLimits:
     """Counts the connections of one listener. Networks of a proxy count as the address behind it, once that is known; an IPv6 address
     counts as its /64, of which every host has at least one (RFC 6177 §2)."""
 
-    def __init__(self, settings: Listener) -> None:
+    def __init__(self, settings: Listener, shed: Counter[str] | None = None) -> None:
         self.settings = settings
+        self._shed: Counter[str] = Counter() if shed is None else shed
         self.open = 0
         self._by_address: Counter[str] = Counter()
         self._recent: OrderedDict[str, deque[float]] = OrderedDict()
@@ -25,11 +26,14 @@ class ConnectionLimits:
         key = _key(address)
         self.open += 1
         self._by_address[key] += 1
-        return (
+        admitted = (
             self.open <= self.settings.connections
             and self._by_address[key] <= self.settings.connections_per_address
             and self._rate(key) <= self.settings.connections_per_minute
         )
+        if not admitted:
+            self._shed["connections"] += 1
+        return admitted
 
     def leave(self, address: str) -> None:
         """Counts it out again."""
@@ -49,6 +53,12 @@ class ConnectionLimits:
             times.popleft()
         times.append(now)
         return len(times)
+
+
+def most_open(connections: int) -> int:
+    """How many a listener has at a time at most: those that it serves, and those that are hearing their 421. What comes beyond is closed
+    without a word, for descriptors must be left to people and deliveries."""
+    return connections + max(connections // 10, 20)
 
 
 def _key(address: str) -> str:

@@ -108,3 +108,9 @@ def _helo(value: str) -> str:
         return parse_hello(value)
     except SyntaxProblem:
         raise Refusal(replies.BAD_PARAMETER) from None
+
+
+def in_networks(address: str, networks: tuple[str, ...]) -> bool:
+    """Whether an address is in one of the networks of the settings."""
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in ipaddress.ip_network(network) for network in networks)

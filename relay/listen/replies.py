@@ -10,6 +10,8 @@ SENDER_OK = Reply(250, 1, 0, "Sender ok")
 """The client may send as this address."""
 RECIPIENT_OK = Reply(250, 1, 5, "Recipient ok")
 """The recipient is taken into the transaction; nothing is decided on the content yet."""
+CHUNK_OK = Reply(250, 0, 0, "Chunk ok")
+"""A BDAT chunk came in, and the message is not complete yet (RFC 3030 §2)."""
 GO_AHEAD = Reply(354, None, None, "End data with <CR><LF>.<CR><LF>")
 """The client may send the message."""
 READY_FOR_TLS = Reply(220, 0, 0, "Ready to start TLS")
@@ -47,6 +49,8 @@ PIPELINING_ABUSE = Reply(503, 5, 1, "Commands or data may not be sent ahead of t
 """Something was sent behind a command that must be the last of its group (RFC 2920 §3.1); it was not read."""
 FAULT = Reply(451, 3, 0, "Local fault, try again later")
 """An error of ours, logged; the client keeps the message."""
+BUSY = Reply(451, 3, 2, "Too busy, try again later")
+"""More waits for inspection or for the record than could be answered in time (`inspection.patience`); told before the bytes come in."""
 DISK = Reply(452, 3, 1, "Not enough storage now, try again later")
 """The spool could not take the message."""
 
@@ -66,6 +70,8 @@ HELLO_FIRST = Reply(503, 5, 1, "Send EHLO first")
 """The client did not introduce itself with EHLO, HELO or LHLO, or has to do it again."""
 NO_ARGUMENTS = Reply(501, 5, 4, "This command takes no argument")
 """DATA, RSET, QUIT and STARTTLS stand alone."""
+BAD_CHUNK = Reply(501, 5, 4, "BDAT takes a number of octets, and LAST or nothing, closing connection")
+"""BDAT without a size that can be understood; nobody knows where the next command begins, so nothing more was read."""
 BAD_HELLO = Reply(501, 5, 4, "A host name or address literal is needed")
 """The name in EHLO, HELO or LHLO is none."""
 BAD_SENDER = Reply(501, 1, 7, "Bad sender address syntax")
@@ -81,7 +87,7 @@ NEEDS_SMTPUTF8 = Reply(553, 6, 7, "A non-ASCII address needs SMTPUTF8")
 TOO_MANY_RECIPIENTS = Reply(452, 5, 3, "Too many recipients")
 """The transaction has as many recipients as `recipients` of the listener; the client sends to the others later."""
 NO_RECIPIENTS = Reply(554, 5, 1, "No valid recipients")
-"""DATA while no recipient was taken."""
+"""DATA or BDAT while no recipient was taken."""
 TOO_LARGE = Reply(552, 3, 4, "Message size exceeds the limit")
 """The SIZE that was declared, or the message itself, is over `message_size` of the listener."""
 BAD_LINE_ENDS = Reply(550, 6, 0, "The message has bare CR, bare LF or NUL")

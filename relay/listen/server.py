@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from relay.listen.channel import CHUNK
 from relay.listen.intake import Intake
 from relay.listen.limits import ConnectionLimits
 from relay.listen.session import Session
@@ -29,6 +30,7 @@ class Counts:
     messages: int = 0
     bugs: int = 0
     refusals: Counter[int] = field(default_factory=Counter)
+    shed: Counter[str] = field(default_factory=Counter)  # by reason: what was refused because there was too much of it
 
 
 class ListenerGroup:
@@ -39,8 +41,9 @@ class ListenerGroup:
         self.settings = settings
         self.intake = intake
         self.counts = counts
-        self.limits = ConnectionLimits(settings)
+        self.limits = ConnectionLimits(settings, counts.shed)
         self.tls = ServerTls(settings.tls) if settings.tls else None
+        self.scratch = bytearray(CHUNK)
         self.sessions: set[Session] = set()
         self.stopping = False
         self._sockets: list[socket.socket] = []
@@ -114,9 +117,9 @@ class ListenerGroup:
 class Listeners:
     """All listeners of the settings."""
 
-    def __init__(self, settings: Settings, intake: Intake) -> None:
+    def __init__(self, settings: Settings, intake: Intake, counts: Counts | None = None) -> None:
         self._intake = intake
-        self.counts = Counts()
+        self.counts = counts or Counts()
         self._hostname = settings.hostname
         self.groups = {item.name: self._group(item) for item in settings.listeners}
         self._closing: set[asyncio.Task[None]] = set()
@@ -129,6 +132,11 @@ class Listeners:
         for group in self.groups.values():
             await group.start()
         return [(name, host, port) for name, group in self.groups.items() for host, port in group.bound]
+
+    @property
+    def open(self) -> int:
+        """Connections of all listeners."""
+        return sum(group.limits.open for group in self.groups.values())
 
     async def reload(self, settings: Settings) -> None:
         """New listeners open, gone ones stop listening and finish their sessions by themselves, the others take over their new limits and

@@ -1,4 +1,6 @@
-"""The SMTP dialogue as one table: what may come in which state, and where it leads (RFC 5321 §4.1.4, RFC 2033 §4.1, RFC 3207 §4.2)."""
+"""The SMTP dialogue as one table: what may come in which state, and where it leads (RFC 5321 §4.1.4, RFC 2033 §4.1, RFC 3207 §4.2, RFC 3030
+§2).
+"""
 
 from enum import Enum
 
@@ -7,20 +9,21 @@ from relay.model.reply import Reply
 
 
 class State(Enum):
-    """Where a session is. RECIPIENTS: at least one recipient was accepted."""
+    """Where a session is. RECIPIENTS: at least one recipient was accepted. CHUNKS: at least one chunk was taken, and not the last one."""
 
     START = "start"
     GREETED = "greeted"
     SENDER = "sender"
     RECIPIENTS = "recipients"
+    CHUNKS = "chunks"
     CLOSED = "closed"
 
 
 S = State
-_HELLO = {S.START: S.GREETED, S.GREETED: S.GREETED, S.SENDER: S.GREETED, S.RECIPIENTS: S.GREETED}
-_ANYWHERE = {S.START: S.START, S.GREETED: S.GREETED, S.SENDER: S.SENDER, S.RECIPIENTS: S.RECIPIENTS}
+_ANYWHERE: dict[State, State] = {state: state for state in State if state is not S.CLOSED}
+_HELLO: dict[State, State] = dict.fromkeys(_ANYWHERE, S.GREETED)
 
-# verb -> the states it is allowed in, and the state after its success
+# verb -> the states it is allowed in, and the state after its success. BDAT LAST is BDAT with the last chunk.
 TABLE: dict[str, dict[State, State]] = {
     "EHLO": _HELLO,
     "HELO": _HELLO,
@@ -32,7 +35,10 @@ TABLE: dict[str, dict[State, State]] = {
     "MAIL": {S.GREETED: S.SENDER},
     "RCPT": {S.SENDER: S.RECIPIENTS, S.RECIPIENTS: S.RECIPIENTS},
     "DATA": {S.RECIPIENTS: S.GREETED},
-    "RSET": {S.START: S.START, S.GREETED: S.GREETED, S.SENDER: S.GREETED, S.RECIPIENTS: S.GREETED},
+    # RFC 3030 §2: DATA and BDAT are not mixed in one transaction, and nothing comes behind the last chunk.
+    "BDAT": {S.RECIPIENTS: S.CHUNKS, S.CHUNKS: S.CHUNKS},
+    "BDAT LAST": {S.RECIPIENTS: S.GREETED, S.CHUNKS: S.GREETED},
+    "RSET": _HELLO | {S.START: S.START},
     "NOOP": _ANYWHERE,
     "HELP": _ANYWHERE,
     "VRFY": _ANYWHERE,
@@ -52,7 +58,7 @@ def refusal(state: State, verb: str) -> Reply | None:
         return None
     if state is S.START:
         return replies.HELLO_FIRST
-    if verb == "DATA" and state is S.SENDER:
+    if verb in ("DATA", "BDAT", "BDAT LAST") and state is S.SENDER:
         return replies.NO_RECIPIENTS
     return replies.BAD_SEQUENCE
 

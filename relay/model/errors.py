@@ -24,6 +24,10 @@ class ConfigurationError(SluisError):
         self.problems = problems
 
 
+class PolicyUnavailable(Refusal):
+    """The policy that is in force can't be put in force here, so nothing is decided here until it can."""
+
+
 class SpoolError(SluisError):
     """A spool object is missing, cut short or altered; its bytes must not be used."""
 

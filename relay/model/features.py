@@ -64,8 +64,8 @@ class Inspection:
     versions: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads it back. Written out, as `dataclasses.asdict` copies every value by reflection, on a path that
-        every message takes three times."""
+        """Plain JSON values; `from_json` reads it back. Written out because `dataclasses.asdict` copies every value by reflection, and every
+        message comes by here three times."""
         return {
             "header": {name: getattr(self.header, name) for name in _HEADER},
             "attachments": [{name: getattr(attachment, name) for name in _ATTACHMENT} for attachment in self.attachments],

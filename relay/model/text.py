@@ -1,4 +1,6 @@
-"""Text from the outside made fit for logs, headers and terminals."""
+"""Text from the outside made fit for logs, headers and terminals; moments as people read them."""
+
+from datetime import UTC, datetime
 
 
 def printable(text: str, limit: int = 300) -> str:
@@ -19,3 +21,8 @@ def file_name(text: str, limit: int = 250) -> str:
         half = limit // 2
         text = f"{text[:half]}…{text[-half:]}"
     return printable(text, limit + 1)
+
+
+def time_text(time_us: int) -> str:
+    """Microseconds since 1970 as UTC, to the second."""
+    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

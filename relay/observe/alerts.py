@@ -14,6 +14,7 @@ class Alerts:
         self.counts: Counter[str] = Counter()
 
     def __call__(self, name: str, **fields: Any) -> None:
-        """`name` is stable and in kebab-case: `no-rule`, `no-route`, `several-routes`, `balance`, `reload-refused`."""
+        """`name` is stable and in kebab-case: `no-rule`, `no-route`, `several-routes`, `balance`, `reload-refused`,
+        `policy-unavailable`, `clock`."""
         self.counts[name] += 1
         log.error("alert", extra={"fields": {"alert": name, **fields}})

@@ -16,13 +16,14 @@ from relay.inspect.pool import InspectPool
 from relay.listen.server import Listeners
 from relay.model.decision import Epoch
 from relay.model.delivery import State
-from relay.model.errors import SluisError
+from relay.model.errors import PolicyUnavailable, SluisError
 from relay.model.ids import id_time_us
 from relay.model.ports import Clock
 from relay.observe.alerts import Alerts
 from relay.policy.models import Policy
 from relay.settings.models import Settings
 from relay.store import states
+from relay.store.along import along
 from relay.store.journal import Journal
 from relay.store.reader import Reader
 from relay.store.spool import Spool
@@ -72,6 +73,10 @@ class Metrics(Collector):
     def not_ready(self) -> list[str]:
         """Why the relay should get no mail now; empty when it should."""
         reasons = [f"inspector {name}: {why}" for name, why in self._pool.status().items()]
+        try:
+            self._in_force()
+        except PolicyUnavailable as error:
+            reasons.append(str(error))
         if self._spool.full():
             reasons.append("the spool is above its watermark")
         try:
@@ -101,6 +106,10 @@ class Metrics(Collector):
         for code, number in counts.refusals.items():
             refusals.add_metric([str(code)], number)
         yield refusals
+        shed = CounterMetricFamily("sluis_shed", "connections and messages refused because there was too much", labels=["reason"])
+        for reason in ("connections", "inspection", "journal"):
+            shed.add_metric([reason], counts.shed[reason])
+        yield shed
         alerts = CounterMetricFamily("sluis_alerts", "what a person must know of", labels=["alert"])
         for name, number in self._alerts.counts.items():
             alerts.add_metric([name], number)
@@ -109,6 +118,13 @@ class Metrics(Collector):
         yield from self._from_store()
 
     def _gauges(self) -> Iterator[Metric]:
+        for name, text, value in (
+            ("connections_open", "connections of clients that are open", self._listeners.open),
+            ("inspect_waiting", "messages that wait for an inspect worker", self._pool.waiting),
+            ("inspect_bytes", "octets of large messages that are being inspected", self._pool.in_flight),
+            ("journal_waiting", "works that wait for a durable commit", self._journal.waiting),
+        ):
+            yield GaugeMetricFamily(f"sluis_{name}", text, value=value)
         yield GaugeMetricFamily("sluis_spool_free_bytes", "octets left on the disk of the spool", value=self._spool.free_bytes())
         down = self._pool.status()
         scanners = GaugeMetricFamily("sluis_inspector_up", "1 where an inspector answers", labels=["inspector"])
@@ -120,7 +136,18 @@ class Metrics(Collector):
             if listener.tls and (end := certificate_end(listener.tls.certificate)):
                 expiry.add_metric([listener.name], end)
         yield expiry
-        _, epoch = self._in_force()
+        yield from self._epoch()
+
+    def _epoch(self) -> Iterator[Metric]:
+        available = GaugeMetricFamily("sluis_policy_available", "1 while this process can work under the policy that is in force")
+        try:
+            _, epoch = self._in_force()
+        except PolicyUnavailable:
+            available.add_metric([], 0)
+            yield available
+            return
+        available.add_metric([], 1)
+        yield available
         yield GaugeMetricFamily("sluis_brake", "1 while the brake is on", value=int(epoch.brake))
         info = GaugeMetricFamily("sluis_epoch_info", "policy and phase in force", labels=["policy", "phase"])
         info.add_metric([epoch.policy[:16], epoch.phase], 1)
@@ -140,8 +167,8 @@ class Metrics(Collector):
         ages = GaugeMetricFamily("sluis_oldest_seconds", "age of the oldest message that waits in a state", labels=["state"])
         for state in (State.READY, State.UNDECIDED, State.HELD, State.QUARANTINED, State.UNDELIVERABLE):
             # By id, which is its time and has an index; `changed_us` is that of the last attempt.
-            oldest = select(DELIVERY.c.message_id).where(DELIVERY.c.state == state.value).order_by(DELIVERY.c.message_id).limit(1)
-            first = connection.execute(oldest).scalar()
+            oldest = along(connection, DELIVERY.c.state, state.value, DELIVERY.c.message_id)
+            first = connection.execute(oldest.limit(1)).scalar()
             ages.add_metric([state.value], (now_us - id_time_us(first)) / SECOND if first else 0)
         doubtful = select(func.coalesce(func.sum(DELIVERY.c.possible_duplicates), 0)).where(sql_text("possible_duplicates > 0"))
         duplicates = connection.execute(doubtful).scalar()

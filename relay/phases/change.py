@@ -1,4 +1,6 @@
-"""What people (and the balance) do to phase and brake: the change and its event in one transaction."""
+"""What people (and the balance) do to policy, phase and brake: the change and its event in one transaction."""
+
+import uuid
 
 from sqlalchemy import Connection
 
@@ -18,6 +20,14 @@ def pull_brake(connection: Connection, actor: str, reason: str, now_us: int, ori
     return True
 
 
+def hold_brake(connection: Connection, actor: str, reason: str, now_us: int, origin: str = PROCESS) -> uuid.UUID:
+    """The brake is on, for this reason too: what was asked about an earlier reason does not let it go. Gives the id of the event."""
+    found = state.read(connection)
+    other = found.brake_reason if found.brake and found.brake_reason != reason else ""
+    state.set_brake(connection, True, f"{reason}; and before that: {other}" if other else reason, found.brake_fence)
+    return _tell(connection, "brake", "brake", "on", origin, actor, reason, now_us)
+
+
 def release_brake(connection: Connection, actor: str, reason: str, now_us: int, origin: str = PROCESS) -> bool:
     """Lets go. False where the brake was off already."""
     found = state.read(connection)
@@ -35,5 +45,17 @@ def set_phase(connection: Connection, phase: str, actor: str, reason: str, now_u
     _tell(connection, "phase", f"phase {found.phase or '(first)'}", phase, origin, actor, reason, now_us)
 
 
-def _tell(connection: Connection, kind: str, object_: str, result: str, origin: str, actor: str, reason: str, now_us: int) -> None:
-    write(connection, [make_event(kind, object_=object_, result=result, origin=origin, actor=actor, time_us=now_us, reason=reason)])
+def set_policy(connection: Connection, digest: str, actor: str, reason: str, now_us: int, origin: str = PROCESS) -> bool:
+    """In force on all machines from the commit on. False where it was in force already. Raises ChangedMeanwhile."""
+    found = state.read(connection)
+    if found.policy == digest:
+        return False
+    state.set_policy(connection, digest, found.policy_fence)
+    _tell(connection, "policy", f"policy {found.policy or '(first)'}", digest, origin, actor, reason, now_us)
+    return True
+
+
+def _tell(connection: Connection, kind: str, object_: str, result: str, origin: str, actor: str, reason: str, now_us: int) -> uuid.UUID:
+    event = make_event(kind, object_=object_, result=result, origin=origin, actor=actor, time_us=now_us, reason=reason)
+    write(connection, [event])
+    return event.id

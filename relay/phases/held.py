@@ -8,6 +8,7 @@ from sqlalchemy import Connection, String, cast, func, or_, select
 from relay.model.decision import Epoch
 from relay.model.delivery import State
 from relay.store import states
+from relay.store.along import along, behind
 from relay.store.tables import Delivery
 
 DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
@@ -24,22 +25,17 @@ BY_STAFF = "staff-hold"
 def stale(connection: Connection, epoch: Epoch, after: uuid.UUID | None, limit: int = LOOKED_AT) -> tuple[list[Key], uuid.UUID | None]:
     """Looks at the next `limit` held deliveries behind message `after`, oldest first, and at the rest of the last one's message. Gives
     those that another epoch held, or the brake; and where to go on, None at the end. It changes nothing."""
-    terms = [DELIVERY.c.state == State.HELD.value]
-    if after is not None:
-        terms.append(DELIVERY.c.message_id > after)
-    border = connection.execute(
-        select(DELIVERY.c.message_id).where(*terms).order_by(DELIVERY.c.message_id).limit(1).offset(limit - 1)
-    ).scalar()
-    if border is not None:
-        terms.append(DELIVERY.c.message_id <= border)
+    query = along(connection, DELIVERY.c.state, State.HELD.value, DELIVERY.c.message_id, low=behind(after))
+    looked_at = list(connection.execute(query.limit(limit)).scalars())
     braked = cast(DELIVERY.c.rules, String).contains('"rule": "brake"')
-    query = select(DELIVERY.c.message_id, DELIVERY.c.ordinal).where(
-        *terms,
+    wanted = select(DELIVERY.c.message_id, DELIVERY.c.ordinal).where(
+        DELIVERY.c.message_id.in_(set(looked_at)),
+        DELIVERY.c.state == State.HELD.value,
         DELIVERY.c.disposition == BY_POLICY,
         or_(DELIVERY.c.policy != epoch.policy, DELIVERY.c.phase != epoch.phase, braked),
     )
-    rows = connection.execute(query.order_by(DELIVERY.c.message_id, DELIVERY.c.ordinal))
-    return [(row.message_id, row.ordinal) for row in rows], border
+    rows = connection.execute(wanted.order_by(DELIVERY.c.message_id, DELIVERY.c.ordinal))
+    return [(row.message_id, row.ordinal) for row in rows], looked_at[-1] if len(looked_at) == limit else None
 
 
 def crowded(connection: Connection, limit: int) -> bool:

@@ -1,4 +1,4 @@
-"""The rows of `control`: which phase is open, and whether the brake is on."""
+"""The rows of `control`: which policy is in force, which phase is open, and whether the brake is on."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +11,8 @@ from relay.store.tables import Control
 CONTROL = Control.__table__  # type: ignore[attr-defined]
 
 
-Fences = tuple[int, int]
-"""Of phase and brake."""
+Fences = tuple[int, int, int]
+"""Of phase, brake and policy."""
 
 
 class ChangedMeanwhile(SluisError):
@@ -21,18 +21,21 @@ class ChangedMeanwhile(SluisError):
 
 @dataclass(frozen=True, slots=True)
 class PhaseState:
-    """`phase` None: never set, so the first of the policy. `fences` rise with each change."""
+    """`phase` None: never set, so the first of the policy. `policy` is a digest; None: none was ever applied. Fences rise with each
+    change."""
 
     phase: str | None
     brake: bool
     brake_reason: str
     phase_fence: int
     brake_fence: int
+    policy: str | None = None
+    policy_fence: int = 0
 
     @property
     def fences(self) -> "Fences":
         """What changes with every change."""
-        return self.phase_fence, self.brake_fence
+        return self.phase_fence, self.brake_fence, self.policy_fence
 
 
 _LOCK = 0x536C756973  # one number for the whole database (PostgreSQL documentation, advisory locks)
@@ -40,14 +43,16 @@ _LOCK = 0x536C756973  # one number for the whole database (PostgreSQL documentat
 
 def read(connection: Connection) -> PhaseState:
     """The state as it is."""
-    rows = {row.name: row for row in connection.execute(select(CONTROL).where(CONTROL.c.name.in_(("phase", "brake"))))}
-    phase, brake = rows.get("phase"), rows.get("brake")
+    rows = {row.name: row for row in connection.execute(select(CONTROL).where(CONTROL.c.name.in_(("phase", "brake", "policy"))))}
+    phase, brake, policy = rows.get("phase"), rows.get("brake"), rows.get("policy")
     return PhaseState(
         phase=phase.value["phase"] if phase else None,
         brake=bool(brake and brake.value["on"]),
         brake_reason=brake.value["reason"] if brake else "",
         phase_fence=phase.epoch if phase else 0,
         brake_fence=brake.epoch if brake else 0,
+        policy=policy.value["digest"] if policy else None,
+        policy_fence=policy.epoch if policy else 0,
     )
 
 
@@ -61,12 +66,17 @@ def set_brake(connection: Connection, on: bool, reason: str, fence: int) -> None
     _set(connection, "brake", {"on": on, "reason": reason}, fence)
 
 
+def set_policy(connection: Connection, digest: str, fence: int) -> None:
+    """Raises ChangedMeanwhile."""
+    _set(connection, "policy", {"digest": digest}, fence)
+
+
 def check(connection: Connection, fences: Fences) -> None:
-    """Raises ChangedMeanwhile unless phase and brake are those of `fences`; they stay so until the transaction ends."""
+    """Raises ChangedMeanwhile unless policy, phase and brake are those of `fences`; they stay so until the transaction ends."""
     if connection.dialect.name == "postgresql":  # on SQLite one process writes, one transaction after the other
         connection.execute(select(func.pg_advisory_xact_lock_shared(_LOCK)))
     if read(connection).fences != fences:
-        raise ChangedMeanwhile("the phase or the brake was changed")
+        raise ChangedMeanwhile("the policy, the phase or the brake was changed")
 
 
 def _set(connection: Connection, name: str, value: dict[str, Any], fence: int) -> None:

@@ -96,7 +96,7 @@ class StrictReader:
         if charset is not None and content_type.value.startswith("text/") and not charsets.known(charset):
             raise Ambiguous("charset-unknown", path)
         self._span(start, end, Role.BODY, path)
-        data = decode_body(self._data[start:end], encoding, path)
+        data = decode_body(self._data, start, end, encoding, path)
         if content_type.value == "text/plain" and _UUENCODED.search(data):
             raise Ambiguous("uuencoded", path)
         self._leaves.append(

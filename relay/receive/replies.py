@@ -24,5 +24,7 @@ RECIPIENT_REFUSED = Reply(550, 7, 1, "Refused by policy")
 """At RCPT TO: a rule refuses the recipient whatever the content is."""
 RATE_EXCEEDED = Reply(450, 7, 1, "Too many messages or recipients, try again later")
 """At MAIL FROM or RCPT TO: the client or the sender has used its messages or recipients of this hour or day."""
+POLICY_UNAVAILABLE = Reply(451, 3, 5, "Not able to decide now, try again later")
+"""At MAIL FROM, RCPT TO or after DATA: the policy that is in force can't be put in force on this machine."""
 SPOOL_FULL = Reply(452, 3, 1, "Not enough storage now, try again later")
 """At MAIL FROM or RCPT TO: the spool is above its watermark."""

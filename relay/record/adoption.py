@@ -51,8 +51,9 @@ class Adoption:
         self._journal = journal
         self._clock = clock
         self._actor = actor
-        self._patience = patience
+        self.patience = patience
         self._heard: set[bytes] = set()
+        self._timer: asyncio.TimerHandle | None = None
         self._telling: asyncio.Task[None] | None = None
         self._last: dict[bytes, asyncio.Future[None]] = {}
 
@@ -74,13 +75,16 @@ class Adoption:
     def heard(self, key: bytes) -> None:
         """The client has heard this receipt."""
         self._heard.add(key)
-        if len(self._heard) >= TELL_AT or self._telling is None:
-            self._telling = asyncio.create_task(self._tell(0 if len(self._heard) >= TELL_AT else TELL_SECONDS))
+        if len(self._heard) == TELL_AT:
+            self._tell()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
 
-    async def _tell(self, delay: float) -> None:
-        await asyncio.sleep(delay)
-        self._telling = None
-        await self.flush()
+    def _tell(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._telling = asyncio.create_task(self.flush())
 
     async def flush(self) -> None:
         """Tells the store what was heard; returns after the commit. What the store does not take now, it is not told again."""
@@ -105,7 +109,7 @@ class Adoption:
         first = await self._journal.submit_to(batch, item)
         if first is not None:
             # Perhaps it was heard, and the word of it is on its way: over the network, or from another process.
-            await asyncio.sleep(self._patience)
+            await asyncio.sleep(self.patience)
             await self.flush()
             first = await self._journal.submit(partial(self._adopt, received=received, batch=batch, item=item))
         return Adopted(first.message_id, first.commitment, first.codes) if first else None

@@ -27,6 +27,7 @@ from relay.record.marking import Marking, mark
 from relay.record.rows import accepted_details, delivery_row, message_row, queue_row, verdict_values
 from relay.store import queue, states
 from relay.store.journal import Journal
+from relay.store.queue import LeaseLost
 from relay.store.spool import Spool
 from relay.store.tables import Message, Queue
 from relay.store.unheard import Receipt
@@ -118,11 +119,12 @@ class Record:
         await self._journal.submit(lambda connection: write(connection, [event]))
 
     async def mark(self, claimed: Claimed, fences: Fences, *, first: bool = True) -> None:
-        """Before each final dot: the lease is ours, phase and brake are those of `fences`, and from the first one on the record says that
-        the message may have left. Raises LeaseLost, ChangedMeanwhile."""
-        now_us = self._clock.now_us()
+        """Before each final dot: the lease is ours, policy, phase and brake are those of `fences`, and from the first one on the record
+        says that the message may have left. Raises LeaseLost, ChangedMeanwhile."""
 
-        await self._journal.submit_to(mark, Marking(claimed, fences, now_us, first))
+        lease_until_us = await self._journal.submit_to(mark, Marking(claimed, fences, self._clock, first))
+        if self._clock.now_us() >= lease_until_us:  # a process that was stopped for a while: another may be at it
+            raise LeaseLost(f"the lease on {claimed.message.id.hex} ran out while the attempt was marked")
 
     async def redecide(self, claimed: Claimed, inspection: Inspection, decision: Decision, states_: Sequence[State], next_us: int) -> None:
         """What was inspected and decided again. Raises LeaseLost."""
@@ -198,6 +200,10 @@ class Record:
             )
 
         await self._journal.submit(work)
+
+    async def check_lease(self, claimed: Claimed) -> None:
+        """Raises LeaseLost where another process has taken the claim over."""
+        await self._journal.submit(lambda connection: queue.check_lease(connection, claimed))
 
     async def withdraw(self, claimed: Claimed, next_us: int) -> None:
         """Ends a claim without an attempt."""

@@ -119,6 +119,11 @@ class Inspection(Strict):
     cpu_seconds: int = Field(default=60, ge=1, description="seconds of CPU for a message")
     deadline: Seconds = Field(default=120, description="seconds for a message, then the worker is killed")
     queue: int = Field(default=200, ge=1, description="messages that may wait for a worker; more hear 451")
+    patience: Seconds = Field(default=60, description="seconds to wait for a worker; while it would be more, MAIL hears 451")
+    bytes_in_flight: Octets = Field(
+        default=64 * 1024 * 1024,
+        description="octets of messages over 1 MiB that are inspected at a time, by all workers together; a larger one is inspected alone",
+    )
     jobs_per_worker: int = Field(default=1000, ge=1, description="messages after which a worker is replaced")
     rules: Path | None = Field(default=None, description="a folder of more yara-x rules; the embedded ones are always on")
     header_size: Octets = Field(default=256 * 1024, description="octets of a header")
@@ -151,6 +156,18 @@ class Delivery(Strict):
     # RFC 5321 §6.3 recommends at least 100; differs from RFC 5321 §6.3: because we stand in a short chain
     max_received: int = Field(default=50, ge=10, description="Received fields above which a message runs in a circle")
     resolver: tuple[Address, ...] = Field(default=(), description="name servers, as `192.0.2.53:53`; without any those of the system")
+
+
+class Retention(Strict):
+    """What may be forgotten, and when. Without numbers all is kept. What waits, and what `sluis message keep` marks, always stays."""
+
+    body_days: int | None = Field(default=None, ge=1, description="days after which the body of a message that is done is erased")
+    record_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="days after which message, recipients and what events say of them are erased; ids and commitments of events stay",
+    )
+    every: Seconds = Field(default=24 * 3600, description="seconds between looks for what may go")
 
 
 class Control(Strict):
@@ -193,6 +210,7 @@ class Settings(Strict):
     clamd: Clamd = Field(default=Clamd(), description="the ClamAV daemon")
     inspection: Inspection = Field(default=Inspection(), description="the workers and their limits")
     delivery: Delivery = Field(default=Delivery(), description="attempts, times, DNS")
+    retention: Retention = Field(default=Retention(), description="how long bodies and records are kept")
     control: Control = Field(default=Control(), description="the control socket")
     http: Http = Field(default=Http(), description="metrics and health")
     log: Log = Field(default=Log(), description="the log")

@@ -6,7 +6,8 @@ share for each process.
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.store.journal import Journal
 from relay.store.tables import Counter
@@ -58,12 +59,14 @@ class Counters:
 def _lease(connection: Connection, scope: str, key: str, start: int, limit: int, block: int) -> int:
     """Takes up to `block` of what is left under `limit`."""
     where = (COUNTER.c.scope == scope) & (COUNTER.c.key == key) & (COUNTER.c.window_us == start)
-    used = connection.execute(select(COUNTER.c.count).where(where).with_for_update()).scalar_one_or_none()
-    granted = min(block, limit - (used or 0))
-    if granted <= 0:
-        return 0
-    if used is None:
-        connection.execute(insert(COUNTER).values(scope=scope, key=key, window_us=start, count=granted))
-    else:
+    # Whoever comes first makes the row; two machines that do so at the same moment find one.
+    connection.execute(_insert(connection).values(scope=scope, key=key, window_us=start, count=0).on_conflict_do_nothing())
+    used = connection.execute(select(COUNTER.c.count).where(where).with_for_update()).scalar_one()
+    granted: int = max(0, min(block, limit - used))
+    if granted:
         connection.execute(update(COUNTER).where(where).values(count=used + granted))
     return granted
+
+
+def _insert(connection: Connection) -> sqlite.Insert | postgresql.Insert:
+    return postgresql.insert(COUNTER) if connection.dialect.name == "postgresql" else sqlite.insert(COUNTER)

@@ -12,6 +12,15 @@ from relay.model.errors import StoreError
 from relay.settings.models import Store
 from relay.settings.ownership import give, make_folder
 
+POSTGRESQL = {
+    "connect_timeout": 10,
+    # A process that stands still amid a transaction keeps its locks, and so keeps the brake from being pulled and others from its
+    # deliveries: the server ends it. None of ours waits for anything but the server while it is in a transaction.
+    "options": "-c idle_in_transaction_session_timeout=5s",
+    # A server or network that is gone is noticed after 25 seconds.
+    **{"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000},
+}
+
 
 def open_engine(settings: Store) -> Engine:
     """SQLite: WAL, every commit synced, triggers fire for REPLACE too. PostgreSQL: psycopg. Raises StoreError."""
@@ -34,7 +43,7 @@ def open_engine(settings: Store) -> Engine:
         raise StoreError(f"store.url: {url.get_backend_name()} is not supported: sqlite:///PATH or postgresql+psycopg://…")
     if url.password:
         raise StoreError("store.url holds a password; put it in a PostgreSQL password file (PGPASSFILE)")
-    return create_engine(url, pool_size=10, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    return create_engine(url, pool_size=10, pool_pre_ping=True, connect_args=POSTGRESQL)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ Item = TypeVar("Item")
 Batch = Callable[[Connection, list[Item]], Sequence[Result]]
 """Writes many items of one kind with a few statements, and gives a result for each. What it raises spoils them all: then each is written
 alone."""
+CONTENDED_TRIES = 5
+CONTENDED_SECONDS = 0.05
 
 
 class _Entry:
@@ -108,6 +111,11 @@ class Journal:
                 raise StoreError("the journal is closed")
             self._entries.put(entry)
 
+    @property
+    def waiting(self) -> int:
+        """Works that no commit has begun for."""
+        return self._entries.qsize()
+
     def close(self) -> None:
         """Commits what was submitted, then ends the thread."""
         with self._gate:
@@ -156,10 +164,23 @@ class Journal:
         try:
             results = self._transaction(entries)
         except BaseException as error:  # noqa: BLE001 - handed to whoever submitted the work
-            if len(entries) > 1 and not _is_lost(error) and not _is_fatal(error):
-                return [settled for entry in entries for settled in self._commit([entry])]
+            if (len(entries) > 1 or _is_contended(error)) and not _is_lost(error) and not _is_fatal(error):
+                return [self._alone(entry) for entry in entries]
             return [(entry, None, self._translate(error)) for entry in entries]
         return [(entry, results[id(entry)], None) for entry in entries]
+
+    def _alone(self, entry: _Entry) -> _Settled:
+        for _ in range(CONTENDED_TRIES - 1):
+            try:
+                return entry, self._transaction([entry])[id(entry)], None
+            except BaseException as error:  # noqa: BLE001 - handed to whoever submitted the work
+                if not _is_contended(error):
+                    return entry, None, self._translate(error)
+                time.sleep(random.uniform(0, CONTENDED_SECONDS))  # noqa: S311 - so that the two don't meet again
+        try:
+            return entry, self._transaction([entry])[id(entry)], None
+        except BaseException as error:  # noqa: BLE001 - handed to whoever submitted the work
+            return entry, None, self._translate(error)
 
     def _transaction(self, entries: list[_Entry]) -> dict[int, Any]:
         """The results, by the identity of their entry. Works of one commit are of different messages, so that their order means nothing."""
@@ -228,6 +249,12 @@ def _is_fatal(error: BaseException) -> bool:
     """SQLITE_IOERR: a sync may have failed, and a second try would believe pages that never reached the disk. PostgreSQL ends then."""
     name = getattr(error.orig, "sqlite_errorname", "") if isinstance(error, OperationalError) else ""
     return str(name or "").startswith("SQLITE_IOERR")
+
+
+def _is_contended(error: BaseException) -> bool:
+    """Two processes got in each other's way, and the database has undone this one: a deadlock, a serialization failure, or a row that the
+    other was quicker to make (PostgreSQL documentation, appendix A)."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in ("40001", "40P01", "23505")
 
 
 def _is_lost(error: BaseException) -> bool:

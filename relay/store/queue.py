@@ -35,6 +35,9 @@ _COUNT_ATTEMPT = (
     .values(attempts=DELIVERY.c.attempts + 1)
 )
 _DROP = delete(QUEUE).where(_OURS)
+_LEASES = select(QUEUE.c.message_id, QUEUE.c.fence, QUEUE.c.lease_until_us).where(
+    QUEUE.c.message_id.in_(bindparam("of_messages", expanding=True)), QUEUE.c.marked_fence.is_not(None)
+)
 _TAKE = (
     update(QUEUE)
     .where(QUEUE.c.message_id == bindparam("of_message"), QUEUE.c.ordinal == bindparam("of_ordinal"))
@@ -157,20 +160,25 @@ def check_lease(connection: Connection, claimed: Claimed) -> None:
         raise LeaseLost(f"the lease on {claimed.message.id.hex} is lost")
 
 
-def mark(connection: Connection, claimed: Claimed, now_us: int, *, first: bool = True) -> None:
+def mark(connection: Connection, claimed: Claimed, now_us: int, *, first: bool = True) -> int:
     """The same as `mark_all`, for one."""
-    mark_all(connection, [(claimed, now_us)], first=first)
+    return mark_all(connection, [claimed], now_us, first=first)[0]
 
 
-def mark_all(connection: Connection, claims: Sequence[tuple[Claimed, int]], *, first: bool) -> None:
-    """The attempts may send their final dot after this commit, and not before (promise 1); with each stands the present time. A claim over
-    several destinations has several final dots: one attempt, counted at the first. Raises LeaseLost, also where a lease ran out and was
-    not renewed, though nobody has taken it yet."""
-    rows = [row | {"of_now": now_us} for claimed, now_us in claims for row in _rows_of(claimed)]
+def mark_all(connection: Connection, claims: Sequence[Claimed], now_us: int, *, first: bool) -> list[int]:
+    """The attempts may send their final dot after this commit, and not before (promise 1). A claim over several destinations has several
+    final dots: one attempt, counted at the first. Gives when each lease ends. Raises LeaseLost, also where a lease ran out and was not
+    renewed, though nobody has taken it yet."""
+    rows = [row | {"of_now": now_us} for claimed in claims for row in _rows_of(claimed)]
     if connection.execute(_MARK[first], rows).rowcount != len(rows):
-        raise LeaseLost(_lost([claimed for claimed, _ in claims]))
+        raise LeaseLost(_lost(claims))
     if first:
         connection.execute(_COUNT_ATTEMPT, [{"of_message": row["of_message"], "of_ordinal": row["of_ordinal"]} for row in rows])
+    ends: dict[tuple[uuid.UUID, int], int] = {}
+    for message_id, fence, until_us in connection.execute(_LEASES, {"of_messages": [claimed.message.id for claimed in claims]}):
+        key = message_id, fence
+        ends[key] = min(until_us or 0, ends.get(key, until_us or 0))
+    return [ends[claimed.message.id, claimed.fence] for claimed in claims]
 
 
 def drop(connection: Connection, claims: Sequence[Claimed]) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from relay.model.errors import StoreError
 from relay.store import triggers
+from relay.store.transfer import unfinished
 
 PARTITIONED = {"message": "id", "delivery": "message_id", "event": "id", "event_record": "event_id"}
 MONTHS_AHEAD = 24
@@ -44,7 +45,7 @@ _LISTEN = {
     "queue": "INSERT",
     "event": "INSERT",
     "event_record": "INSERT",
-    "policy_version": "SELECT, INSERT",
+    "policy_version": "SELECT",
     "control": "SELECT",
     "counter": "SELECT, INSERT, UPDATE, DELETE",
     "tally": "SELECT, INSERT, UPDATE",
@@ -105,6 +106,9 @@ def check_schema(engine: Engine) -> None:
                 state = "is empty" if found is None else f"has schema {found}"
                 raise StoreError(f"the store {state}, this program needs {newest()} (run: sluis store upgrade)")
             triggers.check(connection)
+            half = unfinished(connection)
+            if half is not None:
+                raise StoreError(f"the store is not all there: its {half} was interrupted (run the same command again)")
     except SQLAlchemyError as error:
         raise StoreError(f"the store can't be opened: {error.args[0]}") from None
 

@@ -1,7 +1,8 @@
 """Finds deliveries by what people know of them: sender, recipient, Message-ID, time, rule. Pages by key, newest first."""
 
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, String, and_, cast, or_, selec
 from relay.model.address import address_key, domain_key
 from relay.model.delivery import State
 from relay.model.ids import id_time_us
+from relay.store.along import along
 from relay.store.tables import Delivery, Message
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
@@ -17,6 +19,11 @@ DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 
 Key = tuple[uuid.UUID, int]
 """A delivery: message id and ordinal."""
+MAX_ORDINAL = 2**31 - 1
+PAGE_SECONDS = 0.1
+"""A person waits for a page; a search that fits little goes on with the next one."""
+MIN_STEP, MAX_STEP = 100, 2000
+"""Candidates that one query looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +42,111 @@ class Search:
     until_us: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`rows` of delivery joined to message (`m_` before the message's columns), newest message first; `next` is where to go on, None at the
+    end. There may be fewer rows than were asked for, and more behind them: what was looked at is bounded, not what is found."""
+
+    rows: list[Any]
+    next: Key | None
+
+
 def find(connection: Connection, search: Search, after: Key | None, limit: int) -> Sequence[Any]:
-    """Rows of delivery joined to message (`m_` before the message's columns), newest message first."""
+    """All rows behind `after`, at most `limit`, however long it takes: for searches that are known to be narrow."""
+    rows: list[Any] = []
+    while True:
+        found = page(connection, search, after, limit - len(rows), seconds=1.0)
+        rows += found.rows
+        after = found.next
+        if after is None or len(rows) == limit:
+            return rows
+
+
+def page(connection: Connection, search: Search, after: Key | None, limit: int, seconds: float = PAGE_SECONDS) -> Found:
+    """Rows behind `after`, at most `limit`, and no more than are found in about `seconds`. Of what is searched for, the one that fits the
+    fewest gives the candidates, by its index, in steps; the rest is looked at for each of them."""
+    if search.ids:
+        rows = _read(connection, search, after, limit, None)
+        return Found(rows, _key(rows[-1]) if len(rows) == limit else None)
+    way = _narrowest(connection, search, after)
+    deadline = time.monotonic() + seconds
+    step = min(max(limit, MIN_STEP), MAX_STEP)
+    rows = []
+    while True:
+        candidates = way(after, step)
+        rows += _read(connection, search, after, limit - len(rows), candidates)
+        if len(rows) == limit:
+            return Found(rows, _key(rows[-1]))
+        if len(candidates) < step:
+            return Found(rows, None)
+        after = (candidates[-1], MAX_ORDINAL)
+        if time.monotonic() > deadline:
+            return Found(rows, after)
+        step = min(4 * step, MAX_STEP)
+
+
+def _key(row: Any) -> Key:
+    return row.message_id, row.ordinal
+
+
+def _read(connection: Connection, search: Search, after: Key | None, limit: int, candidates: list[uuid.UUID] | None) -> list[Any]:
+    """Rows of the candidates that fit in every respect."""
     columns = [*DELIVERY.c, *(column.label(f"m_{column.name}") for column in MESSAGE.c)]
     query = select(*columns).join(MESSAGE, MESSAGE.c.id == DELIVERY.c.message_id).where(*_terms(search))
+    if candidates is not None:
+        query = query.where(DELIVERY.c.message_id.in_(list(dict.fromkeys(candidates))))
     if after is not None:
         same = and_(DELIVERY.c.message_id == after[0], DELIVERY.c.ordinal > after[1])
         query = query.where(or_(DELIVERY.c.message_id < after[0], same))
-    return connection.execute(query.order_by(DELIVERY.c.message_id.desc(), DELIVERY.c.ordinal).limit(limit)).all()
+    return list(connection.execute(query.order_by(DELIVERY.c.message_id.desc(), DELIVERY.c.ordinal).limit(limit)))
+
+
+Way = Callable[[Key | None, int], list[uuid.UUID]]
+"""Message ids of one index behind a key, newest first, at most so many; a message with several recipients may come several times."""
+
+
+def _ways(connection: Connection, search: Search) -> list[Way]:
+    """The indexes that can be used, those that fit few as a rule first."""
+    wanted: list[list[tuple[Any, str, Any]]] = []
+    if search.message_id is not None:
+        wanted.append([(MESSAGE.c.header_message_id, search.message_id, MESSAGE.c.id)])
+    if search.recipient is not None:
+        wanted.append([(*_address(DELIVERY.c.recipient, DELIVERY.c.recipient_domain, search.recipient), DELIVERY.c.message_id)])
+    if search.sender is not None:
+        wanted.append([(*_address(MESSAGE.c.sender, MESSAGE.c.sender_domain, search.sender), MESSAGE.c.id)])
+    if search.states:
+        wanted.append([(DELIVERY.c.state, state.value, DELIVERY.c.message_id) for state in search.states])
+    if search.client is not None:
+        wanted.append([(MESSAGE.c.client, search.client, MESSAGE.c.id)])
+    # An id begins with the time at which it was made, so that a time is a range of every index.
+    low = _first_id(search.since_us) if search.since_us is not None else None
+    high = uuid.UUID(int=max(_first_id(search.until_us).int - 1, 0)) if search.until_us is not None else None
+
+    def end(after: Key | None) -> uuid.UUID | None:
+        return min((bound for bound in (high, after and after[0]) if bound is not None), default=None)
+
+    def way(branches: list[tuple[Any, str, Any]]) -> Way:
+        def candidates(after: Key | None, limit: int) -> list[uuid.UUID]:
+            found: list[uuid.UUID] = []
+            for column, value, key in branches:
+                query = along(connection, column, value, key, newest=True, low=low, high=end(after))
+                found += connection.execute(query.limit(limit)).scalars()
+            return sorted(found, reverse=True)[:limit]
+
+        return candidates
+
+    def everything(after: Key | None, limit: int) -> list[uuid.UUID]:
+        bounds = [MESSAGE.c.id >= low] if low is not None else []
+        bounds += [MESSAGE.c.id <= bound] if (bound := end(after)) is not None else []
+        return list(connection.execute(select(MESSAGE.c.id).where(*bounds).order_by(MESSAGE.c.id.desc()).limit(limit)).scalars())
+
+    return [way(branches) for branches in wanted] or [everything]
+
+
+def _narrowest(connection: Connection, search: Search, after: Key | None) -> Way:
+    """Looks how many each has left, and at no more than MAX_STEP of them."""
+    ways = _ways(connection, search)
+    return ways[0] if len(ways) == 1 else min(ways, key=lambda way: len(way(after, MAX_STEP)))
 
 
 def _terms(search: Search) -> list[ColumnElement[bool]]:
@@ -52,16 +156,17 @@ def _terms(search: Search) -> list[ColumnElement[bool]]:
     if search.states:
         terms.append(DELIVERY.c.state.in_([state.value for state in search.states]))
     if search.sender is not None:
-        terms.append(_address(MESSAGE.c.sender, search.sender))
+        column, value = _address(MESSAGE.c.sender, MESSAGE.c.sender_domain, search.sender)
+        terms.append(column == value)
     if search.recipient is not None:
-        terms.append(_address(DELIVERY.c.recipient, search.recipient))
+        column, value = _address(DELIVERY.c.recipient, DELIVERY.c.recipient_domain, search.recipient)
+        terms.append(column == value)
     if search.client is not None:
         terms.append(MESSAGE.c.client == search.client)
     if search.message_id is not None:
         terms.append(MESSAGE.c.header_message_id == search.message_id)
     if search.rule is not None:
         terms.append(cast(DELIVERY.c.rules, String).contains(f'"rule": "{search.rule}"', autoescape=True))
-    # An id begins with the time at which it was made, so that a time is a range of the primary key.
     if search.since_us is not None:
         terms.append(DELIVERY.c.message_id >= _first_id(search.since_us))
     if search.until_us is not None:
@@ -74,13 +179,13 @@ def _identity(message: uuid.UUID, ordinal: int | None) -> ColumnElement[bool]:
     return where if ordinal is None else and_(where, DELIVERY.c.ordinal == ordinal)
 
 
-def _address(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
-    """An address, `@domain` for all of a domain, `<>` for the null reverse-path."""
+def _address(address: Any, domain: Any, text: str) -> tuple[Any, str]:
+    """The column that must be equal, and to what: an address, `@domain` for all of a domain, `<>` for the null reverse-path."""
     if text == "<>":
-        return column == ""
+        return address, ""
     if text.startswith("@"):
-        return column.endswith("@" + domain_key(text[1:]), autoescape=True)
-    return column == address_key(text)
+        return domain, domain_key(text[1:])
+    return address, address_key(text)
 
 
 def _first_id(time_us: int) -> uuid.UUID:

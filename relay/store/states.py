@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from relay.model.delivery import QUEUED, WAITING, State, may_move
 from relay.model.errors import SluisError
+from relay.store.along import along, behind
 from relay.store.tables import Delivery, Queue, Tally
 
 DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
@@ -243,20 +244,17 @@ def _tallies(connection: Connection) -> tuple[int, int, dict[State, int]]:
 
 
 def _rows_in(connection: Connection, state: State, rest: Callable[[float], None] | None) -> int:
+    """By the index of states, page by page; a message whose recipients are on both sides of a border is counted on this one."""
     total = 0
     after: uuid.UUID | None = None
     while True:
         begun = time.monotonic()
-        terms = [DELIVERY.c.state == state.value]
-        if after is not None:
-            terms.append(DELIVERY.c.message_id > after)
-        after = connection.execute(
-            select(DELIVERY.c.message_id).where(*terms).order_by(DELIVERY.c.message_id).limit(1).offset(COUNT_PAGE)
-        ).scalar()
-        if after is not None:  # a message whose recipients are on both sides of the border is counted on this one
-            terms.append(DELIVERY.c.message_id <= after)
-        total += connection.execute(select(func.count()).select_from(DELIVERY).where(*terms)).scalar() or 0
-        if after is None:
+        page = along(connection, DELIVERY.c.state, state.value, DELIVERY.c.message_id, low=behind(after))
+        border = connection.execute(page.limit(1).offset(COUNT_PAGE)).scalar()
+        page = along(connection, DELIVERY.c.state, state.value, DELIVERY.c.message_id, low=behind(after), high=border)
+        total += connection.execute(select(func.count()).select_from(page.order_by(None).subquery())).scalar() or 0
+        if border is None:
             return total
+        after = border
         if rest is not None:
             rest(time.monotonic() - begun)

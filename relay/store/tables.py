@@ -18,6 +18,8 @@ class Message(SQLModel, table=True):
         Index("ix_message_header_message_id", "header_message_id", "id"),
         Index("ix_message_client", "client", "id"),
         Index("ix_message_commitment", "commitment"),
+        # For retention: what is erased, or was refused, is looked at no more.
+        Index("ix_message_body", "id", postgresql_where=text("spool_object IS NOT NULL"), sqlite_where=text("spool_object IS NOT NULL")),
     )
 
     id: uuid.UUID = Field(primary_key=True)
@@ -178,7 +180,8 @@ class PolicyVersion(SQLModel, table=True):
 
 
 class Control(SQLModel, table=True):
-    """The few things that are so for the whole installation, one row each: phase, brake."""
+    """The few things that are so for the whole installation, one row each: policy, phase, brake; and what each policy folder held when its
+    machine last looked."""
 
     __tablename__ = "control"
 

@@ -110,6 +110,7 @@ class Installation:
         output = self.output(unit)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
             notified.setblocking(False)
+            (self.notify / unit).unlink(missing_ok=True)  # of an earlier start
             notified.bind(str(self.notify / unit))
             (self.notify / unit).chmod(0o777)
             async with running(confined(plan), output) as process:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -41,14 +42,14 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     engine = open_engine(settings.store)
     upgrade(engine)
     reader = Reader(engine)
-    counts = SimpleNamespace(sessions=1, commands=1, messages=1, bugs=1, refusals={550: 1})
+    counts = SimpleNamespace(sessions=1, commands=1, messages=1, bugs=1, refusals={550: 1}, shed=Counter())
     alerts = Alerts()
     alerts("no-rule")
     metrics = Metrics(
         reader,
-        cast(Any, SimpleNamespace(counts=counts)),
-        cast(Any, SimpleNamespace(crashes=0, killed=0, status=dict)),
-        cast(Any, SimpleNamespace(commits=0, works=0)),
+        cast(Any, SimpleNamespace(counts=counts, open=0)),
+        cast(Any, SimpleNamespace(crashes=0, killed=0, status=dict, waiting=0, in_flight=0)),
+        cast(Any, SimpleNamespace(commits=0, works=0, waiting=0)),
         cast(Any, SimpleNamespace(free_bytes=lambda: 1)),
         lambda: cast(Any, (None, Epoch("0" * 64, "open", False))),
         settings,

@@ -104,6 +104,7 @@ def test_there_is_a_dialogue_for_every_extension() -> None:
         "SMTPUTF8",
         "STARTTLS",
         "ENHANCEDSTATUSCODES",
+        "CHUNKING",
         "DSN",
         "AUTH",
         "XCLIENT",

@@ -26,11 +26,13 @@ EVERY_REPLY = [value for module in (replies, policy_replies) for value in vars(m
 SAYINGS = st.sampled_from(
     """EHLO client.example|HELO client.example|LHLO x|MAIL FROM:<jan@example.nl>|MAIL FROM:<>|MAIL FROM:nobody
     |RCPT TO:<piet@partner.example>|RCPT TO:<unknown@partner.example>|RCPT TO:<>|DATA|DATA now|RSET|NOOP|HELP|VRFY jan|EXPN all
-    |STARTTLS|AUTH PLAIN AGEAYg==|XCLIENT ADDR=192.0.2.7|XFORWARD ADDR=192.0.2.7|BDAT 1||\t""".replace("\n    ", "").split("|")
+    |STARTTLS|AUTH PLAIN AGEAYg==|XCLIENT ADDR=192.0.2.7|XFORWARD ADDR=192.0.2.7|BURL x||\t|BDAT 0|BDAT 2\r\n|BDAT 0 LAST|BDAT 2 LAST\r\n"""
+    # The two octets of a chunk are the CRLF behind it.
+    .replace("\n    ", "").split("|")
 )
 
 
-@pytest.mark.parametrize(("state", "verb"), list(itertools.product(LIVE, [*VERBS, "", "BDAT"])))
+@pytest.mark.parametrize(("state", "verb"), list(itertools.product(LIVE, [*VERBS, "", "BURL"])))
 def test_every_command_has_an_answer_in_every_state(state: State, verb: str) -> None:
     refusal = states.refusal(state, verb)
     if refusal is None:
@@ -41,13 +43,15 @@ def test_every_command_has_an_answer_in_every_state(state: State, verb: str) -> 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(VERBS), max_size=40))
-def test_no_sequence_of_commands_reaches_data_without_hello_mail_and_rcpt_in_this_order(verbs: list[str]) -> None:
+def test_no_sequence_of_commands_reaches_data_or_bdat_without_hello_mail_and_rcpt_in_this_order(verbs: list[str]) -> None:
     state, said = State.START, ""
     for verb in verbs:
         if state is State.CLOSED or states.refusal(state, verb) is not None:
             continue
-        if verb == "DATA":
-            assert re.search(r"(EHLO|HELO|LHLO) (\w+ )*MAIL ((NOOP|HELP|VRFY|EXPN|RCPT) )*RCPT ((NOOP|HELP|VRFY|EXPN|RCPT) )*$", said)
+        if verb in ("DATA", "BDAT", "BDAT LAST"):
+            harmless = "NOOP|HELP|VRFY|EXPN"
+            chunks = "" if verb == "DATA" else rf"(({harmless}|BDAT) )*"
+            assert re.search(rf"(EHLO|HELO|LHLO) (\w+ )*MAIL (({harmless}|RCPT) )*RCPT (({harmless}|RCPT) )*{chunks}$", said)
         said += f"{verb} "
         state = states.after(state, verb)
 
@@ -85,6 +89,12 @@ def test_the_session_answers_each_command_once_and_takes_a_message_only_after_ma
                     assert rcpt
                     assert (await line.say(".")).startswith("250")
                     taken, mail, rcpt = taken + 1, 0, 0
+                elif verb == "BDAT" and reply.startswith("250"):
+                    assert mail
+                    assert rcpt
+                    assert ("queued" in reply) == ("LAST" in saying)
+                    if "LAST" in saying:
+                        taken, mail, rcpt = taken + 1, 0, 0
             assert len(road.messages) == taken
             await say_goodbye(line)
 
@@ -188,6 +198,6 @@ def test_any_hello_xtext_or_parameter_is_parsed_or_one_of_our_errors(text: str) 
 
 def test_each_refusal_of_the_table_stands_in_a_dialogue() -> None:
     said = " ".join(path.read_text() for path in (Path(__file__).parents[1] / "dialogs").glob("*.txt"))
-    for state, verb in itertools.product(LIVE, [*VERBS, "BDAT"]):
+    for state, verb in itertools.product(LIVE, [*VERBS, "BURL"]):
         refusal = states.refusal(state, verb)
         assert refusal is None or f"S: {refusal}" in said

@@ -112,6 +112,8 @@ def test_listen_and_deliver_as_two_processes(tmp_path: Path, new_database: Datab
                 refused = await sluis.sluis("serve", "--role", "listen")
                 assert (refused.code, "PostgreSQL" in refused.err) == (1, True)
                 return
+            await sluis.start("--role", "deliver")  # puts the policy in force, which what listens may not
+            assert await sluis.stop() == 0
             private = sluis.folder / "keys" / "spool"
             private.rename(private.with_name("away"))
             listens = sluis.folder / "listen.toml"

@@ -1,7 +1,7 @@
 """The operations of the relay itself; those of the review desk are in `quarantine`."""
 
 from relay.control.operation import Operation
-from relay.control.operations import audit, keys, message, phase, queue, request
+from relay.control.operations import audit, keys, message, phase, queue, request, store
 
 OPERATIONS: tuple[Operation, ...] = (
     *phase.OPERATIONS,
@@ -10,4 +10,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *audit.OPERATIONS,
     *keys.OPERATIONS,
     *request.OPERATIONS,
+    *store.OPERATIONS,
 )

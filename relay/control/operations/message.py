@@ -19,13 +19,14 @@ from relay.control.person import person_event
 from relay.model.delivery import State
 from relay.model.errors import OperationRefused
 from relay.store.search import shown
-from relay.store.tables import Delivery, EventRecord, Message, Queue
+from relay.store.tables import Delivery, EventRecord, Kept, Message, Queue
 from relay.store.tables import Request as RequestTable
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
 DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 RECORD = EventRecord.__table__  # type: ignore[attr-defined]
+KEPT = Kept.__table__  # type: ignore[attr-defined]
 REQUEST = RequestTable.__table__  # type: ignore[attr-defined]
 PIECE = 4 * 1024 * 1024
 
@@ -130,12 +131,14 @@ def journey_of(connection: Connection, identity: uuid.UUID) -> dict[str, Any]:
     deliveries = connection.execute(query.order_by(DELIVERY.c.ordinal)).all()
     waiting = {row.ordinal: row for row in connection.execute(select(QUEUE).where(QUEUE.c.message_id == identity))}
     events = connection.execute(select(RECORD).where(RECORD.c.message_id == identity).order_by(RECORD.c.event_id)).all()
+    kept = connection.execute(select(KEPT).where(KEPT.c.message_id == identity)).first()
     requests = connection.execute(select(REQUEST).where(REQUEST.c.message_id == identity).order_by(REQUEST.c.id)).all()
     return {
         "message": {
             **{name: value for name, value in message._mapping.items() if name not in ("id", "spool_object")},
             "id": identity.hex,
             "has_body": message.spool_object is not None,
+            "kept": {"actor": kept.actor, "reason": kept.reason, "kept_us": kept.kept_us} if kept else None,
         },
         "deliveries": [
             {

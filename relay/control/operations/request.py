@@ -1,25 +1,28 @@
 """Requests that wait for a second person: list, approve, refuse."""
 
+import uuid
 from functools import partial
 from typing import Any
 
+from pydantic import Field
 from sqlalchemy import Connection, select
 
 from relay.control import requests
 from relay.control.actor import Actor, Role
 from relay.control.operation import Operation, Services
-from relay.control.params import Reasoned, Strict, Text, parsed
+from relay.control.params import MAX_PAGE, PAGE, Reasoned, Strict, Text, parsed
 from relay.control.requests import REQUEST
 from relay.model.errors import OperationRefused
 
-LIMIT = 500
 ROLES = {"release": Role.REVIEW, "phase": Role.ADMIN, "brake": Role.ADMIN}
 
 
 class Listing(Strict):
-    """With `everything` those that are done or refused, too; the newest LIMIT."""
+    """With `everything` those that are done or refused, too. Newest first; `after` is what the page before gave as `next`."""
 
     everything: bool = False
+    after: Text | None = Field(default=None, max_length=100)
+    limit: int = Field(default=PAGE, ge=1, le=MAX_PAGE)
 
 
 class Answering(Reasoned):
@@ -30,11 +33,15 @@ class Answering(Reasoned):
 
 async def _list(services: Services, _: Actor, params: dict[str, Any]) -> dict[str, Any]:
     asked = parsed(Listing, params)
-    return {"rows": await services.reader.read(partial(_rows, everything=asked.everything))}
+    after = requests.identity_of(asked.after) if asked.after else None
+    rows = await services.reader.read(partial(_rows, everything=asked.everything, after=after, limit=asked.limit))
+    return {"rows": rows, "next": rows[-1]["request"] if len(rows) == asked.limit else None}
 
 
-def _rows(connection: Connection, everything: bool) -> list[dict[str, Any]]:
-    query = select(REQUEST).order_by(REQUEST.c.id.desc()).limit(LIMIT)
+def _rows(connection: Connection, everything: bool, after: uuid.UUID | None, limit: int) -> list[dict[str, Any]]:
+    query = select(REQUEST).order_by(REQUEST.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(REQUEST.c.id < after)
     if not everything:
         query = query.where(REQUEST.c.state == requests.OPEN)
     return [

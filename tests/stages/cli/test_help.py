@@ -64,7 +64,7 @@ def test_the_list_of_commands_is_told_without_loading_them_and_says_the_same() -
         (["queue", "retry", "--all"], "Missing option '--reason'"),
         (["queue", "list", "--limit", "0"], "0 is not in the range"),
         (["queue", "list", "--state", "quarantined"], "is not one of 'ready', 'undecided', 'held', 'undeliverable'"),
-        (["audit", "list", "--kind", "relase"], "'relase' is not one of 'accepted', 'audit-read'"),
+        (["audit", "list", "--kind", "relase"], "'relase' is not one of 'accepted', 'adopted'"),
         (["queue", "list", "--since", "yesterday"], "'yesterday' is no time: 30m, 6h, 2d, 1w, 2026-11-24 or 2026-11-24T09:30"),
         (["queue", "list", "--until", "99999999999w"], "is no time"),
         (["queue", "list", "--since", "²d"], "is no time"),

@@ -166,7 +166,7 @@ def test_upgrade_waits_for_nobody_while_the_relay_runs(place: Place) -> None:
 
 def test_a_sound_store_is_called_so_while_the_relay_runs(place: Place, filled: Recording) -> None:
     [claimed] = filled.claim()
-    asyncio.run(filled.record.mark(claimed, (0, 0)))
+    asyncio.run(filled.record.mark(claimed, (0, 0, 0)))
     asyncio.run(filled.record.outcomes(Signed(claimed, b""), [Outcome(0, State.DELIVERED, "250 Ok", "2.0.0")], {}))
     code, checks = place.check()
     assert code == 0

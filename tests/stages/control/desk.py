@@ -223,9 +223,9 @@ class Desk:
         return list(self.reader.read_now(lambda connection: connection.execute(query).all()))
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
-        """The events of these kinds, or all, oldest first."""
+        """The events of these kinds, or all, oldest first; not those that were erased."""
         query = select(RECORD.c.canonical).order_by(RECORD.c.event_id)
-        told = [json.loads(text) for text in self.reader.read_now(lambda connection: connection.execute(query).scalars().all())]
+        told = [json.loads(text) for text in self.reader.read_now(lambda connection: connection.execute(query).scalars().all()) if text]
         return [event for event in told if not kinds or event["kind"] in kinds]
 
     def write(self, work: Callable[[Any], Any]) -> None:

@@ -156,8 +156,10 @@ def test_an_answer_to_version_stands_for_a_second_and_no_longer() -> None:
         assert not list(scanner.inspect(item(b"TOMORROWS-MALWARE")))
         clamd.reload({**SIGNATURES, "Sluis.Tomorrow": b"TOMORROWS-MALWARE"})
         deadline = time.monotonic() + 30
-        while scanner.begin() or not list(scanner.inspect(item(b"TOMORROWS-MALWARE"))):
+        scanner.begin()
+        while not list(scanner.inspect(item(b"TOMORROWS-MALWARE"))):
             assert time.monotonic() < deadline
+            scanner.begin()
 
 
 def test_one_connection_serves_many_messages_and_a_session_that_clamd_ended_is_begun_anew() -> None:

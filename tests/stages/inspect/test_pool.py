@@ -5,6 +5,8 @@ import base64
 import contextlib
 import io
 import json
+import os
+import signal
 import zipfile
 from pathlib import Path
 from uuid import UUID
@@ -295,6 +297,39 @@ def test_a_message_that_no_worker_is_free_for_within_the_deadline_is_unavailable
             assert third.unavailable == ("inspect",)  # the queue is full: at once
             assert kinds(await first) == [(Kind.LIMIT, "time")]
             assert second.unavailable == ("inspect",) or second.header.subject == "done"
+
+    run(dialogue)
+
+
+def test_large_messages_wait_for_their_octets_and_small_ones_pass_them(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        async with pool(MISBEHAVING, rules=tmp_path, workers=2, bytes_in_flight=1) as workers:
+            large = InspectJob("test", 2 * 1024 * 1024, "relay.example.nl", body=b"hang")
+            tasks = [asyncio.create_task(workers.inspect(large)) for _ in range(2)]
+            while not (workers.busy and workers.waiting):
+                await asyncio.sleep(0)
+            assert workers.in_flight == large.size
+            assert (await say(workers, "start a thread")).header.subject == "done"
+            assert (workers.waiting, workers.in_flight) == (1, large.size)
+            assert workers.expected_wait > 0
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert (workers.waiting, workers.in_flight, workers.expected_wait) == (0, 0, 0)
+
+    run(dialogue)
+
+
+def test_when_the_process_that_workers_are_forked_from_dies_another_is_started(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        async with pool(MISBEHAVING, rules=tmp_path) as workers:
+            pid = (await say(workers, "tell the process")).header.subject
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            os.kill(parent, signal.SIGKILL)
+            while not (answer := await say(workers, "tell the process")).findings:
+                pass  # the workers follow it, in a moment
+            assert answer.findings == (Finding(Kind.CRASH, "inspect", "worker-died"),)
+            assert (await say(workers, "start a thread")).header.subject == "done"
 
     run(dialogue)
 

@@ -194,7 +194,7 @@ def test_a_mark_is_one_durable_commit_without_an_event(recording: Recording) -> 
     recording.accept()
     [claimed] = recording.claim()
     before = recording.journal.commits
-    asyncio.run(recording.record.mark(claimed, (0, 0)))
+    asyncio.run(recording.record.mark(claimed, (0, 0, 0)))
     assert recording.journal.commits == before + 1
     assert recording.rows("queue")[0]["marked_fence"] == claimed.fence
     assert len(recording.rows("event")) == 1
@@ -202,7 +202,7 @@ def test_a_mark_is_one_durable_commit_without_an_event(recording: Recording) -> 
 
 def deliver(recording: Recording, *outcomes: Outcome, next_us: dict[int, int] | None = None) -> Signed:
     [claimed] = recording.claim()
-    asyncio.run(recording.record.mark(claimed, (0, 0)))
+    asyncio.run(recording.record.mark(claimed, (0, 0, 0)))
     signed = Signed(claimed, b"DKIM-Signature: v=1\r\n")
     asyncio.run(recording.record.outcomes(signed, outcomes, next_us or {}))
     return signed
@@ -334,6 +334,6 @@ def test_a_brake_that_another_process_pulled_counts_before_the_final_dot(recordi
 def test_several_final_dots_of_one_claim_are_one_attempt(recording: Recording) -> None:
     recording.accept(State.READY)
     (claimed,) = recording.claim()
-    asyncio.run(recording.record.mark(claimed, (0, 0)))
-    asyncio.run(recording.record.mark(claimed, (0, 0), first=False))
+    asyncio.run(recording.record.mark(claimed, (0, 0, 0)))
+    asyncio.run(recording.record.mark(claimed, (0, 0, 0), first=False))
     assert recording.rows("delivery")[0]["attempts"] == 1

@@ -99,3 +99,21 @@ def test_old_windows_are_forgotten_and_the_present_one_is_not(recording: Recordi
 
     assert asyncio.run(story()) == 40
     assert [row.window_us for row in leased(recording)] == [1_000 * HOUR_US]
+
+
+def test_two_machines_that_begin_a_window_at_the_same_moment_both_count(recording: Recording) -> None:
+    journals = [Journal(recording.engine) for _ in range(4)]
+    for journal in journals:
+        journal.start()
+
+    async def story() -> int:
+        taken = [
+            counters.take("client", f"exchange {number}", HOUR_US, 2, 1, NOW_US)
+            for number in range(25)
+            for counters in map(Counters, journals)
+        ]
+        return sum(await asyncio.gather(*taken))
+
+    assert asyncio.run(story()) == 50
+    for journal in journals:
+        journal.close()

@@ -220,3 +220,35 @@ def test_a_refused_row_is_not_fatal(engine: Engine) -> None:
     journal.close()
     assert reasons == []
     assert not isinstance(refused.value, IntegrityError)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_of_two_processes_that_lock_rows_crosswise_both_come_through(engine: Engine) -> None:
+    journals = [Journal(engine, batch=1) for _ in range(2)]
+    both = threading.Barrier(2)
+    for journal in journals:
+        journal.start()
+    journals[0].submit_now(lambda connection: [add(key)(connection) for key in ("a", "b")])
+
+    def crosswise(first: str, second: str) -> Any:
+        tries: list[str] = []
+
+        def work(connection: Connection) -> int:
+            tries.append(first)
+            for key in (first, second):
+                connection.execute(COUNTER.update().where(COUNTER.c.key == key).values(count=COUNTER.c.count + 1))
+                if key == first and len(tries) == 1:
+                    both.wait(20)
+            return len(tries)
+
+        return work
+
+    async def story() -> list[int]:
+        return list(await asyncio.gather(journals[0].submit(crosswise("a", "b")), journals[1].submit(crosswise("b", "a"))))
+
+    tries = asyncio.run(story())
+    assert min(tries) == 1 < max(tries), "the database undid one of them, and it was done again"
+    with engine.connect() as connection:
+        assert list(connection.execute(select(COUNTER.c.count)).scalars()) == [3, 3]
+    for journal in journals:
+        journal.close()

@@ -8,13 +8,14 @@ import pytest
 from relay.model.decision import Epoch
 from relay.model.delivery import State
 from relay.model.message import Claimed, Outcome, Signed
+from relay.record import Record
 from relay.store import queue, states
 from relay.store.queue import LeaseLost
 from tests.servers.recording import LEASE_US, SECOND, Recording
 
 
 def mark(recording: Recording, claimed: Claimed) -> None:
-    asyncio.run(recording.record.mark(claimed, (0, 0)))
+    asyncio.run(recording.record.mark(claimed, (0, 0, 0)))
 
 
 def deliveries(recording: Recording, column: str) -> list[object]:
@@ -239,3 +240,29 @@ def test_two_processes_that_claim_at_once_get_different_rows(recording: Recordin
         two = queue.claim(second, "relay-2", now_us, LEASE_US, 10)
     assert len(one) == len(two) == 2
     assert {claimed.message.id for claimed in one}.isdisjoint({claimed.message.id for claimed in two})
+
+
+class SlowCommit:
+    """A clock that is asked in the mark and after it; a process that is stopped in between sees it leap."""
+
+    def __init__(self, recording: Recording, leap_us: int) -> None:
+        self.recording = recording
+        self.leap_us = leap_us
+        self.asked = 0
+
+    def now_us(self) -> int:
+        self.asked += 1
+        if self.asked == 2:
+            self.recording.clock.forward(self.leap_us)
+        return self.recording.clock.now_us()
+
+
+def test_who_stood_still_while_its_mark_was_committed_may_not_send_and_the_next_names_a_possible_duplicate(recording: Recording) -> None:
+    recording.accept()
+    [claimed] = recording.claim("relay-1")
+    slow = Record(recording.journal, recording.spool, SlowCommit(recording, 2 * LEASE_US), "relay.example.nl", 1, 1)
+    with pytest.raises(LeaseLost):
+        asyncio.run(slow.mark(claimed, (0, 0, 0)))
+    [again] = recording.claim("relay-2")
+    assert again.tickets[0].interrupted
+    assert deliveries(recording, "possible_duplicates") == [1]

@@ -76,6 +76,7 @@ CHANGES = [
     "INSERT INTO approval (request_id) VALUES (gen_random_uuid())",
     "INSERT INTO control (name, value, epoch) VALUES ('brake', '{}', 1)",
     "UPDATE control SET epoch = epoch + 1",
+    "INSERT INTO policy_version (digest, files, first_us) VALUES ('x', '{}', 1)",
     "UPDATE policy_version SET files = '{}'",
     "UPDATE event SET kind = 'x'",
     "DELETE FROM event",

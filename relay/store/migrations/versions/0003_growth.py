@@ -40,6 +40,8 @@ def upgrade() -> None:
     op.create_index("ix_message_sender_domain", "message", ["sender_domain", "id"])
     op.create_index("ix_message_client", "message", ["client", "id"])
     op.create_index("ix_message_commitment", "message", ["commitment"])
+    bodies = sa.text("spool_object IS NOT NULL")
+    op.create_index("ix_message_body", "message", ["id"], postgresql_where=bodies, sqlite_where=bodies)
     op.create_index("ix_delivery_recipient_domain", "delivery", ["recipient_domain", "message_id"])
     doubtful = sa.text("possible_duplicates > 0")
     op.create_index("ix_delivery_duplicates", "delivery", ["possible_duplicates"], postgresql_where=doubtful, sqlite_where=doubtful)

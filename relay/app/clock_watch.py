@@ -1,0 +1,53 @@
+"""Leases hold by the clocks of the machines: one whose clock is wrong would take what others are delivering, so it claims nothing."""
+
+import asyncio
+import contextlib
+import time
+
+from sqlalchemy import Connection, text
+
+from relay.model.errors import SluisError
+from relay.model.ports import Clock
+from relay.road import Alert
+from relay.store.reader import Reader
+
+LOOK_SECONDS = 10.0
+
+
+class ClockWatch:
+    """Compares with the clock of the database, which is the same for all. `wrong` while they differ by more than a quarter of a lease: two
+    machines then differ by half a lease at most, and a lease that is alive never has less than two thirds left."""
+
+    def __init__(self, reader: Reader, clock: Clock, alert: Alert, lease_seconds: float) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._alert = alert
+        self._limit_us = lease_seconds * 1e6 / 4
+        self.wrong = False
+
+    async def look(self) -> None:
+        """Once. Raises StoreError."""
+        before, started = self._clock.now_us(), time.monotonic()
+        there_us = await self._reader.read(_now_us)
+        took_us = (time.monotonic() - started) * 1e6
+        if there_us is None:
+            return  # SQLite: there is no other clock, and no other machine
+        # Its clock was read somewhere in that time.
+        early, late = there_us - before - took_us - self._limit_us, there_us - before + self._limit_us
+        wrong = early > 0 or late < 0
+        if wrong and not self.wrong:
+            self._alert("clock", seconds=round((before - there_us) / 1e6, 1), allowed=self._limit_us / 1e6)
+        self.wrong = wrong
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            with contextlib.suppress(SluisError):
+                await self.look()
+
+
+def _now_us(connection: Connection) -> int | None:
+    if connection.dialect.name != "postgresql":
+        return None
+    return int(connection.execute(text("SELECT extract(epoch FROM clock_timestamp()) * 1000000")).scalar_one())

@@ -1,0 +1,215 @@
+"""Keeps the mark of how far commits have come, and pulls the brake over a store that went back behind it."""
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+
+from relay.audit.event import make_event, write
+from relay.model.errors import SluisError
+from relay.model.ids import id_time_us
+from relay.model.ports import Clock
+from relay.model.text import time_text
+from relay.phases import change
+from relay.phases import state as phase_state
+from relay.road import Alert
+from relay.store import high_water
+from relay.store.high_water import BEHIND, Behind, Gap, Mark, Marks
+from relay.store.journal import Journal
+from relay.store.reader import Reader
+
+log = logging.getLogger("sluis.store")
+SECONDS = 1.0
+WHAT_NOW = (
+    "what was delivered since may be queued again, and what was accepted since is only in the spool "
+    "(sluis store rebuild); a person lets go: sluis brake release"
+)
+
+
+class HighWaterWatch:
+    """For the process that delivers, on `machine`. `suspect`: a new connection reached a store that does not know the last mark; nothing
+    may leave until that was looked into. `pulled` is awaited after the brake was pulled."""
+
+    def __init__(
+        self,
+        marks: Marks,
+        journal: Journal,
+        reader: Reader,
+        clock: Clock,
+        alert: Alert,
+        machine: str,
+        actor: str,
+    ) -> None:
+        self._marks = marks
+        self._journal = journal
+        self._reader = reader
+        self._clock = clock
+        self._alert = alert
+        self._machine = machine
+        self._actor = actor
+        self._last: Mark | None = None
+        self._behind: Behind | None = None
+        self._writable = True
+        self.suspect = False
+        self.pulled: Callable[[], Awaitable[None]] | None = None
+
+    async def begin(self) -> None:
+        """At the start, before anything leaves. Raises StoreError, OSError: then it can't be said whether the store is whole."""
+        files = await asyncio.to_thread(self._marks.read)
+        marks = high_water.read_marks(files)
+        self._behind = high_water.read_behind(files)
+        if self._behind is not None:
+            if await self._reader.read(self._was_let_go):
+                await self._resolve()
+                return
+            marks = list(self._behind.marks)
+        now_us = self._clock.now_us()
+        unknown, newest = await self._reader.read(
+            lambda c: (high_water.unknown_marks(c, marks, now_us), high_water.newest_event(c, now_us))
+        )
+        if unknown:
+            await self._went_back(unknown, newest)
+            return
+        if self._behind is not None:  # the right store is back
+            await asyncio.to_thread(self._marks.remove, BEHIND)
+            self._behind = None
+        if not marks and newest is not None and await self._reader.read(high_water.has_messages):
+            await self._missing(newest)
+        for mark in marks:
+            if mark.machine != self._machine and mark.time_us < now_us - high_water.OTHERS_US:
+                await asyncio.to_thread(self._marks.remove, mark.name)
+        await self._move(newest)
+
+    def watch_connections(self, engine: Engine) -> None:
+        """On PostgreSQL a connection that is made anew may reach another server: each one is asked for the last mark first."""
+        if engine.dialect.name == "postgresql":
+            event.listen(engine, "connect", self._connected)
+
+    def _connected(self, connection: Any, _record: Any) -> None:
+        if self._last is None or self._behind is not None:
+            return
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM event WHERE id = %s", (self._last.event,))
+            if cursor.fetchone() is None:
+                self.suspect = True
+        connection.rollback()
+
+    async def run(self) -> None:
+        """Once a second; a store that is away is looked at when it is back."""
+        while True:
+            await asyncio.sleep(SECONDS)
+            await self.tick()
+
+    async def tick(self) -> None:
+        """Looks whether the store still knows the last mark, and moves it on."""
+        with contextlib.suppress(SluisError):
+            if self._behind is not None:
+                if await self._reader.read(self._was_let_go):
+                    await self._resolve()
+                return
+            now_us = self._clock.now_us()
+            marks = [self._last] if self._last is not None else []
+            unknown, newest = await self._reader.read(
+                lambda c: (high_water.unknown_marks(c, marks, now_us), high_water.newest_event(c, now_us))
+            )
+            if unknown:
+                await self._went_back(unknown, newest)
+                return
+            self.suspect = False
+            await self._move(newest)
+
+    async def _move(self, newest: uuid.UUID | None) -> None:
+        if newest is None or (self._last is not None and self._last.event == newest):
+            return
+        mark = Mark(self._machine, newest)
+        try:
+            await asyncio.to_thread(self._marks.write, mark.name, high_water.encoded(mark.to_json()))
+        except OSError as error:
+            if self._writable:
+                self._alert("high-water-unwritable", error=str(error))
+            self._writable = False
+            return
+        self._writable = True
+        self._last = mark
+
+    async def _went_back(self, unknown: list[Mark], newest: uuid.UUID | None) -> None:
+        """The brake first, then the evidence: a crash in between finds it again."""
+        highest = max(unknown, key=lambda mark: mark.time_us)
+        knows = f"ends at {time_text(id_time_us(newest))}" if newest else "has no events"
+        reason = (
+            f"the store {knows}, but {highest.name} in the spool says that event {highest.event} of {time_text(highest.time_us)} was "
+            f"committed: this store was restored from a backup, or is a standby that lagged; {WHAT_NOW}"
+        )
+        now_us = self._clock.now_us()
+        found = high_water.read_behind(await asyncio.to_thread(self._marks.read))  # another process may have been first
+        brake = await self._journal.submit(lambda connection: self._pull(connection, found, reason, now_us))
+        self._alert("store-behind", reason=reason, mark=highest.event.hex, newest=newest.hex if newest else None)
+        if found is not None and found.brake == brake:
+            self._behind = found
+        else:
+            self._behind = Behind(tuple(unknown), newest, now_us, brake)
+            await self._keep(BEHIND, self._behind.to_json())
+        if self.pulled is not None:
+            await self.pulled()
+        self.suspect = False
+
+    def _pull(self, connection: Connection, found: Behind | None, reason: str, now_us: int) -> uuid.UUID:
+        """Once for each store that went back: at the next start it is on for this already."""
+        if found is not None and phase_state.read(connection).brake and high_water.is_known(connection, found.brake):
+            return found.brake
+        return change.hold_brake(connection, self._actor, reason, now_us)
+
+    def _was_let_go(self, connection: Connection) -> bool:
+        """By a person, in this very store: one that was restored since knows nothing of the brake."""
+        assert self._behind is not None
+        return not phase_state.read(connection).brake and high_water.is_known(connection, self._behind.brake)
+
+    async def _resolve(self) -> None:
+        """A person let go: the store is as it is from here on. That bodies of the gap may lack rows is kept."""
+        behind = self._behind
+        assert behind is not None
+        gap: Gap = behind.gap
+        name = f"{high_water.GAP}{behind.found_us}.json"
+        if name not in await asyncio.to_thread(self._marks.read):  # another process may have been first
+            await self._keep(name, {**behind.to_json(), "from_us": gap.from_us, "until_us": gap.until_us})
+            lost = ", ".join(f"{mark.event}" for mark in behind.marks)
+            await self._say("moved", f"the brake was let go: the mark moves on from here; lost were {lost} and what came with them")
+        for mark in behind.marks:
+            await asyncio.to_thread(self._marks.remove, mark.name)
+        await asyncio.to_thread(self._marks.remove, BEHIND)
+        self._behind = self._last = None
+        await self._move(await self._reader.read(lambda connection: high_water.newest_event(connection, self._clock.now_us())))
+
+    async def _keep(self, name: str, value: dict[str, Any]) -> None:
+        try:
+            await asyncio.to_thread(self._marks.write, name, high_water.encoded(value))
+        except OSError as error:
+            self._alert("high-water-unwritable", error=str(error))
+
+    async def _missing(self, newest: uuid.UUID) -> None:
+        """A store that is not new, and no mark: of before there were marks, or of another spool. It can't be said whether it went back."""
+        reason = f"the store ends at {time_text(id_time_us(newest))} and the spool has no mark: it can't be said whether it is the newest"
+        log.warning("no high-water mark", extra={"fields": {"reason": reason}})
+        self._alert("high-water-missing", reason=reason)
+        await self._say("missing", reason)
+
+    async def _say(self, result: str, reason: str) -> None:
+        told = make_event(
+            "high-water",
+            object_="store",
+            result=result,
+            origin=change.PROCESS,
+            actor=self._actor,
+            time_us=self._clock.now_us(),
+            reason=reason,
+        )
+        await self._journal.submit(lambda connection: write(connection, [told]))
+
+    async def gaps(self) -> list[Gap]:
+        """When bodies were made that may have lost their rows. A spool that can't be read has no sweep either."""
+        files = await asyncio.to_thread(self._marks.read)
+        return high_water.read_gaps(files, self._clock.now_us())

@@ -1,0 +1,29 @@
+"""Work that one process does for all machines: balance, sweep, retention."""
+
+import logging
+from functools import partial
+
+from relay.model.ports import Clock
+from relay.store import jobs
+from relay.store.journal import Journal
+
+log = logging.getLogger("sluis.app")
+PATIENCE = 1.5
+"""Of the time between two turns: after that another process takes the job over."""
+
+
+class Jobs:
+    """`alone`: there can be no other process, so that everything is ours."""
+
+    def __init__(self, journal: Journal, clock: Clock, owner: str, *, alone: bool) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._owner = owner
+        self._alone = alone
+
+    async def mine(self, job: str, every: float) -> bool:
+        """Whether this process does the next turn of a job that has one every so many seconds. Raises StoreError."""
+        if self._alone:
+            return True
+        for_us = int(PATIENCE * every * 1e6)
+        return await self._journal.submit(partial(jobs.take, job=job, owner=self._owner, now_us=self._clock.now_us(), for_us=for_us))

@@ -1,0 +1,242 @@
+"""What is no longer kept is erased; what waits and what somebody marked is not; and the audit and the balance still hold."""
+
+import asyncio
+import datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+
+from relay.audit import old_months
+from relay.control.retention import DAY_US, Retention
+from relay.model.delivery import WAITING, State
+from relay.model.errors import SpoolUnavailable
+from relay.model.ports import SystemClock
+from relay.settings.models import Retention as RetentionSettings
+from relay.settings.models import Store
+from relay.store import states
+from relay.store.engine import open_engine
+from relay.store.journal import Journal
+from relay.store.reader import Reader
+from relay.store.tables import Event, Message
+from tests.servers.database import Database
+from tests.stages.control.desk import Desk, desk
+
+RAW = b"Subject: x\r\n\r\ntext\r\n"
+MESSAGE = Message.__table__  # type: ignore[attr-defined]
+EVENT = Event.__table__  # type: ignore[attr-defined]
+YEARS = RetentionSettings(body_days=30, record_days=365)
+on_sqlite = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+on_postgresql = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+
+
+@dataclass
+class Later:
+    """A clock that is ahead."""
+
+    days: int
+
+    def now_us(self) -> int:
+        return SystemClock().now_us() + self.days * DAY_US
+
+
+def retention(at: Desk, days: int, settings: RetentionSettings = YEARS, **values: Any) -> Retention:
+    """As it will be in so many days."""
+    services = at.services
+    return Retention(
+        services.journal, services.reader, services.spool, Later(days), settings, ("relay", "process", "its time is over"), rest=0, **values
+    )
+
+
+def bodies(at: Desk) -> set[Any]:
+    """Of which messages."""
+    query = select(MESSAGE.c.id).where(MESSAGE.c.spool_object.is_not(None))
+    return set(at.reader.read_now(lambda connection: connection.execute(query).scalars().all()))
+
+
+def messages(at: Desk) -> set[Any]:
+    """All that there are."""
+    return set(at.reader.read_now(lambda connection: connection.execute(select(MESSAGE.c.id)).scalars().all()))
+
+
+@asynccontextmanager
+async def as_owner(database: Database) -> AsyncIterator[tuple[Journal, Reader]]:
+    """The store as the owner of its tables reaches it."""
+    engine = open_engine(database.owner)
+    journal, reader = Journal(engine), Reader(engine)
+    journal.start()
+    try:
+        yield journal, reader
+    finally:
+        journal.close()
+        reader.close()
+        engine.dispose()
+
+
+def test_a_body_goes_when_its_time_is_over_and_its_record_stays(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            done = await at.keep(RAW, State.DELIVERED, State.BOUNCED)
+            name = at.reader.read_now(lambda connection: connection.execute(select(MESSAGE.c.spool_object)).scalar_one())
+            assert not await retention(at, 29).run()
+            assert bodies(at) == {done}
+            assert dict(await retention(at, 31).run()) == {"bodies": 1}
+            assert messages(at) == {done}
+            assert bodies(at) == set()
+            with pytest.raises(SpoolUnavailable):
+                at.services.spool.open(name)
+            (event,) = at.events("retention")
+            assert (event["actor"], event["details"]["bodies"]) == ("relay", 1)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("state", sorted(WAITING))
+def test_what_waits_for_anything_stays_whatever_its_age(state: State, tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            waiting = await at.keep(RAW, State.DELIVERED, state)
+            await retention(at, 4000).run()
+            assert bodies(at) == messages(at) == {waiting}
+            assert at.events("retention") == []
+
+    asyncio.run(story())
+
+
+def test_what_was_done_late_is_kept_as_long_as_the_rest(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            late = await at.keep(RAW, State.DELIVERED)
+            changed = Later(20).now_us()
+            at.write(lambda connection: connection.execute(states.DELIVERY.update().values(changed_us=changed)))
+            await retention(at, 45).run()
+            assert bodies(at) == {late}
+            await retention(at, 51).run()
+            assert bodies(at) == set()
+
+    asyncio.run(story())
+
+
+def test_what_somebody_said_to_keep_stays_until_that_is_taken_back(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            kept = await at.keep(RAW, State.DELIVERED)
+            await at.ask("anna", "message.keep", id=kept.hex, reason="case 17")
+            assert await at.refused("anna", "message.keep", id=kept.hex, reason="case 17") == "it is kept already"
+            assert not await retention(at, 4000).run()
+            shown = await at.ask("anna", "message.show", id=kept.hex, reason="case 17")
+            assert shown["message"]["kept"]["reason"] == "case 17"
+            await at.ask("bert", "message.unkeep", id=kept.hex, reason="the case is closed")
+            assert [event["actor"] for event in at.events("message-kept", "message-unkept")] == ["unix:anna (1000)", "unix:bert (1000)"]
+            assert await at.refused("bert", "message.unkeep", id=kept.hex, reason="x") == "it is not kept"
+            assert (await retention(at, 4000).run())["bodies"] == 1
+
+    asyncio.run(story())
+
+
+@on_sqlite
+def test_a_record_goes_with_all_that_events_say_and_the_audit_and_the_balance_hold(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            old = await at.keep(RAW, State.DELIVERED, State.BOUNCED, State.REFUSED)
+            waiting = await at.keep(RAW, State.DELIVERED, State.HELD)
+            for identity in (old, waiting):
+                await at.ask("anna", "message.show", id=identity.hex, reason="a look")
+            before = at.reader.read_now(lambda connection: connection.execute(select(EVENT.c.id, EVENT.c.commitment)).all())
+            counts = await retention(at, 400).run()
+            assert dict(counts) == {"bodies": 1, "messages": 1, "recipients": 3, "records": 1}
+            assert messages(at) == {waiting}
+            after = at.reader.read_now(lambda connection: connection.execute(select(EVENT.c.id, EVENT.c.commitment)).all())
+            assert after[: len(before)] == before, "ids and commitments stay"
+            checked = await at.ask("auditor", "audit.check")
+            assert (checked["erased"], checked["broken"]) == (1, [])
+            balance = at.reader.read_now(states.balance)
+            assert balance.holds
+            assert (balance.accepted, balance.erased) == (4, 2), "who was refused never was accepted"
+            assert (await retention(at, 400).run())["messages"] == 0, "each is erased once"
+
+    asyncio.run(story())
+
+
+@on_sqlite
+def test_events_of_no_message_are_erased_and_each_is_looked_at_once(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            for _ in range(450):
+                await at.ask("anna", "queue.list")
+            assert (await retention(at, 300).run())["records"] == 0
+            assert (await retention(at, 400).run())["records"] == 450
+            assert (await retention(at, 400).run())["records"] == 1, "the event of the run before"
+            assert (await at.ask("auditor", "audit.check"))["erased"] == 451
+
+    asyncio.run(story())
+
+
+@on_postgresql
+def test_on_postgresql_the_relay_erases_bodies_and_only_the_owner_records(tmp_path: Path, new_database: Database) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, new_database.relay) as at, as_owner(new_database) as (journal, reader):
+            old = await at.keep(RAW, State.DELIVERED)
+            owner = Retention(journal, reader, None, Later(400), YEARS, ("owner", "command line", "a year"), rest=0)
+            assert not await owner.run(), "bodies go first"
+            assert dict(await retention(at, 400).run()) == {"bodies": 1}
+            assert messages(at) == {old}
+            assert (await owner.run())["messages"] == 1
+            assert messages(at) == set()
+            assert [event["actor"] for event in at.events("retention")][-1] == "owner"
+
+    asyncio.run(story())
+
+
+@on_postgresql
+def test_a_month_of_which_all_may_go_is_dropped_and_one_with_mail_that_waits_is_not(tmp_path: Path, new_database: Database) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, new_database.relay) as at, as_owner(new_database) as (journal, reader):
+            old = await at.keep(RAW, State.DELIVERED, State.REFUSED)
+            waiting = at.put(State.HELD)
+            await at.ask("anna", "message.show", id=old.hex, reason="a look")
+            await retention(at, 400).run()
+            before_us = Later(400).now_us() - 365 * DAY_US
+            assert reader.read_now(lambda connection: old_months.due_months(connection, before_us)) == []
+            await at.ask("anna", "queue.delete", filters={"ids": [waiting.hex]}, reason="the end of a test")
+            owner = Retention(journal, reader, None, Later(800), YEARS, ("owner", "command line", "a year"), may_drop=True, rest=0)
+            await retention(at, 800).run()
+            counts = await owner.run()
+            assert counts["months"] > 0
+            assert (counts["messages"], counts["recipients"]) == (2, 3)
+            assert messages(at) == set()
+            balance = at.reader.read_now(states.balance)
+            assert balance.holds
+            assert (balance.accepted, balance.erased) == (2, 2)
+            with reader._engine.connect() as connection:
+                names = set(connection.execute(text("SELECT relid::regclass::text FROM pg_partition_tree('message')")).scalars())
+            assert f"message_{_month()}" not in names
+
+    asyncio.run(story())
+
+
+def _month() -> str:
+    return f"{datetime.datetime.now(datetime.UTC):%Y_%m}"
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_the_command_asks_piece_by_piece_and_a_dry_run_changes_nothing(dry_run: bool, tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            refused = await at.refused("anna", "store.retention", reason="tidy")
+            assert "the settings keep everything" in refused
+            await at.keep(RAW, State.DELIVERED)
+            at.services = replace(at.services, settings=at.settings.model_copy(update={"retention": YEARS}), clock=Later(400))
+            answer = await at.ask("anna", "store.retention", dry_run=dry_run, reason="tidy")
+            assert answer["counts"]["bodies"] == 1
+            assert answer["next"] is None
+            assert answer["owner_needed"] is (at.engine.dialect.name == "postgresql")
+            assert len(bodies(at)) == int(dry_run)
+            assert len(at.events("retention")) == int(not dry_run)
+            assert "position" in await at.refused("anna", "store.retention", position=["nowhere", None], reason="tidy")
+
+    asyncio.run(story())
