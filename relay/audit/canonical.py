@@ -20,11 +20,11 @@ def canonical_json(value: dict[str, Any]) -> bytes:
 def _is_plain(value: Any) -> bool:
     kind = type(value)
     if kind is str:
-        return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+        return bool(value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value))
     if kind is dict:
         return all(type(key) is str and key.isascii() and _is_plain(item) for key, item in value.items())
     if kind is list:
         return all(map(_is_plain, value))
     if kind is int:
         return -_EXACT < value < _EXACT
-    return bool(value is None or kind is bool)
+    return value is None or kind is bool

@@ -57,7 +57,7 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
         return self.clamd_socket
 
     def exchange(self, command: bytes, data: bytes | None = None) -> str:
-        """One command and its answer, to the terminating NUL. A session that clamd has ended meanwhile is begun anew. Raises Unavailable."""
+        """One command and its answer, to the terminating NUL. A session that clamd has ended is begun anew. Raises Unavailable."""
         reused = self.clamd_socket is not None
         try:
             try:
@@ -100,7 +100,7 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
         return self._answer(connection)
 
     def _answer(self, connection: socket.socket) -> str:
-        """What stands behind the number of the command. Whatever is no such answer ends the session: what comes next might be of another."""
+        """What stands behind the number of the command. Whatever else it is ends the session: what comes next might be of another."""
         answer = bytearray()
         while not answer.endswith(b"\0"):
             connection.settimeout(self._left())

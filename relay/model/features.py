@@ -64,7 +64,7 @@ class Inspection:
     versions: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads it back. Written out because `dataclasses.asdict` copies every value by reflection, and every
+        """Plain JSON values; `from_json` reads it back. Written out: `dataclasses.asdict` copies every value by reflection, and every
         message comes by here three times."""
         return {
             "header": {name: getattr(self.header, name) for name in _HEADER},

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Transaction
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from relay.model.errors import StoreError
@@ -187,17 +187,36 @@ class Journal:
         batches: dict[Callable[[Connection, list[Any]], Sequence[Any]], list[_Entry]] = {}
         for entry in entries:
             batches.setdefault(entry.batch, []).append(entry)
-        results: dict[int, Any] = {}
+        fresh = self._connection is None
         connection = self._connected()
-        with connection.begin():
+        try:
+            transaction, results = self._work(connection, batches)
+        except DBAPIError as error:
+            if fresh or not error.connection_invalidated:
+                raise
+            # The connection was lost while it rested. Nothing was committed on it: that would have been asked for below.
+            transaction, results = self._work(self._connected(), batches)
+        transaction.commit()
+        self.commits += 1
+        self.works += len(entries)
+        return results
+
+    def _work(
+        self, connection: Connection, batches: dict[Callable[[Connection, list[Any]], Sequence[Any]], list[_Entry]]
+    ) -> tuple[Transaction, dict[int, Any]]:
+        """All but the commit; rolled back where it raises."""
+        results: dict[int, Any] = {}
+        transaction = connection.begin()
+        try:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             for batch, members in batches.items():
                 done = batch(connection, [entry.item for entry in members])
                 results.update((id(entry), result) for entry, result in zip(members, done, strict=True))
-        self.commits += 1
-        self.works += len(entries)
-        return results
+        except BaseException:
+            transaction.rollback()
+            raise
+        return transaction, results
 
     def _connected(self) -> Connection:
         """The same connection while there is work: its pages and prepared statements are those of now. After a rest it is asked for again,
