@@ -4,7 +4,6 @@ Only a literal OK is clean. clamd's size limits answer OK unless `AlertExceedsMa
 `Heuristics.Limits.Exceeded`.
 """
 
-import hashlib
 import re
 import socket
 import struct
@@ -198,7 +197,7 @@ class ClamdInspector:
 
     def _inspect(self, item: Item) -> list[Finding]:
         version = self.self_test()
-        key = (version, hashlib.sha256(item.data).digest())
+        key = (version, item.sha256)
         now = time.monotonic()
         if self._clean.get(key, 0.0) > now:
             self.hits += 1

@@ -1,6 +1,5 @@
 """Runs every inspector over every item, opens archives and goes into them, and gathers what was found and who could not answer."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -59,7 +58,8 @@ class Engine:
             result.unavailable[scanner.name] = str(error)
 
     def _item(self, item: Item, depth: int, budget: Budget, result: Inspected) -> "_Inside":
-        item = replace(item, true_type=self._type.true_type(item.data))
+        digest = item.sha256
+        item = replace(item, true_type=self._type.true_type(item.data, digest), digest=digest)
         for scanner in self._scanners:
             self._scan(scanner, item, result)
         opened = open_archive(item, budget, depth + 1)
@@ -100,7 +100,7 @@ def _attachment(item: Item, inside: _Inside) -> Attachment:
         declared=printable(item.declared, 100),
         true_type=item.true_type,
         size=len(item.data),
-        sha256=hashlib.sha256(item.data).hexdigest(),
+        sha256=item.sha256.hex(),
         inline=item.inline,
         encrypted=inside.locked,
         members=tuple(inside.names),

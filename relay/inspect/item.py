@@ -1,5 +1,6 @@
 """What inspectors look at, and what one is."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +19,12 @@ class Item:
     inline: bool
     data: bytes
     true_type: str = ""
+    digest: bytes = b""
+
+    @property
+    def sha256(self) -> bytes:
+        """Of the data; `digest` holds it where it was computed already."""
+        return self.digest or hashlib.sha256(self.data).digest()
 
 
 class Unavailable(SluisError):

@@ -65,6 +65,8 @@ _AT = {
     "dmg": ((-512, b"koly\0\0\0\4"),),
     "tnef": ((0, b"\x78\x9f\x3e\x22"),),  # [MS-OXTNEF] §2.1.3.1
 }
+_PLACES = [place for places in _AT.values() for place in places]
+_BY_OFFSET = {offset: tuple(magic for at, magic in _PLACES if at == offset) for offset, _ in _PLACES}
 _LHA = re.compile(rb"..-(?:lh[0-9a-z]|lz[0-9s]|pm[0-9s])-.{13}[\0-\3]", re.DOTALL)
 _CPIO = re.compile(rb"07070[12][0-9A-Fa-f]{104}|070707[0-7]{70}")
 _COMPRESS = re.compile(rb"\x1f\x9d[\x09-\x10\x89-\x90]")
@@ -85,7 +87,8 @@ def unreadable_forms(item: Item, held: Callable[[int, int], bool]) -> list[str]:
     for form, pattern in _ANYWHERE.items():
         if any(not held(*found.span()) for found in pattern.finditer(data)):
             forms.add(form)
-    forms |= {form for form, places in _AT.items() if any(_stands(data, offset, magic) for offset, magic in places)}
+    if any(_stands(data, offset, magics) for offset, magics in _BY_OFFSET.items()):  # mostly not
+        forms |= {form for form, places in _AT.items() if any(_stands(data, offset, magic) for offset, magic in places)}
     forms |= {form for form, pattern in (("lha", _LHA), ("cpio", _CPIO), ("compress", _COMPRESS)) if pattern.match(data)}
     if _is_arj(data):
         forms.add("arj")
@@ -96,7 +99,7 @@ def unreadable_forms(item: Item, held: Callable[[int, int], bool]) -> list[str]:
     return sorted(forms)
 
 
-def _stands(data: bytes, offset: int, magic: bytes) -> bool:
+def _stands(data: bytes, offset: int, magic: bytes | tuple[bytes, ...]) -> bool:
     start = offset if offset >= 0 else len(data) + offset
     return start >= 0 and data.startswith(magic, start)
 
