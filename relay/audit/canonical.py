@@ -27,4 +27,5 @@ def _is_plain(value: Any) -> bool:
         return all(map(_is_plain, value))
     if kind is int:
         return -_EXACT < value < _EXACT
-    return value is None or kind is bool  # type: ignore[no-any-return]
+    plain: bool = value is None or kind is bool
+    return plain

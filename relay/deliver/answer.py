@@ -60,3 +60,7 @@ class HopFailed(Exception):
 
 class Lost(Exception):
     """The connection broke, timed out or stopped making sense."""
+
+
+class Stale(Lost):
+    """An idle connection that the next hop had given up: nothing of this message was taken, and a fresh one may do."""

@@ -4,6 +4,7 @@ import asyncio
 import re
 
 from relay.deliver.answer import Answer, Lost, replied
+from relay.model.patience import Patience
 
 LINE_LIMIT = 8192  # RFC 5321 §4.5.3.1.5 says 512; real servers say more, none says this much
 REPLY_LINES = 200
@@ -17,7 +18,13 @@ class Channel:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._patience = Patience(asyncio.get_running_loop(), lambda: reader.set_exception(TimeoutError()))
         self.closing = False
+
+    @property
+    def alive(self) -> bool:
+        """As far as this side knows: the other has neither closed nor said anything unasked."""
+        return not self.closing and not self._writer.transport.is_closing() and not self._reader.at_eof() and not self._reader._buffer  # type: ignore[attr-defined]
 
     async def command(self, line: bytes, timeout: float) -> Answer:
         """One command, one reply."""
@@ -29,8 +36,10 @@ class Channel:
         if self._writer.transport.is_closing():  # uvloop's transport would raise a RuntimeError
             raise Lost("the next hop closed the connection")
         try:
+            self._writer.write(data)
+            if not self._writer.transport.get_write_buffer_size():  # the kernel has it all: mostly so, and no timer is needed
+                return
             async with asyncio.timeout(timeout):
-                self._writer.write(data)
                 await self._writer.drain()
         except TimeoutError:
             raise Lost("the next hop takes no data") from None
@@ -39,15 +48,17 @@ class Channel:
 
     async def reply(self, timeout: float) -> Answer:
         """The next reply. Raises Lost. After 421 the other side closes (RFC 5321 §3.8)."""
+        self._patience.begin(timeout)
         try:
-            async with asyncio.timeout(timeout):
-                code, lines = await self._read()
+            code, lines = await self._read()
         except TimeoutError:
             raise Lost(f"no reply within {timeout:g} seconds") from None
         except (OSError, asyncio.IncompleteReadError) as error:
             raise Lost("the next hop closed the connection") from error
         except (ValueError, asyncio.LimitOverrunError):
             raise Lost("the reply is no SMTP") from None
+        finally:
+            self._patience.end()
         if code == 421:
             self.closing = True
         return replied(code, lines)
@@ -82,6 +93,7 @@ class Channel:
 
     def abort(self) -> None:
         """Drops the connection at once; what was not yet sent is not sent any more."""
+        self.closing = True
         self._writer.transport.abort()
 
 

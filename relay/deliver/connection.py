@@ -10,11 +10,13 @@ from typing import cast
 
 import aiosmtplib
 
-from relay.deliver.answer import Answer, HopFailed, found, replied
+from relay.deliver.answer import Answer, HopFailed, Lost, Stale, found, replied
 from relay.deliver.channel import LINE_LIMIT, Channel
 from relay.deliver.login import Login
 from relay.model.client import Tls
 from relay.policy.models import TlsLevel
+
+RESET = 5.0  # seconds for the reply to RSET: a server that is slower gets a fresh connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,34 @@ class Connection:
     tls: Tls | None
     lmtp: bool
     transactions: int = 0
+    unfinished: bool = False
+    """MAIL was said, and nothing has ended the transaction yet."""
+
+    async def reset(self, timeout: float) -> None:
+        """Before a new transaction: ends one that came to no final dot. Raises Stale."""
+        if not self.unfinished:
+            return
+        try:
+            answer = await self.channel.command(b"RSET", min(RESET, timeout))
+        except Lost as error:
+            raise Stale(str(error)) from None
+        if answer.code != 250:
+            raise Stale(str(answer))
+        self.unfinished = False
+
+    async def first_reply(self, timeout: float) -> Answer:
+        """To MAIL. An idle connection may have come to its end meanwhile: without a word, or with 421 (RFC 5321 §3.8). Raises Stale then,
+        Lost for a fresh one."""
+        reused = self.transactions > 1
+        try:
+            answer = await self.channel.reply(timeout)
+        except Lost as error:
+            if reused:
+                raise Stale(str(error)) from None
+            raise
+        if reused and answer.code == 421:
+            raise Stale(str(answer))
+        return answer
 
     def offers(self, keyword: str) -> bool:
         """Whether EHLO named the extension."""

@@ -5,11 +5,9 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from relay.deliver.answer import Lost
 from relay.deliver.connection import Connection
 
 IDLE = 10.0  # seconds; short, because an idle connection takes a place at the next hop
-RESET = 5.0  # seconds for the reply to RSET: a server that is slower gets a fresh connection
 GOODBYE = 2.0  # seconds for all idle connections together, at a stop
 TRANSACTIONS = 100  # per connection: some servers count, and a fresh one sees a changed certificate or DNS
 
@@ -47,14 +45,15 @@ class Pool:
             if not entry.users:
                 del self._limits[destination]
 
-    async def take(self, key: Hashable) -> Connection | None:
-        """An open connection that just answered RSET, or None. A stale one costs nothing: nothing of a transaction was sent on it."""
+    def take(self, key: Hashable) -> Connection | None:
+        """An open connection, or None. Whether the next hop still wants it is told by its first reply: no RSET is needed after the end of a
+        transaction (RFC 5321 §4.1.1.4), and one that was given up in this moment costs nothing but another."""
         while waiting := self._idle.get(key):
             entry = waiting.pop()
             if not waiting:
                 del self._idle[key]
             entry.timer.cancel()
-            if await _alive(entry.connection):
+            if entry.connection.channel.alive:
                 return entry.connection
             entry.connection.channel.abort()
         return None
@@ -82,11 +81,3 @@ class Pool:
         for entry in waiting:
             entry.timer.cancel()
         await asyncio.gather(*(entry.connection.channel.quit_and_wait(GOODBYE) for entry in waiting))
-
-
-async def _alive(connection: Connection) -> bool:
-    try:
-        answer = await connection.channel.command(b"RSET", RESET)
-    except Lost:
-        return False
-    return answer.code == 250

@@ -1,6 +1,7 @@
 """Asks a next hop whether it would take a recipient: MAIL FROM:<>, RCPT TO, and nothing else."""
 
 from relay.deliver.answer import Answer, found
+from relay.deliver.channel import command_line
 from relay.deliver.connection import Connection
 from relay.deliver.parameters import NO_UTF8, rcpt_line
 from relay.model.envelope import Recipient
@@ -11,11 +12,14 @@ TEXT = 200
 
 async def ask(connection: Connection, recipient: Recipient, timeout: float) -> Answer:
     """The next hop's answer to RCPT TO. Raises Lost."""
+    await connection.reset(timeout)
     connection.transactions += 1
     utf8 = not recipient.mailbox.ascii
     if utf8 and not connection.offers("smtputf8"):
         return NO_UTF8
-    mail = await connection.channel.command(b"MAIL FROM:<>" + (b" SMTPUTF8" if utf8 else b""), timeout)
+    connection.unfinished = True
+    await connection.channel.send(command_line(b"MAIL FROM:<>" + (b" SMTPUTF8" if utf8 else b"")), timeout)
+    mail = await connection.first_reply(timeout)
     if not mail.positive:  # says nothing about the recipient
         return found("4.4.0", f"the next hop refuses the null reverse-path: {mail}")
     return await connection.channel.command(rcpt_line(Recipient(recipient.mailbox), connection), timeout)

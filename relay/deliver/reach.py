@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from relay.deliver.answer import Answer, HopFailed, Lost, found
+from relay.deliver.answer import Answer, HopFailed, Lost, Stale, found
 from relay.deliver.connection import Approach, Connection, Host, connect
 from relay.deliver.destinations import Destinations, Ourselves
 from relay.deliver.login import read_login
@@ -66,16 +66,20 @@ class Reach:
     ) -> tuple[Result, Connection]:
         failure, connected = HopFailed(found("4.4.1", "no host could be tried")), False
         for host in hosts:
-            try:
-                connection = await self._pool.take((route, host)) or await connect(host, approach)
-            except HopFailed as error:
-                failure = error
-                continue
-            connected = True
-            try:
-                return await self._used(route, connection, transact)
-            except Lost as error:
-                failure = HopFailed(found("4.4.2", f"{host}: {error}"))
+            while True:
+                try:
+                    connection = self._pool.take((route, host)) or await connect(host, approach)
+                except HopFailed as error:
+                    failure = error
+                    break
+                connected = True
+                try:
+                    return await self._used(route, connection, transact)
+                except Stale:
+                    continue
+                except Lost as error:
+                    failure = HopFailed(found("4.4.2", f"{host}: {error}"))
+                    break
         if not connected:
             self._remember_down(route, domain, failure.answer)
         raise failure

@@ -18,6 +18,7 @@ from relay.settings.models import Delivery
 DATA_INITIATION = 120.0  # RFC 5321 §4.5.3.2.4
 DATA_BLOCK = 180.0  # RFC 5321 §4.5.3.2.5
 PIPELINED = 50  # recipients in one batch: their replies fit the buffers of both sides (RFC 2920 §3.1)
+DATA = b"DATA\r\n"
 LARGE = 256 * 1024  # above this the spool is read in a thread, so that a slow disk stops nobody else
 
 Mark = Callable[[], Awaitable[None]]
@@ -50,14 +51,17 @@ class Transaction:
         self._tickets = tickets
         self._timeouts = timeouts
         self._answers: dict[int, Answer] = {}
+        self._data_sent = False
 
     async def run(self, body: Callable[[], BodyReader], before_final_dot: Mark) -> dict[int, Answer]:
         """The answer for each ticket, by ordinal. `before_final_dot` makes the durable mark; if it raises, the connection is dropped and
         nothing was sent."""
+        await self._connection.reset(self._timeouts.command)
         self._connection.transactions += 1
         wanted = self._possible()
+        self._connection.unfinished = bool(wanted)
         accepted = await self._envelope(wanted) if wanted else []
-        if accepted and await self._data_wanted(accepted):
+        if (accepted or self._data_sent) and await self._data_wanted(accepted):
             await self._content(accepted, body, before_final_dot)
         return self._answers
 
@@ -74,7 +78,8 @@ class Transaction:
         mail = command_line(mail_line(self._message, [t.recipient for t in tickets], octets(self._signed), self._connection))
         rcpts = [command_line(rcpt_line(ticket.recipient, self._connection)) for ticket in tickets]
         if not self._connection.offers("pipelining"):
-            answer = await self._ask(mail)
+            await self._channel.send(mail, self._timeouts.command)
+            answer = await self._connection.first_reply(self._timeouts.command)
             if answer.positive:
                 for ticket, line in zip(tickets, rcpts, strict=True):
                     self._answers[ticket.ordinal] = await self._ask(line)
@@ -85,14 +90,16 @@ class Transaction:
         return [ticket for ticket in tickets if self._answers[ticket.ordinal].positive]
 
     async def _pipelined(self, mail: bytes, tickets: list[Ticket], rcpts: list[bytes]) -> Answer:
-        """MAIL and RCPT in batches. DATA waits for the replies: differs from RFC 2920 §3.1 because with no recipient accepted a
-        pipelined DATA would force us to send an (empty) message."""
+        """MAIL and RCPT in batches, and DATA behind them where one batch holds them all (RFC 2920 §3.1)."""
         answer = None
+        self._data_sent = len(tickets) <= PIPELINED
         for start in range(0, len(tickets), PIPELINED):
             batch = b"".join(rcpts[start : start + PIPELINED])
-            await self._channel.send(mail + batch if answer is None else batch, self._timeouts.command)
             if answer is None:
-                answer = await self._channel.reply(self._timeouts.command)
+                await self._channel.send(mail + batch + (DATA if self._data_sent else b""), self._timeouts.command)
+                answer = await self._connection.first_reply(self._timeouts.command)
+            else:
+                await self._channel.send(batch, self._timeouts.command)
             for ticket in tickets[start : start + PIPELINED]:
                 self._answers[ticket.ordinal] = await self._channel.reply(self._timeouts.command)
             if not answer.positive:
@@ -100,18 +107,23 @@ class Transaction:
         return answer or found("4.5.0", "no recipients")
 
     async def _data_wanted(self, accepted: list[Ticket]) -> bool:
-        await self._channel.send(b"DATA\r\n", self._timeouts.command)
+        if not self._data_sent:
+            await self._channel.send(DATA, self._timeouts.command)
         answer = await self._channel.reply(self._timeouts.at_most(DATA_INITIATION))
         if answer.code == 354:
-            return True
+            if accepted:
+                return True
+            self._channel.abort()  # a server that wants a message for nobody: it would get an empty one
+            return False
         if answer.positive or not answer.code >= 400:
             raise Lost(f"an answer to DATA that is none: {answer.code}")
         self._all(accepted, answer)
         return False
 
     async def _content(self, accepted: list[Ticket], body: Callable[[], BodyReader], before_final_dot: Mark) -> None:
+        """A small message leaves in one piece with its final dot, after the mark; a large one streams, and only its dot waits."""
         try:
-            await self._stream(body)
+            last = await self._streamed(body)
             await before_final_dot()
         except Withdrawn as reason:
             self._channel.abort()
@@ -123,29 +135,33 @@ class Transaction:
             self._channel.abort()
             raise
         else:
-            await self._final_dot(accepted)
+            await self._final_dot(accepted, last)
 
-    async def _stream(self, body: Callable[[], BodyReader]) -> None:
+    async def _streamed(self, body: Callable[[], BodyReader]) -> bytes:
+        """Gives what is not sent yet: all of a small message, nothing of a large one."""
         reader = body()
         try:
             pieces = outgoing(self._signed, reader)
-            large = reader.size > LARGE
-            while (piece := await asyncio.to_thread(_next, pieces) if large else _next(pieces)) is not None:
+            if reader.size <= LARGE:
+                return b"".join(pieces)
+            while (piece := await asyncio.to_thread(_next, pieces)) is not None:
                 await self._channel.send(piece, self._timeouts.at_most(DATA_BLOCK))
+            return b""
         finally:
             reader.close()
 
-    async def _final_dot(self, accepted: list[Ticket]) -> None:
+    async def _final_dot(self, accepted: list[Ticket], last: bytes) -> None:
         """From here on nobody knows what happened until the reply is here (RFC 5321 §4.1.1.4, §6.1)."""
         open_tickets = list(accepted)
         try:
-            await self._channel.send(b".\r\n", self._timeouts.at_most(DATA_BLOCK))
+            await self._channel.send(last + b".\r\n", self._timeouts.at_most(DATA_BLOCK))
             if self._connection.lmtp:  # RFC 2033 §4.2: one reply for each accepted recipient, in order
                 for ticket in accepted:
                     self._answers[ticket.ordinal] = _final(await self._channel.reply(self._timeouts.final))
                     open_tickets.remove(ticket)
             else:
                 self._all(accepted, _final(await self._channel.reply(self._timeouts.final)))
+            self._connection.unfinished = False  # RFC 5321 §4.1.1.4: whatever the reply, the transaction is over
         except Lost as error:
             text = f"{error}, after the final dot: the next hop may have the message"
             self._all(open_tickets, Answer(0, "4.4.2", text, unknown=True))
