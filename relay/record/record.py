@@ -1,6 +1,7 @@
 """Writes what happened to a message: each method is one durable commit, done when it returns (promises 1 and 2)."""
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from relay.store.queue import LeaseLost
 from relay.store.spool import Spool
 from relay.store.tables import Delivery, Message, Queue
 
+log = logging.getLogger("sluis.record")
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
 DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
@@ -57,7 +59,7 @@ class Record:
             lambda connection: self._write_accepted(connection, decided, states_, event),
         )
         if first is not None:
-            await asyncio.to_thread(self._spool.discard, received.body.object)
+            await self._drop(received.body.object)
             return first
         return Recorded(decided, event.commitment.hex(), tuple(states_))
 
@@ -99,8 +101,15 @@ class Record:
         first = await self.adoption.commit(
             received, lambda connection, since_us: unheard.find(connection, received.receipt, since_us), work
         )
-        await asyncio.to_thread(self._spool.discard, received.body.object)
+        await self._drop(received.body.object)
         return first
+
+    async def _drop(self, name: str) -> None:
+        """A body that nobody needs: what the client hears is decided, and a disk that does not let go of it leaves it to the sweep."""
+        try:
+            await asyncio.to_thread(self._spool.discard, name)
+        except OSError as error:
+            log.error("a body that was refused is left for the sweep", extra={"fields": {"object": name, "error": str(error)}})
 
     async def refusal(self, peer: Peer, sender: Sender | None, recipient: Recipient | None, reply: Reply, reason: str) -> None:
         """An event for what was refused before DATA."""

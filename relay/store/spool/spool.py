@@ -120,7 +120,10 @@ class Spool:
             raise self._fatal(path, error) from error
 
     def _sync_folder(self, folder: Path) -> None:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise self._fatal(folder, error) from error
         try:
             self._sync(descriptor, folder)
         finally:
