@@ -150,6 +150,17 @@ class Spool:
         """Needs the private key."""
         return SpoolReader(self.path(name), name, self.unlock(name))
 
+    def sealed(self, name: str) -> bool:
+        """Whether the object has its end: only then it may have heard 250. Raises SpoolUnavailable."""
+        try:
+            with self.path(name).open("rb") as file:
+                read_size(file, name)
+                return True
+        except SpoolError:
+            return False
+        except OSError as error:
+            raise SpoolUnavailable(f"spool object {name}: {error.strerror}") from None
+
     def manifest(self, name: str) -> dict[str, Any]:
         """The manifest that was sealed with the body."""
         key = self.unlock(name)

@@ -1,18 +1,11 @@
 """`sluis store backup` and `restore`: whole or not at all, into an empty store only, with the brake on afterwards."""
 
-import asyncio
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from relay.cli.store import command
-from relay.model.delivery import State
-from relay.model.reply import Reply
 from relay.phases import state as phase_state
 from relay.store import high_water
 from relay.store.backup_files import newest_backup
@@ -21,83 +14,10 @@ from relay.store.high_water import FolderMarks
 from relay.store.spool.format import BODY_START
 from relay.store.spool.keys import new_keypair
 from relay.store.states import balance
-from tests.servers.database import Database, sqlite_database
-from tests.servers.postgres import Cluster
 from tests.servers.recording import Recording, recording_on
+from tests.stages.cli.machine import WORDS, Machine, bring_keys
 
 TABLES = ("message", "delivery", "queue", "event", "event_record")
-WORDS = ("--reason", "the nightly one")
-
-
-class Machine:
-    """Settings, a store and a spool in one folder; `policies` are there because a command with the relay down reads them."""
-
-    def __init__(self, folder: Path, database: Database, policies: Path) -> None:
-        self.folder = folder
-        self.database = database
-        folder.mkdir(exist_ok=True)
-        spool = '[spool]\nfolder = "spool"\npublic_key = "keys/spool.pub"\nprivate_keys = "keys/spool"\n'
-        control = f'[control]\nsocket = "{folder}/no.sock"\n'
-        (folder / "sluis.toml").write_text(
-            f'hostname = "relay.example.nl"\npolicies = "{policies}"\n[store]\nurl = "{database.relay.url}"\n{spool}{control}'
-        )
-
-    def run(self, *words: str) -> Result:
-        return CliRunner().invoke(command, [*words, "--config", str(self.folder / "sluis.toml")])
-
-    def said(self, *words: str, code: int = 0) -> dict[str, Any]:
-        result = self.run(*words, "--json")
-        assert result.exit_code == code, result.output
-        value: dict[str, Any] = json.loads(result.stdout)
-        return value
-
-
-@pytest.fixture
-def policies(tmp_path: Path) -> Path:
-    folder = tmp_path / "policies"
-    folder.mkdir()
-    (folder / "organisation.yaml").write_text(
-        "name: X\ndomains: [example.nl]\nauthserv_id: relay.example.nl\npostmaster: p@example.nl\nphases: [open]\npartners: []\n"
-    )
-    (folder / "clients.yaml").write_text("clients: []\n")
-    (folder / "routes.yaml").write_text("routes: []\n")
-    return folder
-
-
-@pytest.fixture
-def old(new_database: Database, tmp_path: Path, policies: Path) -> Machine:
-    return Machine(tmp_path, new_database, policies)
-
-
-@pytest.fixture
-def filled(old: Machine) -> Iterator[Recording]:
-    """The relay of the old machine, with some mail."""
-    with recording_on(old.database.relay, old.folder) as recording:
-        recording.accept(State.READY, State.HELD)
-        recording.accept(State.QUARANTINED, content=b"Subject: large\r\n\r\n" + b"x" * 200_000)
-        asyncio.run(recording.record.refuse(recording.decided((State.REFUSED,)), Reply(550, 7, 1, "No"), "no"))
-        yield recording
-
-
-@pytest.fixture
-def new(dialect: str, request: pytest.FixtureRequest, tmp_path: Path, policies: Path) -> Iterator[Machine]:
-    """A machine with the keys of the old one and an empty store of the same kind."""
-    folder = tmp_path / "new"
-    folder.mkdir()
-    cluster: Cluster | None = None
-    if dialect == "postgresql":
-        cluster = request.getfixturevalue("cluster")
-        database = cluster.new_database(migrated=True)
-    else:
-        database = sqlite_database(folder)
-    machine = Machine(folder, database, policies)
-    yield machine
-    if cluster is not None:
-        cluster.drop(database)
-
-
-def bring_keys(old: Machine, new: Machine) -> None:
-    shutil.copytree(old.folder / "keys", new.folder / "keys")
 
 
 def test_a_backup_is_restored_on_a_new_machine_whole_and_with_the_brake_on(
