@@ -146,6 +146,7 @@ class App:
         self._stack.push_async_callback(self.high_water.tick)  # the last mark, after the last event
 
     async def _say_stopped(self) -> None:
+        await self.counters.give_back()
         await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
         await self.record.adoption.flush()
         await self._say("stop", "stopped", "stopped")

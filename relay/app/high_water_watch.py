@@ -5,6 +5,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -18,6 +19,7 @@ from relay.phases import change
 from relay.phases import state as phase_state
 from relay.road import Alert
 from relay.store import high_water
+from relay.store.duplicates import name_possible_duplicates
 from relay.store.high_water import BEHIND, Behind, Gap, Mark, Marks
 from relay.store.journal import Journal
 from relay.store.reader import Reader
@@ -151,11 +153,20 @@ class HighWaterWatch:
         if found is not None and found.brake == brake:
             self._behind = found
         else:
+            await self._name_duplicates()
             self._behind = Behind(tuple(unknown), newest, now_us, brake)
             await self._keep(BEHIND, self._behind.to_json())
         if self.pulled is not None:
             await self.pulled()
         self.suspect = False
+
+    async def _name_duplicates(self) -> None:
+        """What waits here may have left since (promise 1: the record names it)."""
+        after: uuid.UUID | None = None
+        while True:
+            after = await self._journal.submit(partial(name_possible_duplicates, after=after))
+            if after is None:
+                return
 
     def _pull(self, connection: Connection, found: Behind | None, reason: str, now_us: int) -> uuid.UUID:
         """Once for each store that went back: at the next start it is on for this already."""

@@ -17,15 +17,13 @@ def canonical_json(value: dict[str, Any]) -> bytes:
     return _ENCODER.encode(value).encode("utf-8") if _is_plain(value) else rfc8785.dumps(value)
 
 
-def _is_plain(value: Any) -> bool:
-    kind = type(value)
-    if kind is str:
-        return bool(value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value))
-    if kind is dict:
+def _is_plain(value: object) -> bool:
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, dict):
         return all(type(key) is str and key.isascii() and _is_plain(item) for key, item in value.items())
-    if kind is list:
+    if isinstance(value, list):
         return all(map(_is_plain, value))
-    if kind is int:
+    if isinstance(value, int):  # bool too
         return -_EXACT < value < _EXACT
-    plain: bool = value is None or kind is bool
-    return plain
+    return value is None

@@ -15,7 +15,7 @@ COMMANDS = {
     "request": "see, approve and refuse what waits for a second person",
     "phase": "see and set the phase",
     "brake": "stop everything that would leave, and let go again",
-    "store": "make and migrate the store",
+    "store": "make, check, back up and restore the store",
     "keys": "make and rotate spool keys, and logins",
     "dkim": "make DKIM keys, print their DNS records, check them",
     "audit": "read the events",

@@ -7,7 +7,9 @@ from sqlalchemy import make_url
 
 from relay.cli.common import config_option, json_option, print_json, problems_told, settings_from
 from relay.cli.retention import retention
+from relay.cli.store_backup import backup, restore_
 from relay.cli.store_check import Check, check_store, failed, terminal_progress
+from relay.cli.store_rebuild import rebuild
 from relay.model.errors import ConfigurationError, SluisError
 from relay.model.text import printable
 from relay.settings.models import Store
@@ -17,7 +19,12 @@ from relay.store.engine import WriterLock, open_engine, sqlite_path
 
 @click.group()
 def command() -> None:
-    """Make, migrate and check the store."""
+    """Make, check, back up, restore, rebuild and move the store."""
+
+
+command.add_command(backup)
+command.add_command(restore_)
+command.add_command(rebuild)
 
 
 @command.command()

@@ -79,6 +79,7 @@ class Channel:
     def quit(self) -> None:
         """Says QUIT and closes. Differs from RFC 5321 §4.1.1.10: we do not wait for the reply, because nothing depends on it."""
         if not self._writer.transport.is_closing():
+            self._patience.close()
             self._writer.write(b"QUIT\r\n")
             self._writer.close()
 
@@ -94,6 +95,7 @@ class Channel:
     def abort(self) -> None:
         """Drops the connection at once; what was not yet sent is not sent any more."""
         self.closing = True
+        self._patience.close()
         self._writer.transport.abort()
 
 

@@ -106,7 +106,7 @@ class InspectPool:
         taken = False
         try:
             try:
-                async with asyncio.timeout(self._settings.inspection.deadline):
+                async with asyncio.timeout(self._settings.inspection.patience):
                     await self._budget.take(job.size)
                     taken = True
                     worker = await self._idle.get()

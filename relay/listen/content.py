@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from relay.listen import replies
 from relay.listen.data import ChunkDecoder, DataDecoder
-from relay.model.errors import Refusal
+from relay.model.errors import Refusal, StoreError
 from relay.model.message import Body
 from relay.model.ports import BodyWriter
 from relay.model.reply import Reply
@@ -96,7 +96,8 @@ class Content:
             return None
         try:
             return self._writer.finish(normalised=self._normalise and bad_line_ends)
-        except OSError:
+        except OSError as error:
+            _log_refused(error)
             return None
 
 
@@ -104,9 +105,14 @@ def _written(write: Callable[[bytes], None], piece: bytes) -> bool:
     try:
         write(piece)
     except OSError as error:
-        log.error("the spool refused a write", extra={"fields": {"error": str(error)}})
+        _log_refused(error)
         return False
     return True
+
+
+def _log_refused(error: OSError) -> None:
+    """The client hears 452; which fault of the disk it was is for us."""
+    log.error("the spool refused a write", extra={"fields": {"error": str(error)}})
 
 
 async def _take(session: "Session", transaction: Transaction, body: Body, refusal: Reply | None) -> tuple[Reply, ...]:
@@ -119,6 +125,9 @@ async def _take(session: "Session", transaction: Transaction, body: Body, refusa
         return await group.intake.accept(transaction, body)
     except Refusal as refused:
         return _each(session, transaction, refused.reply)
+    except StoreError as error:  # away or full: the client keeps the message
+        log.error("a message can't be recorded now", extra={"fields": {"message": transaction.id.hex, "error": str(error)}})
+        return _each(session, transaction, replies.FAULT)
     except Exception:
         group.counts.bugs += 1
         log.exception("a message failed on the road", extra={"fields": {"message": transaction.id.hex}})

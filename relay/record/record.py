@@ -1,6 +1,7 @@
 """Writes what happened to a message: each method is one durable commit, done when it returns (promises 1 and 2)."""
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,6 +33,7 @@ from relay.store.spool import Spool
 from relay.store.tables import Message, Queue
 from relay.store.unheard import Receipt
 
+log = logging.getLogger("sluis.record")
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 
@@ -67,7 +69,7 @@ class Record:
             raise
         if first is not None:
             self.first_claims.release(lease)
-            await asyncio.to_thread(self._spool.discard, received.body.object)
+            await self._drop(received.body.object)
             return first
         self.first_claims.take(lease, first_claims(decided, states_, event.commitment.hex(), queued), received.body)
         return Recorded(decided, event.commitment.hex(), tuple(states_))
@@ -101,8 +103,15 @@ class Record:
         event = self._event("refused", received, details, result=str(reply.code), reason=reason)
         message = message_row(decided, str(reply), event.commitment.hex(), keeps_body=False)
         first = await self.adoption.commit(received, accepting.refuse, self._acceptance(decided, refused, message, event, ()))
-        await asyncio.to_thread(self._spool.discard, received.body.object)
+        await self._drop(received.body.object)
         return first
+
+    async def _drop(self, name: str) -> None:
+        """A body that nobody needs: what the client hears is decided, and a disk that does not let go of it leaves it to the sweep."""
+        try:
+            await asyncio.to_thread(self._spool.discard, name)
+        except OSError as error:
+            log.error("a body that was refused is left for the sweep", extra={"fields": {"object": name, "error": str(error)}})
 
     async def refusal(self, peer: Peer, sender: Sender | None, recipient: Recipient | None, reply: Reply, reason: str) -> None:
         """An event for what was refused before DATA."""

@@ -119,9 +119,10 @@ class Inspection(Strict):
     cpu_seconds: int = Field(default=60, ge=1, description="seconds of CPU for a message")
     deadline: Seconds = Field(default=120, description="seconds for a message, then the worker is killed")
     queue: int = Field(default=200, ge=1, description="messages that may wait for a worker; more hear 451")
-    patience: Seconds = Field(default=60, description="seconds to wait for a worker; while it would be more, MAIL hears 451")
+    # RFC 5321 §4.5.3.2.6: clients wait 10 minutes for the reply to the final dot
+    patience: Seconds = Field(default=240, description="seconds to wait for a worker; while it would be more, MAIL hears 451")
     bytes_in_flight: Octets = Field(
-        default=64 * 1024 * 1024,
+        default=32 * 1024 * 1024,
         description="octets of messages over 1 MiB that are inspected at a time, by all workers together; a larger one is inspected alone",
     )
     jobs_per_worker: int = Field(default=1000, ge=1, description="messages after which a worker is replaced")

@@ -4,7 +4,9 @@ What a process has leased and not used is lost to others until the window ends: 
 share for each process.
 """
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
+from functools import partial
 
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,6 +17,7 @@ from relay.store.tables import Counter
 COUNTER = Counter.__table__  # type: ignore[attr-defined]
 SHARE = 16
 MAX_KEYS = 100_000
+GIVEN_BACK_AT_ONCE = 500
 
 
 @dataclass(slots=True)
@@ -22,6 +25,7 @@ class _Lease:
     window_start: int
     left: int
     full: bool
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Counters:
@@ -41,14 +45,24 @@ class Counters:
             if len(self._leases) > MAX_KEYS:
                 self._leases.pop(next(iter(self._leases)))
         if lease.left < amount and not lease.full:
-            block = max(amount, limit // SHARE, 1)
-            granted = await self._journal.submit(lambda connection: _lease(connection, scope, key, start, limit, block))
-            lease.left += granted
-            lease.full = granted < block
+            async with lease.asking:  # of many sessions at a start one asks: each would take a block, and together the whole limit
+                if lease.left < amount and not lease.full:
+                    block = max(amount, limit // SHARE, 1)
+                    granted = await self._journal.submit(lambda connection: _lease(connection, scope, key, start, limit, block))
+                    lease.left += granted
+                    lease.full = granted < block
         if lease.left < amount:
             return False
         lease.left -= amount
         return True
+
+    async def give_back(self) -> None:
+        """At a stop: what was leased and not used, so that restarts use up no limit."""
+        unused = [(scope, key, lease.window_start, lease.left) for (scope, key), lease in self._leases.items() if lease.left]
+        self._leases = {}
+        for start in range(0, len(unused), GIVEN_BACK_AT_ONCE):
+            piece = unused[start : start + GIVEN_BACK_AT_ONCE]
+            await self._journal.submit(partial(_give_back, unused=piece))
 
     async def flush(self, older_than_us: int) -> None:
         """Forgets windows that ended before `older_than_us`."""
@@ -66,6 +80,13 @@ def _lease(connection: Connection, scope: str, key: str, start: int, limit: int,
     if granted:
         connection.execute(update(COUNTER).where(where).values(count=used + granted))
     return granted
+
+
+def _give_back(connection: Connection, unused: list[tuple[str, str, int, int]]) -> None:
+    """In one order, so that two that stop wait for each other and do not lock each other out."""
+    for scope, key, start, left in sorted(unused):
+        where = (COUNTER.c.scope == scope) & (COUNTER.c.key == key) & (COUNTER.c.window_us == start)
+        connection.execute(update(COUNTER).where(where).values(count=COUNTER.c.count - left))
 
 
 def _insert(connection: Connection) -> sqlite.Insert | postgresql.Insert:

@@ -219,3 +219,11 @@ def is_known(connection: Connection, identity: uuid.UUID) -> bool:
 def has_messages(connection: Connection) -> bool:
     """Whether any mail was ever taken."""
     return connection.execute(select(MESSAGE.c.id).limit(1)).first() is not None
+
+
+def mark_first(marks: Marks, connection: Connection, machine: str, now_us: int) -> None:
+    """Where a spool has no mark yet: that the store came this far. Others stay, for they may know more. Raises OSError."""
+    newest = newest_event(connection, now_us)
+    if newest is not None and not read_marks(marks.read()):
+        mark = Mark(machine, newest)
+        marks.write(mark.name, encoded(mark.to_json()))

@@ -68,6 +68,14 @@ def newest() -> str:
     return head
 
 
+def is_known(revision: str) -> bool:
+    """Whether this program can migrate from it."""
+    try:
+        return ScriptDirectory.from_config(_config()).get_revision(revision) is not None
+    except CommandError:
+        return False
+
+
 def current(connection: Connection) -> str | None:
     """The revision of the store, None for an empty one."""
     revision: str | None = MigrationContext.configure(connection).get_current_revision()

@@ -230,11 +230,11 @@ def running(connection: Connection) -> Balance:
     return Balance(accepted, erased, counted, counted)
 
 
-def balance(connection: Connection, rest: Callable[[float], None] | None = None) -> Balance:
+def balance(connection: Connection, rest: Callable[[float], None] | None = None, page: int = COUNT_PAGE) -> Balance:
     """Counts every delivery, in pages of one index, and compares with the running counts of the same moment: `connection` must keep to
     one (relay.store.reader does). `rest` hears after each page how many seconds it took."""
     accepted, erased, counted = _tallies(connection)
-    return Balance(accepted, erased, {state: _rows_in(connection, state, rest) for state in State}, counted)
+    return Balance(accepted, erased, {state: _rows_in(connection, state, rest, page) for state in State}, counted)
 
 
 def _tallies(connection: Connection) -> tuple[int, int, dict[State, int]]:
@@ -243,14 +243,14 @@ def _tallies(connection: Connection) -> tuple[int, int, dict[State, int]]:
     return found.get(ACCEPTED, 0), found.get(ERASED, 0), {state: found.get(state.value, 0) for state in State}
 
 
-def _rows_in(connection: Connection, state: State, rest: Callable[[float], None] | None) -> int:
+def _rows_in(connection: Connection, state: State, rest: Callable[[float], None] | None, size: int) -> int:
     """By the index of states, page by page; a message whose recipients are on both sides of a border is counted on this one."""
     total = 0
     after: uuid.UUID | None = None
     while True:
         begun = time.monotonic()
         page = along(connection, DELIVERY.c.state, state.value, DELIVERY.c.message_id, low=behind(after))
-        border = connection.execute(page.limit(1).offset(COUNT_PAGE)).scalar()
+        border = connection.execute(page.limit(1).offset(size)).scalar()
         page = along(connection, DELIVERY.c.state, state.value, DELIVERY.c.message_id, low=behind(after), high=border)
         total += connection.execute(select(func.count()).select_from(page.order_by(None).subquery())).scalar() or 0
         if border is None:

@@ -104,6 +104,8 @@ class Checker:
         for transaction in self._log:
             known = by_digest[transaction.digest]
             verdict.violations += self._of_transaction(transaction, stored, known)
+            if len(taken := [identity for identity in known if _in_custody(stored.deliveries[identity])]) > 1:
+                verdict.violations.append(Violation(1, f"transaction {transaction.number} was taken {len(taken)} times"))
             verdict.unheard += not transaction.heard_250 and any(_in_custody(stored.deliveries[identity]) for identity in known)
         sent = {transaction.digest: transaction for transaction in self._log}
         for identity, rows in stored.deliveries.items():

@@ -5,7 +5,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -57,7 +57,7 @@ class Client:
 
     def compose(self, recipients: Sequence[str], size: int = SMALL, sender: str = SENDER) -> Transaction:
         """A message that is like no other, with lines that begin with dots; not sent yet."""
-        number = len(self.log) + 1
+        number = len(self.log) + 1  # one that is sent again keeps its own
         body = "".join(self._line() for _ in range(max(size // 66, 1)))
         raw = message(
             f"Case {number}", body, **{"X_Transaction": f"{number}", "Message_ID": f"<{number}.{self._rng.getrandbits(64):x}@case>"}
@@ -65,6 +65,12 @@ class Client:
         transaction = Transaction(number, sender, tuple(recipients), raw)
         self.log.append(transaction)
         return transaction
+
+    def again(self, transaction: Transaction) -> Transaction:
+        """The same envelope and bytes once more, as a transaction of its own; not sent yet."""
+        repeated = replace(transaction, dot=False, reply=None)
+        self.log.append(repeated)
+        return repeated
 
     def _line(self) -> str:
         return ("." if self._rng.random() < 0.1 else "") + f"{self._rng.getrandbits(250):063x}\r\n"

@@ -1,22 +1,39 @@
-"""Rounds: a window, a kill, a start, and what the checker says; and the table of many."""
+"""Rounds: a kill in a window, or a fault of the disk; then a start, what the checker says, and the table of many."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tests.faults.checker import Violation
+from tests.faults.checker import Verdict, Violation
+from tests.faults.client import Transaction
+from tests.faults.disk import DiskFault, break_disk, told_wrong
 from tests.faults.stand import Stand
 from tests.faults.windows import WINDOWS, NotInWindow
+from tests.servers.clamd import Clamd
+
+TRIES = 3
+"""A kill may go off at another commit, such as one of the background; the round is played again then, and counted as missed."""
 
 
 @dataclass
 class Tally:
-    """Of one window."""
+    """Of one window. `adopted` are messages that a client sent again because it had not heard the 250 that they had."""
 
     rounds: int = 0
+    missed: int = 0
     messages: int = 0
     possible_duplicates: int = 0
     duplicates: int = 0
+    adopted: int = 0
     faults: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        numbers = (self.rounds, self.missed, self.messages, self.adopted, self.possible_duplicates, self.duplicates, len(self.faults))
+        return "".join(f"{number:>{width}}" for number, width in zip(numbers, WIDTHS, strict=True))
+
+
+TITLES = ("rounds", "missed", "messages", "adopted", "possible dup.", "duplicates", "faults")
+WIDTHS = (8, 8, 10, 9, 15, 12, 8)
+NAME_WIDTH = 44
 
 
 @dataclass
@@ -30,42 +47,83 @@ class Report:
         """Broken promises, and rounds that proved nothing."""
         return [f"{window}: {fault}" for window, tally in self.tallies.items() for fault in tally.faults]
 
+    def tally(self, window: str) -> Tally:
+        """Of a window, empty at first."""
+        return self.tallies.setdefault(window, Tally())
+
     def __str__(self) -> str:
-        head = f"{'window':<24}{'rounds':>8}{'in window':>11}{'possible dup.':>15}{'duplicates':>12}{'faults':>8}"
-        lines = [
-            f"{window:<24}{t.rounds:>8}{t.messages:>11}{t.possible_duplicates:>15}{t.duplicates:>12}{len(t.faults):>8}"
-            for window, t in self.tallies.items()
-        ]
-        return "\n".join([head, *lines, *self.faults])
+        head = " " * NAME_WIDTH + "".join(f"{title:>{width}}" for title, width in zip(TITLES, WIDTHS, strict=True))
+        return "\n".join([head, *(f"{window:<{NAME_WIDTH}}{tally}" for window, tally in self.tallies.items()), *self.faults])
 
 
-async def run_round(at: Stand, window: str, report: Report) -> None:
-    """One kill in one window. The relay runs before and after it; whatever it is that fails, is in the report."""
-    tally = report.tallies.setdefault(window, Tally())
-    before = at.check()
-    try:
-        caught = await WINDOWS[window](at)
-    except NotInWindow as error:
-        tally.faults.append(str(error))
-        caught = []
-    if not at.running:
-        await at.start()
-    await at.settle()
-    after = at.check()
-    tally.rounds += 1
-    tally.messages += len(caught)
-    tally.possible_duplicates += after.possible_duplicates - before.possible_duplicates
-    tally.duplicates += after.duplicates - before.duplicates
-    tally.faults += _new(after.violations, before.violations)
+class Rounds:
+    """Plays rounds on one stand. Whatever it is that fails, is in the report."""
+
+    def __init__(self, at: Stand, clamd: Clamd, report: Report) -> None:
+        self._at = at
+        self._clamd = clamd
+        self._report = report
+        self._before = Verdict()
+
+    async def play(self, what: str | DiskFault) -> None:
+        """One round: a window of that name, or a fault."""
+        tally = self._report.tally(str(what))
+        tally.rounds += 1
+        if isinstance(what, DiskFault):
+            caught = await self._broken(what, tally)
+        else:
+            caught = await self._killed(what, tally)
+        tally.messages += len(caught)
+        tally.adopted += await self._again(caught)
+        await self._at.settle()
+        verdict = self._at.check()
+        tally.possible_duplicates += verdict.possible_duplicates - self._before.possible_duplicates
+        tally.duplicates += verdict.duplicates - self._before.duplicates
+        tally.faults += _new(verdict.violations, self._before.violations)
+        self._before = verdict
+
+    async def _killed(self, window: str, tally: Tally) -> list[Transaction]:
+        for _ in range(TRIES):
+            try:
+                caught = await WINDOWS[window](self._at)
+            except NotInWindow as error:
+                tally.missed += 1
+                reason = str(error)
+                caught = []
+            if not self._at.running:
+                await self._at.start()
+            if caught:
+                return caught
+        tally.faults.append(reason)
+        return []
+
+    async def _broken(self, fault: DiskFault, tally: Tally) -> list[Transaction]:
+        seen = await break_disk(self._at, self._clamd, fault)
+        tally.faults += told_wrong(fault, seen)
+        if not self._at.running:
+            await self._at.start()
+        await self._at.hurry()
+        return seen.transactions
+
+    async def _again(self, caught: Iterable[Transaction]) -> int:
+        """A client that heard nothing sends again, as clients do; what was in custody already is answered, and not taken twice."""
+        adopted = 0
+        for transaction in caught:
+            if transaction.reply is None and transaction.dot:
+                known = {row.message_id for row in self._at.rows_of(transaction)}
+                again = await self._at.client.send(self._at.house.port(), self._at.client.again(transaction))
+                adopted += again.id in known
+        return adopted
 
 
-async def run_rounds(at: Stand, windows: Iterable[str], said: Callable[[str], None] = lambda _: None) -> Report:
-    """One round for each; `said` hears of each."""
-    report = Report()
-    for number, window in enumerate(windows, 1):
-        await run_round(at, window, report)
-        said(f"round {number}: {window}: {report.tallies[window]}")
-    return report
+async def run_rounds(
+    at: Stand, clamd: Clamd, plan: Iterable[str | DiskFault], report: Report, said: Callable[[str], None] = lambda _: None
+) -> None:
+    """One round for each of the plan; `said` hears of each."""
+    rounds = Rounds(at, clamd, report)
+    for what in plan:
+        await rounds.play(what)
+        said(str(what))
 
 
 def _new(after: list[Violation], before: list[Violation]) -> list[str]:

@@ -121,6 +121,11 @@ class Stand:
         with self.engine(crashed=crashed) as engine, engine.connect() as connection:
             return work(connection)
 
+    async def hurry(self) -> None:
+        """What rests for a minute because the store or the spool was broken, is tried again at once."""
+        if self.queued():
+            await self.house.sluis("queue", "retry", "--all", "--reason", "the disk is well again")
+
     async def settle(self, seconds: float = 40) -> None:
         """Waits until nothing is in the queue: all that can leave has left, the rest waits for a phase or a person."""
         await until(lambda: not self.queued(), lambda: f"an empty queue: {self.queued()}\n{self.house.log()[-3000:]}", seconds)

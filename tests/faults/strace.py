@@ -21,6 +21,7 @@ from tests.stories.house import until
 INJECTED = re.compile(r"\((?:INJECTED|DELAYED)\)|\+\+\+ killed by SIGKILL|--- SIG(?:STOP|KILL) |--- stopped by SIGSTOP ---")
 WRITES = ("write", "pwrite64", "writev", "pwritev")
 SYNCS = ("fsync", "fdatasync")
+DETACH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,22 @@ class Trace:
         await until(self.injected, "an injection", seconds)
         return self.injected()[0]
 
+    async def until_ended(self, seconds: float = 20) -> None:
+        """Waits until the process has come to its end. Who started it can only hear of that when strace is gone: a thread that was being
+        made at that moment belongs to strace, and is never taken notice of."""
+        await until(lambda: ended(self._pid), "the end of the process", seconds)
+
     async def until_stopped(self) -> None:
         """Waits until every thread stands still after a SIGSTOP."""
         await until(lambda: bool(self.injected()) and _all_stopped(self._pid), "the whole process to stand still", 20)
+
+
+def ended(pid: int) -> bool:
+    """Whether a process has come to its end, though nobody may have taken notice of it yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 def _all_stopped(pid: int) -> bool:
@@ -68,6 +82,18 @@ def _all_stopped(pid: int) -> bool:
         with contextlib.suppress(OSError):
             states.append(status.read_text().rpartition(")")[2].split()[0])
     return bool(states) and all(state in "Tt" for state in states)
+
+
+async def _detach(process: asyncio.subprocess.Process, *, gently: bool) -> None:
+    """Ends strace, so that what it traced goes on alone; what is dead needs no gentleness."""
+    assert process.stderr is not None
+    for number in ([signal.SIGTERM] if gently else []) + [signal.SIGKILL]:
+        if process.returncode is None:
+            subprocess.run(as_root(["kill", f"-{number.name[3:]}", str(process.pid)]), check=False, stderr=subprocess.DEVNULL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DETACH_SECONDS):
+                    await process.wait()
+    await process.stderr.read()
 
 
 @asynccontextmanager
@@ -93,7 +119,4 @@ async def traced(pid: int, *injects: Inject, output: Path, paths: Sequence[Path]
                 said += line
         yield Trace(output, pid)
     finally:
-        if process.returncode is None:
-            subprocess.run(as_root(["kill", f"-{signal.SIGTERM.name[3:]}", str(process.pid)]), check=False, stderr=subprocess.DEVNULL)
-        await process.stderr.read()
-        await process.wait()
+        await _detach(process, gently=not ended(pid))

@@ -6,13 +6,15 @@ that was missed fails the round: NotInWindow.
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from relay.model.delivery import State
 from tests.faults.client import Transaction
 from tests.faults.stand import CLERKS, DESK, Stand
-from tests.faults.strace import Inject, Trace, traced
+from tests.faults.strace import Inject, Trace, ended, traced
 from tests.stories.house import until
 
 Window = Callable[[Stand], Awaitable[list[Transaction]]]
@@ -52,13 +54,14 @@ class Bomb:
         if self._inject.what == FROZEN:
             await self.trace.until_stopped()
         else:
-            await self._at.until_dead()
+            await self.trace.until_ended()
 
     async def clear(self) -> None:
-        """Kills what is frozen, and ends strace."""
-        if self._at.running:
-            await self._at.kill()
+        """Kills what is frozen, or was missed, and ends strace."""
+        if not ended(self._at.house.pid):
+            os.kill(self._at.house.pid, signal.SIGKILL)
         await self._stack.aclose()
+        await self._at.until_dead()
 
 
 async def _accepting(

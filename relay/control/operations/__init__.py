@@ -1,7 +1,7 @@
 """The operations of the relay itself; those of the review desk are in `quarantine`."""
 
 from relay.control.operation import Operation
-from relay.control.operations import audit, keys, message, phase, queue, request, store
+from relay.control.operations import audit, backup, keys, message, phase, queue, request, store
 
 OPERATIONS: tuple[Operation, ...] = (
     *phase.OPERATIONS,
@@ -9,6 +9,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *message.OPERATIONS,
     *audit.OPERATIONS,
     *keys.OPERATIONS,
-    *request.OPERATIONS,
     *store.OPERATIONS,
+    *request.OPERATIONS,
+    *backup.OPERATIONS,
 )

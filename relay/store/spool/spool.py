@@ -120,7 +120,10 @@ class Spool:
             raise self._fatal(path, error) from error
 
     def _sync_folder(self, folder: Path) -> None:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise self._fatal(folder, error) from error
         try:
             self._sync(descriptor, folder)
         finally:
@@ -146,6 +149,17 @@ class Spool:
     def open(self, name: str, key: bytes | None = None) -> SpoolReader:
         """Needs the private key, unless that of the body is given."""
         return SpoolReader(self.path(name), name, key or self.unlock(name))
+
+    def sealed(self, name: str) -> bool:
+        """Whether the object has its end: only then it may have heard 250. Raises SpoolUnavailable."""
+        try:
+            with self.path(name).open("rb") as file:
+                read_size(file, name)
+                return True
+        except SpoolError:
+            return False
+        except OSError as error:
+            raise SpoolUnavailable(f"spool object {name}: {error.strerror}") from None
 
     def manifest(self, name: str) -> dict[str, Any]:
         """The manifest that was sealed with the body."""

@@ -287,9 +287,9 @@ def test_a_worker_is_replaced_after_its_number_of_messages(tmp_path: Path) -> No
     run(dialogue)
 
 
-def test_a_message_that_no_worker_is_free_for_within_the_deadline_is_unavailable(tmp_path: Path) -> None:
+def test_a_message_that_no_worker_is_free_for_in_time_is_unavailable(tmp_path: Path) -> None:
     async def dialogue() -> None:
-        async with pool(MISBEHAVING, rules=tmp_path, deadline=1, queue=1) as workers:
+        async with pool(MISBEHAVING, rules=tmp_path, deadline=1, patience=1, queue=1) as workers:
             first = asyncio.create_task(say(workers, "hang"))
             while not workers.busy:
                 await asyncio.sleep(0)

@@ -117,3 +117,27 @@ def test_two_machines_that_begin_a_window_at_the_same_moment_both_count(recordin
     assert asyncio.run(story()) == 50
     for journal in journals:
         journal.close()
+
+
+def test_many_that_ask_first_at_the_same_moment_take_one_block(recording: Recording) -> None:
+    """Else a busy start takes the whole limit, and a restart finds nothing left."""
+    counters = Counters(recording.journal)
+
+    async def story() -> None:
+        assert all(await asyncio.gather(*(counters.take("client", "exchange", HOUR_US, 1600, 1, NOW_US) for _ in range(50))))
+
+    asyncio.run(story())
+    assert [row.count for row in leased(recording)] == [1600 // SHARE]
+
+
+def test_a_process_that_stops_gives_back_what_it_did_not_use(recording: Recording) -> None:
+    async def story() -> int:
+        total = 0
+        for _ in range(40):
+            counters = Counters(recording.journal)
+            total += await take_many(counters, 2, 100)
+            await counters.give_back()
+        return total
+
+    assert asyncio.run(story()) == 80
+    assert [row.count for row in leased(recording)] == [80]

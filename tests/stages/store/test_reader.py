@@ -51,3 +51,27 @@ def test_what_a_read_wrote_is_rolled_back(recording: Recording, engine: Engine, 
             recording.reader.read_now(write)
     with engine.connect() as connection:
         assert connection.execute(select(COUNTER)).all() == []
+
+
+def test_a_recount_in_pages_holds_while_mail_comes_in_and_goes_between_them(recording: Recording) -> None:
+    """A false alarm would pull the brake."""
+    for _ in range(7):
+        recording.accept(State.READY, State.HELD, State.HELD)
+    pages = []
+
+    def meanwhile(seconds: float) -> None:
+        pages.append(seconds)
+        recording.accept(State.READY, State.HELD)
+        moved = recording.rows("delivery")[len(pages)]
+        entry = states.QueueEntry("", "ab" * 32, "open", 1, 2)
+        now_us = recording.clock.now_us()
+        if moved["state"] == State.HELD.value:
+            recording.write(
+                lambda connection: states.move(connection, moved["message_id"], moved["ordinal"], State.UNDECIDED, now_us, entry)
+            )
+
+    found = recording.reader.read_now(lambda connection: states.balance(connection, rest=meanwhile, page=3))
+    assert found.holds, found
+    assert found.accepted == 21
+    assert len(pages) > 3
+    assert recording.reader.read_now(states.balance).accepted == 21 + 2 * len(pages)

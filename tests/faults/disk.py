@@ -1,0 +1,170 @@
+"""Faults of the disk: one call on one file answers EIO or ENOSPC while a message is on its way; then the disk is well again."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.store.engine import sqlite_path
+from relay.store.spool.format import BODY_START, body_length
+from tests.faults.client import LARGE, SMALL, Transaction
+from tests.faults.stand import CLERKS, Stand
+from tests.faults.strace import Inject, Trace, ended, traced
+from tests.servers.clamd import Clamd
+from tests.stories.house import until
+
+RECEIVING, SEALING, LEAVING, CONCLUDING, CHECKPOINT = "receiving", "sealing", "leaving", "concluding", "checkpoint"
+"""Where the message is when the disk breaks: the final dot is not here yet; it is inspected, and not sealed; its content is about to leave;
+the next hop has it, and has not said so; any time at which SQLite moves its log into the database."""
+BODY, FOLDER, SPOOL, WAL, DATABASE = "body", "folder", "spool", "wal", "database"
+MOST_SENT = 400
+
+
+@dataclass(frozen=True)
+class DiskFault:
+    """`file` is one of the five above, `call` a system call on it. `dies`: the process must end itself, for nobody knows what is on the
+    disk. `says` is what the reply or the log must tell."""
+
+    stage: str
+    file: str
+    call: str
+    error: str
+    when: str = "1"
+    dies: bool = False
+    says: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.error} at {self.call} of the {self.file}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What came of it: `failed` are strace's lines of the calls that failed, `log` what the relay has logged since."""
+
+    transactions: list[Transaction]
+    failed: list[str]
+    log: str
+    died: bool
+
+
+async def break_disk(at: Stand, clamd: Clamd, fault: DiskFault) -> Seen:
+    """Raises AssertionError where the fault hit nothing. The relay may be dead when this returns."""
+    before, first = len(at.house.log()), len(at.client.log)
+    stages = {RECEIVING: _receiving, SEALING: _sealing, LEAVING: _leaving, CONCLUDING: _leaving, CHECKPOINT: _checkpoint}
+    failed = await stages[fault.stage](at, clamd, fault)
+    if ended(at.house.pid):
+        await at.until_dead()
+    return Seen(at.client.log[first:], failed, at.house.log()[before:], not at.running)
+
+
+def told_wrong(fault: DiskFault, seen: Seen) -> list[str]:
+    """What is wrong with what came of it, beside the promises."""
+    wrong = []
+    if seen.died is not fault.dies:
+        wrong.append("the process went on" if fault.dies else "the process ended")
+    replies = [transaction.reply for transaction in seen.transactions]
+    told = seen.log + "".join(f"{reply.code} {reply.text}\n" for reply in replies if reply)
+    if not re.search(fault.says, told):
+        wrong.append(f"nobody says {fault.says}: {told[-1500:]}")
+    if fault.stage in (RECEIVING, SEALING):
+        if any(reply is not None and reply.code < 400 for reply in replies):
+            wrong.append("the client heard 250")
+        if not fault.dies and None in replies:
+            wrong.append("the client heard nothing")
+    if '"traceback"' in seen.log:
+        wrong.append(f"a traceback: {seen.log[-3000:]}")
+    return wrong
+
+
+@asynccontextmanager
+async def _armed(at: Stand, fault: DiskFault, body: str = "") -> AsyncIterator[Trace]:
+    output = at.house.folder / f"strace.{len(list(at.house.folder.glob('strace.*')))}"
+    inject = Inject((fault.call,), f"error={fault.error}", fault.when)
+    async with traced(at.house.pid, inject, output=output, paths=[_path(at, fault.file, body)]) as trace:
+        yield trace
+
+
+def _path(at: Stand, file: str, body: str) -> Path:
+    if file in (WAL, DATABASE):
+        database = sqlite_path(at.store)
+        assert database is not None
+        return database.with_name(database.name + "-wal") if file == WAL else database
+    spool = at.house.folder / "spool"
+    return {BODY: spool / body[:6] / body, FOLDER: spool / body[:6], SPOOL: spool}[file]
+
+
+async def _over(at: Stand, fault: DiskFault, trace: Trace) -> list[str]:
+    """Waits until the fault has hit, and until the process has drawn its conclusion where that is its end."""
+    await trace.until_injected(10)
+    if fault.dies:
+        with contextlib.suppress(AssertionError):  # it went on: the test says so
+            await trace.until_ended(5)
+    return trace.injected()
+
+
+async def _new_body(at: Stand, known: set[str]) -> str:
+    await until(lambda: set(at.spool_names()) - known, "a body in the spool")
+    (name,) = set(at.spool_names()) - known
+    return name
+
+
+async def _receiving(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
+    known = set(at.spool_names())
+    async with contextlib.AsyncExitStack() as stack:
+        traces: list[Trace] = []
+
+        async def arm() -> None:
+            traces.append(await stack.enter_async_context(_armed(at, fault, await _new_body(at, known))))
+
+        await at.send([CLERKS[0]], LARGE, before_dot=arm)
+        return await _over(at, fault, traces[0])
+
+
+async def _sealing(at: Stand, clamd: Clamd, fault: DiskFault) -> list[str]:
+    """A scanner that hangs for a moment holds the message between its last byte and its seal."""
+    known = set(at.spool_names())
+    transaction = at.compose([CLERKS[0]], SMALL)
+    clamd.suspend()
+    try:
+        sending = asyncio.create_task(at.client.send(at.house.port(), transaction))
+        body = await _new_body(at, known)
+        whole = BODY_START + body_length(len(transaction.raw))
+        await until(lambda: _path(at, BODY, body).stat().st_size == whole, "the whole body")
+        async with _armed(at, fault, body) as trace:
+            clamd.resume()
+            failed = await _over(at, fault, trace)
+            if not fault.dies:
+                await sending
+    finally:
+        clamd.resume()
+    await sending
+    return failed
+
+
+async def _leaving(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
+    known = set(at.spool_names())
+    stage = "DATA" if fault.stage == LEAVING else "DOT"
+    release = at.hop.hold(stage)
+    try:
+        await at.send([CLERKS[0]], LARGE)
+        await at.hop.until_held(stage)
+        async with _armed(at, fault, await _new_body(at, known)) as trace:
+            release()
+            failed = await _over(at, fault, trace)
+            if not fault.dies:
+                await until(lambda: not any(row.owner for row in at.queued()), "the end of the attempt")
+            return failed
+    finally:
+        release()
+
+
+async def _checkpoint(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
+    async with _armed(at, fault) as trace:
+        for _number in range(MOST_SENT):
+            await at.send([CLERKS[0]], SMALL)
+            if trace.injected() or ended(at.house.pid):
+                break
+        return await _over(at, fault, trace)

@@ -1,0 +1,25 @@
+"""A disk that fails or is full: never a 250 without durability, never altered bytes, and the reply or the log says why."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from relay.settings.models import Store
+from tests.faults.disk_faults import QUICK
+from tests.faults.rounds import Report, run_rounds
+from tests.faults.stand import stand
+from tests.servers.clamd import Clamd
+
+SEED = 20_261_125
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_a_disk_that_fails_costs_no_message_and_says_why(tmp_path: Path, database: Store, shared_clamd: Clamd) -> None:
+    async def story() -> None:
+        report = Report()
+        async with stand(tmp_path, database, shared_clamd, seed=SEED) as at:
+            await run_rounds(at, shared_clamd, QUICK, report)
+        assert report.faults == [], str(report)
+
+    asyncio.run(story())

@@ -1,0 +1,173 @@
+"""A store that grows: lists, searches and what the relay does by itself look at no more rows for it, each by the index meant for it."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event, insert, text
+
+from relay.control.operations import audit
+from relay.control.operations.message import identity_of, journey_of
+from relay.model.decision import Epoch
+from relay.model.delivery import WAITING, State
+from relay.phases import held
+from relay.store import queue, states
+from relay.store.along import along
+from relay.store.search import Search, page
+from relay.store.tables import Delivery, Event, EventRecord, Message
+
+TABLES: dict[str, Any] = {model.__tablename__: model.__table__ for model in (Message, Delivery, Event, EventRecord)}  # type: ignore[union-attr]
+DELIVERY = TABLES["delivery"]
+START_MS = 1_700_000_000_000
+FEW, MANY = 5000, 15_000
+"""Messages: more than any query may look at, and three times as many."""
+EPOCH = Epoch("p", "open")
+
+
+def identity(number: int, bits: int = 0) -> uuid.UUID:
+    """A UUIDv7 of a time that rises with the number."""
+    return uuid.UUID(int=START_MS + number * 1000 << 80 | 7 << 76 | 2 << 62 | bits << 40 | number)
+
+
+def state_of(number: int, size: int) -> State:
+    """The newer half is held; what nobody would come upon soon came in first."""
+    if number < 2:
+        return State.UNDELIVERABLE if number else State.QUARANTINED
+    return State.HELD if number > size // 2 else State.DELIVERED
+
+
+def fill(engine: Engine, size: int) -> None:
+    """`size` messages, each with a recipient and an event; half of them of one sender."""
+    plain: dict[str, Any] = {
+        "received_us": 0,
+        "direction": "outbound",
+        "peer": {},
+        "envelope": {},
+        "size": 1,
+        "digest": "",
+        "body_hash": "",
+    }
+    plain |= {"vouched": True, "authorised": True, "policy": "p", "phase": "open", "reply": "250", "recipients": 1}
+    plain |= {"inspection": {"header": {"subject": "x"}, "findings": []}, "sender_domain": "ours.example"}
+    messages, deliveries, events, records = [], [], [], []
+    for number in range(size):
+        key, state = identity(number), state_of(number, size)
+        own = {"id": key, "sender": f"s{number % 2}@ours.example", "header_message_id": f"<{number}@x>", "commitment": f"{number:064x}"}
+        messages.append({**plain, **own, "client": "rare" if number == 5 else "mailserver"})
+        own = {"message_id": key, "recipient": f"r{number}@d{number % 7}.example", "recipient_domain": f"d{number % 7}.example"}
+        own |= {"state": state.value, "disposition": "hold" if state is State.HELD else "deliver"}
+        deliveries.append({**own, "ordinal": 0, "envelope": {}, "rules": [], "policy": "p", "phase": "open", "changed_us": 0})
+        events.append({"id": identity(number, 1), "kind": "phase" if number == 9 else "accepted", "commitment": b"x"})
+        records.append({"event_id": identity(number, 1), "message_id": key, "canonical": b"{}", "salt": b"x"})
+    with engine.begin() as connection:
+        for name, rows in (("message", messages), ("delivery", deliveries), ("event", events), ("event_record", records)):
+            connection.execute(insert(TABLES[name]), rows)
+
+
+def found(search: Search) -> Callable[[Connection], int]:
+    """How many rows its first page has."""
+    return lambda connection: len(page(connection, search, None, 101).rows)
+
+
+def listed(**asked: Any) -> Callable[[Connection], int]:
+    """How many events the first page has."""
+    return lambda connection: len(audit._page(connection, audit.Listing(reason="x", **asked))[0])
+
+
+def oldest(connection: Connection) -> int:
+    """As the metrics do."""
+    queries = [along(connection, DELIVERY.c.state, state.value, DELIVERY.c.message_id).limit(1) for state in sorted(WAITING)]
+    return sum(connection.execute(query).first() is not None for query in queries)
+
+
+def journey(connection: Connection) -> int:
+    """By the commitment of the 250."""
+    return len(journey_of(connection, identity_of(connection, f"{7:064x}"))["deliveries"])
+
+
+QUEUE_LIST = (State.READY, State.UNDECIDED, State.HELD, State.UNDELIVERABLE)
+LOOKS: dict[str, tuple[Callable[[Connection], int], int]] = {
+    "queue list": (found(Search(states=QUEUE_LIST)), 101),
+    "queue list --state undeliverable": (found(Search(states=(State.UNDELIVERABLE,))), 1),
+    "queue list --sender": (found(Search(states=QUEUE_LIST, sender="s1@ours.example")), 101),
+    "quarantine list": (found(Search(states=(State.QUARANTINED,))), 1),
+    "message find": (found(Search()), 101),
+    "--sender": (found(Search(sender="s1@ours.example")), 101),
+    "--sender, none": (found(Search(sender="nobody@ours.example")), 0),
+    "--sender @domain": (found(Search(sender="@ours.example")), 101),
+    "--sender @domain, none": (found(Search(sender="@nowhere.example")), 0),
+    "--recipient": (found(Search(recipient="r77@d0.example")), 1),
+    "--recipient @domain, none": (found(Search(recipient="@nowhere.example")), 0),
+    "--sender --recipient": (found(Search(sender="s1@ours.example", recipient="r77@d0.example")), 1),
+    "--client": (found(Search(client="rare")), 1),
+    "--message-id": (found(Search(message_id="<77@x>")), 1),
+    "--until": (found(Search(until_us=(START_MS + 1_000_000) * 1000)), 101),
+    "message show": (journey, 1),
+    "audit list": (listed(), 100),
+    "audit list --newest": (listed(newest=True), 100),
+    "audit list --kind phase": (listed(kinds=["phase"]), 1),
+    "audit list --kind brake": (listed(kinds=["brake"]), 0),
+    "audit list --message": (listed(message=identity(7).hex), 1),
+    "the ages in the metrics": (oldest, 3),
+    "the running counts": (lambda connection: len(states.running(connection).counted), len(State)),
+    "held of another epoch": (lambda connection: len(held.stale(connection, EPOCH, None)[0]), 0),
+    "whether there is room": (lambda connection: int(held.crowded(connection, 500)), 0),
+    "whether anything is due": (lambda connection: int(queue.is_due(connection, 0)), 0),
+}
+
+
+def work(engine: Engine) -> dict[str, int]:
+    """Instructions of SQLite's virtual machine for each look, in hundreds; each must find what it should."""
+    used: dict[str, int] = {}
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        for name, (look, expected) in LOOKS.items():
+            count = 0
+
+            def step() -> int:
+                nonlocal count
+                count += 1
+                return 0
+
+            driver.set_progress_handler(step, 100)
+            assert look(connection) == expected, name
+            driver.set_progress_handler(None, 0)
+            used[name] = count
+    return used
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_no_list_and_no_search_works_more_in_a_store_three_times_as_large(engine: Engine) -> None:
+    fill(engine, FEW)
+    before = work(engine)
+    with engine.begin() as connection:
+        for trigger in connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all():
+            connection.execute(text(f"DROP TRIGGER {trigger}"))
+        for table in TABLES.values():
+            connection.execute(table.delete())
+    fill(engine, MANY)
+    after = work(engine)
+    grown = {name: (before[name], after[name]) for name in LOOKS if after[name] > 1.3 * before[name] + 20}
+    assert grown == {}
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_on_postgresql_no_list_and_no_search_reads_a_whole_table(engine: Engine, owner: Engine) -> None:
+    fill(engine, MANY)
+    with owner.begin() as connection:
+        connection.execute(text("ANALYZE"))
+    statements: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda _1, _2, statement, parameters, _3, _4: statements.append((statement, parameters)))
+    whole = {}
+    for name, (look, expected) in LOOKS.items():
+        with engine.connect() as connection:
+            statements.clear()
+            assert look(connection) == expected, name
+            for statement, parameters in list(statements):
+                cursor: Any = connection.connection.cursor()
+                cursor.execute(f"EXPLAIN {statement}", parameters)
+                plan = "\n".join(line for (line,) in cursor)
+                if any(f"Seq Scan on {table}_default" in plan for table in TABLES):
+                    whole[name] = f"{statement}\n{plan}"
+    assert whole == {}, "\n\n".join(f"{name}: {plan}" for name, plan in whole.items())
