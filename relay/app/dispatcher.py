@@ -85,8 +85,9 @@ class Dispatcher:
             renewing.cancel()
 
     def reserve(self) -> Lease | None:
-        """A FirstClaims. What waits in the queue already goes first."""
-        if self._stopping or self._behind or self._braked() or self.busy >= self._settings.parallel:
+        """A FirstClaims. While the queue is behind, a share of what may run at a time is left to what waits there."""
+        most = self._settings.parallel * (1 - ROOM) if self._behind else self._settings.parallel
+        if not self._tasks or self._stopping or self._braked() or self.busy >= most:
             return None
         self._reserved += 1
         return Lease(self._owner, self._clock.now_us() + int(self._settings.lease * SECOND))

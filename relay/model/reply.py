@@ -22,7 +22,7 @@ class Reply:
             raise ValueError(f"not an SMTP reply code: {self.code}")
         if (self.subject is None) != (self.detail is None):
             raise ValueError("an enhanced status code has a subject and a detail, or neither")
-        if not all(32 <= ord(char) < 127 or char == "\n" for char in self.text):
+        if not (self.text.isascii() and self.text.replace("\n", "").isprintable()):
             raise ValueError("a reply text is printable ASCII")
 
     @property

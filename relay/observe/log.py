@@ -29,12 +29,17 @@ class JsonFormatter(logging.Formatter):
             "event": printable(record.getMessage(), 500),
         }
         for name, item in fields.items():
-            value[name] = _clean_field(name, item)
+            value[name] = item if _is_clean(name, item) else _clean_field(name, item)
         if record.exc_info and record.exc_info[0] is not None:
             value["traceback"] = [printable(line, 500) for line in traceback.format_exception(*record.exc_info)]
         if record.msg == DELIVERY and fields:
             value["line"] = delivery_line(fields, record.created)
         return json.dumps(value, ensure_ascii=False)
+
+
+def _is_clean(name: str, item: Any) -> bool:
+    """What most values are: short printable text, or a number, under a name that hides nothing."""
+    return ((type(item) is str and len(item) <= 1000 and item.isprintable()) or type(item) is int) and not _is_secret(name)
 
 
 def _clean_field(name: str, item: Any) -> Any:

@@ -56,7 +56,7 @@ class Route(Strict):
         default=None, description="trusted certificates (PEM), an absolute path; without it those of the system"
     )
     port: int = Field(default=25, ge=1, le=65535, description="the port for MX delivery")
-    connections: int = Field(default=5, ge=1, le=100, description="connections at a time to one destination")
+    connections: int = Field(default=20, ge=1, le=100, description="connections at a time to one destination")
 
 
 class SigningKey(Strict):

@@ -145,7 +145,7 @@ class Delivery(Strict):
     )
     expiry: Seconds = Field(default=5 * 24 * 3600, description="seconds after which delivery has failed")
     delay_notice: Seconds = Field(default=4 * 3600, description="seconds after which the sender is told of a delay, once (RFC 3461)")
-    parallel: int = Field(default=20, ge=1, description="deliveries at a time")
+    parallel: int = Field(default=50, ge=1, description="deliveries at a time")
     lease: Seconds = Field(default=60, description="seconds that a process owns a delivery; if it dies, another takes over then")
     connect_timeout: Seconds = Field(default=30, description="seconds to connect to a next hop")
     command_timeout: Seconds = Field(default=300, description="seconds to wait for a reply")
