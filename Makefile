@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONCE ?=
 
-.PHONY: demo test check format venv lock
+.PHONY: demo test check memory format venv lock
 
 demo: $(VENV)/ready
 	$(BIN)/sluis demo $(if $(ONCE),--once)
@@ -20,6 +20,10 @@ check: $(VENV)/ready-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto
+
+# Memory at full size against its bars (bench/README.md); `make test` has a reduced form.
+memory: $(VENV)/ready-test
+	$(BIN)/python -m bench.memory
 
 format: $(VENV)/ready-test
 	$(BIN)/ruff format .
