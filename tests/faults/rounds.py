@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from tests.faults.bombs import NotInWindow
 from tests.faults.checker import Verdict, Violation
 from tests.faults.client import Transaction
 from tests.faults.disk import DiskFault, break_disk, told_wrong
 from tests.faults.stand import Stand
-from tests.faults.windows import WINDOWS, NotInWindow
+from tests.faults.windows import WINDOWS
 from tests.servers.clamd import Clamd
 
 TRIES = 3
