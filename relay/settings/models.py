@@ -83,6 +83,10 @@ class Store(Strict):
         description="`sqlite:///PATH` or `postgresql+psycopg://…`; PostgreSQL's password comes from its own password file, never from here",
     )
     batch_messages: int = Field(default=64, ge=1, description="messages in one durable commit, at most")
+    standby: Literal["none", "synchronous"] = Field(
+        default="none",
+        description="`none`: no standby of PostgreSQL is ever promoted; `synchronous`: one may be, and each commit waits until it has it",
+    )
 
 
 class Spool(Strict):

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from relay.model.errors import StoreError
+from relay.store.durability import Unconfirmed, confirmed
 
 log = logging.getLogger("sluis.store")
 Result = TypeVar("Result")
@@ -128,6 +129,8 @@ class Journal:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             results = [work(connection) for work in works]
+            info = connection.info
+        confirmed(info)
         self.commits += 1
         self.works += len(works)
         return results
@@ -154,4 +157,4 @@ def _is_contended(error: BaseException) -> bool:
 
 
 def _is_lost(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    return isinstance(error, Unconfirmed) or (isinstance(error, DBAPIError) and error.connection_invalidated)

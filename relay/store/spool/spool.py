@@ -52,10 +52,16 @@ class SpoolReader:
         except SpoolError:
             self._file.close()
             raise
+        except OSError as error:
+            self._file.close()
+            raise SpoolUnavailable(f"spool object {name}: {error.strerror}") from None
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
         """From offset `start` on; each chunk is checked before it is given out."""
-        return read_body(self._file, self._name, self._key, start)
+        try:
+            yield from read_body(self._file, self._name, self._key, start)
+        except OSError as error:  # a disk that can't be read just now has altered nothing
+            raise SpoolUnavailable(f"spool object {self._name}: {error.strerror}") from None
 
     def close(self) -> None:
         self._file.close()
