@@ -27,7 +27,7 @@ from relay.settings.models import Store
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store.engine import open_engine, sqlite_path
 from relay.store.search import Search, find
-from relay.store.spool import Spool
+from relay.store.spool import Spool, open_spool
 from relay.store.tables import Queue
 from tests.faults.checker import Checker, Verdict
 from tests.faults.client import LARGE, MEDIUM, SMALL, Client, Hook, Transaction
@@ -160,7 +160,7 @@ class Stand:
 
     def spool(self) -> Spool:
         """The spool as the relay sees it, with its private key; the caller closes it."""
-        return Spool(load_settings(self.house.config).spool, RelaxedBodyHash)
+        return open_spool(load_settings(self.house.config).spool, RelaxedBodyHash)
 
     def check(self) -> Verdict:
         """What the promises say of all that happened until now."""
