@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ONCE ?=
+ROUNDS ?= 300
+SEED ?= 1
 
-.PHONY: demo test check format venv lock
+.PHONY: demo test faults check memory format venv lock
 
 demo: $(VENV)/ready
 	$(BIN)/sluis demo $(if $(ONCE),--once)
@@ -20,6 +22,15 @@ check: $(VENV)/ready-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto
+
+# Memory at full size against its bars (bench/README.md); `make test` has a reduced form.
+memory: $(VENV)/ready-test
+	$(BIN)/python -m bench.memory
+
+# Kills, and faults of the disk, round after round: make faults ROUNDS=500 SEED=7. Needs root, or sudo without a password (strace).
+faults: $(VENV)/ready-test
+	sh tests/setup/debian.sh
+	$(BIN)/python -m tests.faults --rounds $(ROUNDS) --seed $(SEED)
 
 format: $(VENV)/ready-test
 	$(BIN)/ruff format .

@@ -46,6 +46,7 @@ from relay.sign.body_hash import RelaxedBodyHash
 from relay.sign.signer import Signer
 from relay.store import queue, schema
 from relay.store.counters import Counters
+from relay.store.durability import doubts
 from relay.store.engine import WriterLock, check_durability, open_engine, sqlite_path
 from relay.store.high_water import marks_of
 from relay.store.journal import Journal
@@ -161,6 +162,9 @@ class App:
         self._stack.callback(self.engine.dispose)
         schema.check_schema(self.engine)
         check_durability(self.engine)
+        with self.engine.connect() as connection:
+            for doubt in doubts(connection, self.settings.store.standby):
+                log.warning("a failover would lose mail", extra={"fields": {"reason": doubt}})
         self.journal = Journal(self.engine, self.settings.store.batch_messages, self._on_fatal, self.settings.store.gather)
         self.journal.start()
         self._stack.callback(self.journal.close)

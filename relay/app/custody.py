@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +16,7 @@ from relay.deliver.deliverer import Deliverer
 from relay.deliver.retry import delay_notice_us, next_attempt_us
 from relay.model.decision import Decision, Disposition
 from relay.model.delivery import State
-from relay.model.errors import PolicyUnavailable, Withdrawn
+from relay.model.errors import PolicyUnavailable, StoreError, Withdrawn
 from relay.model.message import Body, Claimed, Outcome, Signed, Ticket
 from relay.model.ports import BodyReader, Clock
 from relay.phases.state import ChangedMeanwhile
@@ -30,6 +30,8 @@ from relay.store.spool import Spool
 
 log = logging.getLogger("sluis.queue")
 WITHDRAWN_US = 1_000_000
+ASK_AGAIN_SECONDS = 1.0
+PATIENCE_SECONDS = 600.0  # a database that fails over is back long before; nothing can be claimed meanwhile, so that it costs nothing
 
 
 class Custody:
@@ -69,7 +71,7 @@ class Custody:
     async def _decide_again(self, claimed: Claimed) -> None:
         message = claimed.message
         policy, epoch = self._policies.current()
-        body = Body(message.spool_object, message.size, message.digest, message.body_hash, self._spool.unlock(message.spool_object))
+        body = Body(message.spool_object, message.size, message.digest, message.body_hash)
         inspection, decision = await self._road.inspect_again(claimed, body, policy, epoch)
         states = self._states(claimed, decision)
         failed = [_refused(claimed, index, decision) for index, state in enumerate(states) if state is State.BOUNCED]
@@ -155,11 +157,25 @@ class Custody:
             await self._record.check_lease(claimed)
         if bounced and not await self._notices.send(Action.FAILED, claimed, bounced):
             final = [replace(outcome, state=State.UNDELIVERABLE) if outcome.state is State.BOUNCED else outcome for outcome in final]
-        await self._record.outcomes(signed, final, next_us)
+        await self._recorded(signed, final, next_us)
         # RFC 3464 §2.3.3: behind LMTP are mailboxes, and nobody who could tell more.
         done = Action.DELIVERED if route.lmtp else Action.RELAYED
         await self._notices.send(done, claimed, [outcome for outcome in final if outcome.state is State.DELIVERED])
         await self._delays(claimed, [outcome for outcome in final if outcome.state is State.READY], now_us)
+
+    async def _recorded(self, signed: Signed, outcomes: Sequence[Outcome], next_us: Mapping[int, int]) -> None:
+        """A store that is full or away for a while is asked again: what the next hop has answered would be sent twice otherwise. Raises
+        LeaseLost, also where a commit whose answer was lost has been made; StoreError after PATIENCE_SECONDS."""
+        give_up_us = self._clock.now_us() + int(PATIENCE_SECONDS * 1e6)
+        while True:
+            try:
+                return await self._record.outcomes(signed, outcomes, next_us)
+            except StoreError as error:
+                if self._clock.now_us() >= give_up_us:
+                    raise
+                fields = {"message": signed.claimed.message.id.hex, "error": str(error)}
+                log.error("an outcome can't be recorded now", extra={"fields": fields})
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
 
     async def _delays(self, claimed: Claimed, late: Sequence[Outcome], now_us: int) -> None:
         """Once for each recipient, when the time has come (RFC 3461 §4.1)."""

@@ -21,6 +21,7 @@ from relay.settings.load import load_settings
 from relay.settings.models import Settings, TlsFiles
 from relay.sign.keys import KeyRing
 from relay.store import schema
+from relay.store.durability import doubts
 from relay.store.engine import check_durability, open_engine, sqlite_path
 from relay.store.logins import read_logins
 from relay.store.spool.keys import load_keys
@@ -49,7 +50,7 @@ def command(config: Path, offline: bool, as_json: bool) -> None:
             problems += _policy_files(settings, policy)
             warnings += _policy_warnings(settings, policy)
         if not offline:
-            problems += _store(settings)
+            problems += _store(settings, warnings)
     if as_json:
         print_json({"problems": problems, "warnings": warnings})
     else:
@@ -160,7 +161,7 @@ def _policy_warnings(settings: Settings, policy: Policy) -> Iterator[str]:
             yield f"{settings.policies / 'clients.yaml'}: the client '{client.name}' is {client.side.value}, and no listener is"
 
 
-def _store(settings: Settings) -> Iterator[str]:
+def _store(settings: Settings, warnings: list[str]) -> Iterator[str]:
     database = sqlite_path(settings.store)
     if database is not None and not database.exists():  # opening it would make one that belongs to whoever checks
         yield f"store: {database} is not there (run: sluis store upgrade)"
@@ -170,6 +171,8 @@ def _store(settings: Settings) -> Iterator[str]:
         try:
             schema.check_schema(engine)
             check_durability(engine)
+            with engine.connect() as connection:
+                warnings += (f"store: {doubt}" for doubt in doubts(connection, settings.store.standby))
         finally:
             engine.dispose()
     except (SluisError, OSError) as error:

@@ -9,6 +9,7 @@ from relay.cli.common import config_option, json_option, print_json, problems_to
 from relay.cli.retention import retention
 from relay.cli.store_backup import backup, restore_
 from relay.cli.store_check import Check, check_store, failed, terminal_progress
+from relay.cli.store_migrate import migrate
 from relay.cli.store_rebuild import rebuild
 from relay.model.errors import ConfigurationError, SluisError
 from relay.model.text import printable
@@ -25,6 +26,7 @@ def command() -> None:
 command.add_command(backup)
 command.add_command(restore_)
 command.add_command(rebuild)
+command.add_command(migrate)
 
 
 @command.command()

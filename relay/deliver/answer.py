@@ -13,7 +13,7 @@ LENGTH = 400  # what of a reply is kept for the record, the log and a bounce
 class Answer:
     """`code` is the next hop's three digits, 0 where the finding is our own; `status` an enhanced status code (RFC 3463) whose class
     decides; `text` is printable and bounded. `unknown`: the final dot was sent, and no reply came. `withdrawn`: dropped by us before it.
-    `rest`: seconds that the destination is left alone still; nothing was tried."""
+    `rest`: seconds that the destination is left alone still; nothing was tried. `unreadable`: the stored body is not what was recorded."""
 
     code: int
     status: str
@@ -21,6 +21,7 @@ class Answer:
     unknown: bool = False
     withdrawn: bool = False
     rest: float = 0.0
+    unreadable: bool = False
 
     @property
     def positive(self) -> bool:

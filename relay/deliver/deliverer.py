@@ -101,6 +101,8 @@ def _destination(route: Route, recipient: Recipient) -> str:
 def _outcome(signed: Signed, ticket: Ticket, answer: Answer, connection: Connection | None) -> Outcome:
     if answer.positive:
         state = State.DELIVERED
+    elif answer.unreadable:  # never delivered, never dropped: a person must look
+        state = State.UNDELIVERABLE
     else:
         state = after_failure(signed.claimed.message, ticket.recipient) if answer.permanent else State.READY
     return Outcome(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from relay.deliver.answer import Answer, Lost, found
@@ -10,7 +10,7 @@ from relay.deliver.channel import command_line
 from relay.deliver.connection import Connection
 from relay.deliver.outgoing import octets, outgoing
 from relay.deliver.parameters import lacking, mail_line, rcpt_line, too_large
-from relay.model.errors import SluisError, Withdrawn
+from relay.model.errors import SluisError, SpoolError, SpoolUnavailable, Withdrawn
 from relay.model.message import Signed, Ticket
 from relay.model.ports import BodyReader
 from relay.settings.models import Delivery
@@ -130,7 +130,7 @@ class Transaction:
             self._all(accepted, Answer(0, "4.3.2", f"withdrawn before the final dot: {reason}", withdrawn=True))
         except SluisError as error:  # the spool or the store: ours, and no reason to bounce
             self._channel.abort()
-            self._all(accepted, found("4.3.0", f"local problem before the final dot: {error}"))
+            self._all(accepted, _local(error))
         except BaseException:
             self._channel.abort()
             raise
@@ -174,6 +174,13 @@ class Transaction:
     def _all(self, tickets: list[Ticket], answer: Answer) -> None:
         for ticket in tickets:
             self._answers[ticket.ordinal] = answer
+
+
+def _local(error: SluisError) -> Answer:
+    """What is altered stays so, and is for a person; all else may pass."""
+    if isinstance(error, SpoolError) and not isinstance(error, SpoolUnavailable):
+        return replace(found("5.3.0", f"the stored body can't be used: {error}"), unreadable=True)
+    return found("4.3.0", f"local problem before the final dot: {error}")
 
 
 def _final(answer: Answer) -> Answer:

@@ -8,6 +8,8 @@ from relay.audit.event import make_event, write
 from relay.phases import state
 
 PROCESS = "process"
+BEFORE = "; and before that: "
+"""Between the reason of now and that of before."""
 
 
 def pull_brake(connection: Connection, actor: str, reason: str, now_us: int, origin: str = PROCESS) -> bool:
@@ -24,7 +26,7 @@ def hold_brake(connection: Connection, actor: str, reason: str, now_us: int, ori
     """The brake is on, for this reason too: what was asked about an earlier reason does not let it go. Gives the id of the event."""
     found = state.read(connection)
     other = found.brake_reason if found.brake and found.brake_reason != reason else ""
-    state.set_brake(connection, True, f"{reason}; and before that: {other}" if other else reason, found.brake_fence)
+    state.set_brake(connection, True, f"{reason}{BEFORE}{other}" if other else reason, found.brake_fence)
     return _tell(connection, "brake", "brake", "on", origin, actor, reason, now_us)
 
 

@@ -86,6 +86,10 @@ class Store(Strict):
     gather: float = Field(
         default=0.003, ge=0, le=0.1, description="seconds that a commit waits for more messages while there are many; 0 for never"
     )
+    standby: Literal["none", "synchronous"] = Field(
+        default="none",
+        description="`none`: no standby of PostgreSQL is ever promoted; `synchronous`: one may be, and each commit waits until it has it",
+    )
 
 
 class Spool(Strict):

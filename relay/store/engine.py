@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from relay.model.errors import StoreError
 from relay.settings.models import Store
 from relay.settings.ownership import give, make_folder
+from relay.store.durability import watch_postgresql
 
 POSTGRESQL = {
     "connect_timeout": 10,
@@ -43,7 +44,9 @@ def open_engine(settings: Store) -> Engine:
         raise StoreError(f"store.url: {url.get_backend_name()} is not supported: sqlite:///PATH or postgresql+psycopg://…")
     if url.password:
         raise StoreError("store.url holds a password; put it in a PostgreSQL password file (PGPASSFILE)")
-    return create_engine(url, pool_size=10, pool_pre_ping=True, connect_args=POSTGRESQL)
+    engine = create_engine(url, pool_size=10, pool_pre_ping=True, connect_args=POSTGRESQL)
+    watch_postgresql(engine, settings.standby)
+    return engine
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -74,20 +77,15 @@ def must_be_made(settings: Store) -> None:
 
 
 def check_durability(engine: Engine) -> None:
-    """Raises StoreError where the server would say `committed` before it is so."""
+    """Raises StoreError where the server would say `committed` before it is so. PostgreSQL is asked by each connection that is made."""
     try:
         with engine.connect() as connection:
-            if engine.dialect.name == "sqlite":
-                # 2 is FULL (SQLite documentation, PRAGMA synchronous)
-                if (
-                    connection.execute(text("PRAGMA synchronous")).scalar() != 2
-                    or not connection.execute(text("PRAGMA recursive_triggers")).scalar()
-                ):
-                    raise StoreError("SQLite does not sync its commits, or recursive_triggers is off")
-                return
-            for name in ("fsync", "full_page_writes", "synchronous_commit"):
-                if connection.execute(text(f"SHOW {name}")).scalar() == "off":
-                    raise StoreError(f"PostgreSQL runs with {name} = off: a commit would not be durable")
+            # 2 is FULL (SQLite documentation, PRAGMA synchronous)
+            if engine.dialect.name == "sqlite" and (
+                connection.execute(text("PRAGMA synchronous")).scalar() != 2
+                or not connection.execute(text("PRAGMA recursive_triggers")).scalar()
+            ):
+                raise StoreError("SQLite does not sync its commits, or recursive_triggers is off")
     except SQLAlchemyError as error:
         raise StoreError(f"the store can't be opened: {error.args[0]}") from None
 

@@ -14,9 +14,10 @@ from sqlalchemy import Connection, Engine, Transaction
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from relay.model.errors import StoreError
+from relay.store.durability import Unconfirmed, confirmed
 
 log = logging.getLogger("sluis.store")
-REST_SECONDS = 1.0
+KEEP_SECONDS = 1.0
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 Batch = Callable[[Connection, list[Item]], Sequence[Result]]
@@ -69,7 +70,7 @@ class Journal:
         self._on_fatal = on_fatal
         self._gather = gather
         self._connection: Connection | None = None
-        self._used = 0.0
+        self._since = 0.0
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -195,8 +196,11 @@ class Journal:
             if fresh or not error.connection_invalidated:
                 raise
             # The connection was lost while it rested. Nothing was committed on it: that would have been asked for below.
-            transaction, results = self._work(self._connected(), batches)
+            connection = self._connected()
+            transaction, results = self._work(connection, batches)
+        info = connection.info
         transaction.commit()
+        confirmed(info)
         self.commits += 1
         self.works += len(entries)
         return results
@@ -219,15 +223,14 @@ class Journal:
         return transaction, results
 
     def _connected(self) -> Connection:
-        """The same connection while there is work: its pages and prepared statements are those of now. After a rest it is asked for again,
-        so that one that was lost meanwhile is found out before it is used."""
-        now = time.monotonic()
-        if self._connection is not None and (self._connection.invalidated or now - self._used > REST_SECONDS):
+        """The same connection for a while: its pages and prepared statements are those of now. Then the pool is asked again, which looks
+        whether it was lost meanwhile, and whether its commits can still be believed (relay/store/durability.py)."""
+        if self._connection is not None and (self._connection.invalidated or time.monotonic() - self._since > KEEP_SECONDS):
             self._connection.close()
             self._connection = None
         if self._connection is None:
             self._connection = self._engine.connect()
-        self._used = now
+            self._since = time.monotonic()
         return self._connection
 
     def _translate(self, error: BaseException) -> BaseException:
@@ -277,4 +280,4 @@ def _is_contended(error: BaseException) -> bool:
 
 
 def _is_lost(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    return isinstance(error, Unconfirmed) or (isinstance(error, DBAPIError) and error.connection_invalidated)

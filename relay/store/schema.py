@@ -106,6 +106,18 @@ def upgrade(engine: Engine, relay_role: str | None = None, listen_role: str | No
 
 
 def check_schema(engine: Engine) -> None:
+    """Raises StoreError: empty, older or newer than this program, without its triggers, or only half there."""
+    check_version(engine)
+    try:
+        with engine.connect() as connection:
+            half = unfinished(connection)
+    except SQLAlchemyError as error:
+        raise StoreError(f"the store can't be opened: {error.args[0]}") from None
+    if half is not None:
+        raise StoreError(f"the store is not all there: its {half} was interrupted (run the same command again)")
+
+
+def check_version(engine: Engine) -> None:
     """Raises StoreError: empty, older or newer than this program, or without its triggers."""
     try:
         with engine.connect() as connection:
@@ -114,9 +126,6 @@ def check_schema(engine: Engine) -> None:
                 state = "is empty" if found is None else f"has schema {found}"
                 raise StoreError(f"the store {state}, this program needs {newest()} (run: sluis store upgrade)")
             triggers.check(connection)
-            half = unfinished(connection)
-            if half is not None:
-                raise StoreError(f"the store is not all there: its {half} was interrupted (run the same command again)")
     except SQLAlchemyError as error:
         raise StoreError(f"the store can't be opened: {error.args[0]}") from None
 

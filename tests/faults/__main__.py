@@ -8,45 +8,79 @@ import asyncio
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 from tests.faults.disk import DiskFault
 from tests.faults.disk_faults import SPOOL_FAULTS, STORE_FAULTS
 from tests.faults.rounds import Report, run_rounds
 from tests.faults.stand import stand
-from tests.faults.windows import WINDOWS
+from tests.faults.windows import SQLITE_ONLY, WINDOWS
 from tests.servers.clamd import Clamd, running_clamd
-from tests.servers.database import sqlite_database
+from tests.servers.database import Database, sqlite_database
+from tests.servers.postgres import Cluster, running
 
-ON_ONE_STAND = 20
+Item = TypeVar("Item")
+ON_ONE_STAND = 12
 DISK = (*SPOOL_FAULTS, *STORE_FAULTS)
+POSTGRES_EVERY = 3
+"""So many stands, and one of them is on PostgreSQL, where only the kills are played: its disk is not ours to break."""
 
 
-def plan(rounds: int, rng: Random) -> list[str | DiskFault]:
-    """Two kills for each fault of the disk; each window and each fault as often as the others, in an order of chance."""
-    kills: list[str | DiskFault] = [window for _ in range(rounds // len(WINDOWS) + 1) for window in rng.sample(list(WINDOWS), len(WINDOWS))]
-    faults: list[str | DiskFault] = [fault for _ in range(rounds // len(DISK) + 1) for fault in rng.sample(DISK, len(DISK))]
-    return [faults.pop() if number % 3 == 2 else kills.pop() for number in range(rounds)]
+def shuffled(items: list[Item], rng: Random) -> Iterator[Item]:
+    """Each as often as the others, in an order of chance, without end."""
+    while True:
+        yield from rng.sample(items, len(items))
 
 
-async def play(rounds: int, seed: int, clamd: Clamd, folder: Path) -> Report:
+class Plan:
+    """What is played on which stand: on SQLite two kills for each fault of the disk."""
+
+    def __init__(self, seed: int) -> None:
+        rng = Random(seed)
+        self._kills = shuffled(list(WINDOWS), rng)
+        self._postgres = shuffled([window for window in WINDOWS if window not in SQLITE_ONLY], rng)
+        self._faults = shuffled(list(DISK), rng)
+
+    def stand(self, rounds: int, dialect: str) -> list[str | DiskFault]:
+        """So many rounds."""
+        if dialect == "postgresql":
+            return [next(self._postgres) for _ in range(rounds)]
+        return [next(self._faults) if number % 3 == 2 else next(self._kills) for number in range(rounds)]
+
+
+@contextmanager
+def database_of(dialect: str, cluster: Cluster, folder: Path) -> Iterator[Database]:
+    """A migrated store that nobody else uses."""
+    if dialect == "postgresql":
+        database = cluster.new_database(migrated=True)
+        yield database
+        cluster.drop(database)
+        return
+    database = sqlite_database(folder)
+    database.upgrade()
+    yield database
+
+
+async def play(rounds: int, seed: int, clamd: Clamd, cluster: Cluster, folder: Path) -> Report:
     """All rounds; progress goes to standard error."""
-    report = Report()
-    begun = time.monotonic()
-    planned = plan(rounds, Random(seed))
+    report, plan, begun = Report(), Plan(seed), time.monotonic()
 
     def said(what: str) -> None:
         done = sum(tally.rounds for tally in report.tallies.values())
         print(f"{done}/{rounds}  {time.monotonic() - begun:.0f} s  {what}  faults: {len(report.faults)}", file=sys.stderr)
 
-    for start in range(0, rounds, ON_ONE_STAND):
-        home = folder / str(start)
+    for number, first in enumerate(range(0, rounds, ON_ONE_STAND), 1):
+        dialect = "sqlite" if number % POSTGRES_EVERY else "postgresql"
+        home = folder / str(number)
         home.mkdir()
-        database = sqlite_database(home)
-        database.upgrade()
-        async with stand(home, database.relay, clamd, seed=seed + start) as at:
-            await run_rounds(at, clamd, planned[start : start + ON_ONE_STAND], report, said)
+        planned = plan.stand(min(ON_ONE_STAND, rounds - first), dialect)
+        with database_of(dialect, cluster, home) as database:
+            async with stand(home, database.relay, clamd, seed=seed + number, owner=database.owner) as at:
+                await run_rounds(at, clamd, planned, report, said, suffix=" (PostgreSQL)" if dialect == "postgresql" else "")
     return report
 
 
@@ -56,8 +90,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="sluis-faults-") as folder, running_clamd() as clamd:
-        report = asyncio.run(play(asked.rounds, asked.seed, clamd, Path(folder)))
+    with tempfile.TemporaryDirectory(prefix="sluis-faults-") as folder, running_clamd() as clamd, running() as cluster:
+        report = asyncio.run(play(asked.rounds, asked.seed, clamd, cluster, Path(folder)))
     print(report)
     return 1 if report.faults else 0
 

@@ -81,9 +81,8 @@ def told_wrong(fault: DiskFault, seen: Seen) -> list[str]:
 
 @asynccontextmanager
 async def _armed(at: Stand, fault: DiskFault, body: str = "") -> AsyncIterator[Trace]:
-    output = at.house.folder / f"strace.{len(list(at.house.folder.glob('strace.*')))}"
     inject = Inject((fault.call,), f"error={fault.error}", fault.when)
-    async with traced(at.house.pid, inject, output=output, paths=[_path(at, fault.file, body)]) as trace:
+    async with traced([at.house.pid], inject, output=at.trace_file(), paths=[_path(at, fault.file, body)]) as trace:
         yield trace
 
 

@@ -5,6 +5,7 @@ from tests.faults.disk import BODY, CHECKPOINT, CONCLUDING, DATABASE, FOLDER, LE
 EIO, ENOSPC = "EIO", "ENOSPC"
 STOPS = "stopping at once.*(could not be made durable|disk failed)"
 FULL = "database or disk is full"
+FULL_AT_OUTCOME = DiskFault(CONCLUDING, WAL, "pwrite64", ENOSPC, says=FULL)
 SPOOL_FAULTS = (
     DiskFault(RECEIVING, BODY, "write", EIO, says="the spool refused a write.*Input/output error"),
     DiskFault(RECEIVING, BODY, "write", ENOSPC, says="the spool refused a write.*No space left"),
@@ -31,12 +32,12 @@ STORE_FAULTS = (
     DiskFault(LEAVING, WAL, "pwrite64", ENOSPC, says=FULL),
     DiskFault(LEAVING, WAL, "fdatasync", EIO, dies=True, says=STOPS),
     DiskFault(CONCLUDING, WAL, "pwrite64", EIO, dies=True, says=STOPS),
-    DiskFault(CONCLUDING, WAL, "pwrite64", ENOSPC, says=FULL),
+    FULL_AT_OUTCOME,
     DiskFault(CONCLUDING, WAL, "fdatasync", EIO, dies=True, says=STOPS),
     # SQLite keeps its log, and moves all of it into the database again at the next checkpoint: nothing is lost, and nobody is asked.
     DiskFault(CHECKPOINT, DATABASE, "pwrite64", EIO),
     DiskFault(CHECKPOINT, DATABASE, "pwrite64", ENOSPC),
     DiskFault(CHECKPOINT, DATABASE, "fdatasync", EIO),
 )
-QUICK = (*SPOOL_FAULTS[:2], SPOOL_FAULTS[5], SPOOL_FAULTS[6], *SPOOL_FAULTS[-2:], STORE_FAULTS[2], STORE_FAULTS[4], STORE_FAULTS[10])
+QUICK = (*SPOOL_FAULTS[:2], SPOOL_FAULTS[5], SPOOL_FAULTS[6], *SPOOL_FAULTS[-2:], STORE_FAULTS[2], STORE_FAULTS[4], FULL_AT_OUTCOME)
 """For every run of the tests; `make faults` plays them all."""

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from tests.faults.bombs import NotInWindow
 from tests.faults.checker import Verdict, Violation
 from tests.faults.client import Transaction
 from tests.faults.disk import DiskFault, break_disk, told_wrong
 from tests.faults.stand import Stand
-from tests.faults.windows import WINDOWS, NotInWindow
+from tests.faults.windows import WINDOWS
 from tests.servers.clamd import Clamd
 
 TRIES = 3
@@ -53,21 +54,23 @@ class Report:
 
     def __str__(self) -> str:
         head = " " * NAME_WIDTH + "".join(f"{title:>{width}}" for title, width in zip(TITLES, WIDTHS, strict=True))
-        return "\n".join([head, *(f"{window:<{NAME_WIDTH}}{tally}" for window, tally in self.tallies.items()), *self.faults])
+        lines = [f"{window:<{NAME_WIDTH}}{tally}" for window, tally in sorted(self.tallies.items())]
+        return "\n".join([head, *lines, *self.faults])
 
 
 class Rounds:
     """Plays rounds on one stand. Whatever it is that fails, is in the report."""
 
-    def __init__(self, at: Stand, clamd: Clamd, report: Report) -> None:
+    def __init__(self, at: Stand, clamd: Clamd, report: Report, suffix: str) -> None:
         self._at = at
         self._clamd = clamd
         self._report = report
+        self._suffix = suffix
         self._before = Verdict()
 
     async def play(self, what: str | DiskFault) -> None:
         """One round: a window of that name, or a fault."""
-        tally = self._report.tally(str(what))
+        tally = self._report.tally(f"{what}{self._suffix}")
         tally.rounds += 1
         if isinstance(what, DiskFault):
             caught = await self._broken(what, tally)
@@ -117,13 +120,18 @@ class Rounds:
 
 
 async def run_rounds(
-    at: Stand, clamd: Clamd, plan: Iterable[str | DiskFault], report: Report, said: Callable[[str], None] = lambda _: None
+    at: Stand,
+    clamd: Clamd,
+    plan: Iterable[str | DiskFault],
+    report: Report,
+    said: Callable[[str], None] = lambda _: None,
+    suffix: str = "",
 ) -> None:
-    """One round for each of the plan; `said` hears of each."""
-    rounds = Rounds(at, clamd, report)
+    """One round for each of the plan; `said` hears of each. `suffix` goes behind the names in the report."""
+    rounds = Rounds(at, clamd, report, suffix)
     for what in plan:
         await rounds.play(what)
-        said(str(what))
+        said(f"{what}{suffix}")
 
 
 def _new(after: list[Violation], before: list[Violation]) -> list[str]:

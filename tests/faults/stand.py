@@ -27,7 +27,7 @@ from relay.settings.models import Store
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store.engine import open_engine, sqlite_path
 from relay.store.search import Search, find
-from relay.store.spool import Spool
+from relay.store.spool import Spool, open_spool
 from relay.store.tables import Queue
 from tests.faults.checker import Checker, Verdict
 from tests.faults.client import LARGE, MEDIUM, SMALL, Client, Hook, Transaction
@@ -35,6 +35,8 @@ from tests.faults.next_hop import NextHop
 from tests.servers.clamd import Clamd
 from tests.stories.house import PASS, House, house, until
 
+LEASE_SECONDS = 4
+"""After a kill nobody on PostgreSQL knows at once that the lease is of a dead process."""
 Result = TypeVar("Result")
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 HELD = "held@court.example"
@@ -51,11 +53,14 @@ ENDS = {HELD: State.HELD, DESK: State.QUARANTINED}
 
 class Stand:
     """`home` is the next hop of the inside, where notices go; `hop` that of the outside. `released` are the deliveries that a person has
-    asked to release. `rng` decides everything that is left to chance."""
+    asked to release. `store` is as the relay uses it, `owner` as the owner of its tables does. `rng` decides what is left to chance."""
 
-    def __init__(self, sluis: House, store: Store, hop: NextHop, home: NextHop, client: Client, rng: Random, module: str) -> None:
+    def __init__(
+        self, sluis: House, store: Store, owner: Store | None, hop: NextHop, home: NextHop, client: Client, rng: Random, module: str
+    ) -> None:
         self.house = sluis
         self.store = store
+        self.owner = owner or store
         self.hop = hop
         self.home = home
         self.client = client
@@ -98,14 +103,13 @@ class Stand:
         return process is not None and process.returncode is None
 
     @contextmanager
-    def engine(self, *, crashed: bool = False) -> Iterator[Engine]:
+    def engine(self) -> Iterator[Engine]:
         """The store, for a look. Nothing stays open: the relay that starts after a crash must be the first to open what the crash left, and
-        recover it. Of an SQLite store whose relay is dead it is a copy; `crashed`: also where it lives and is frozen, as a crash at this
-        moment would leave it (a commit that is synced is not yet shown to others)."""
+        recover it. Of an SQLite store whose relay is dead it is a copy."""
         database = sqlite_path(self.store)
         with tempfile.TemporaryDirectory(prefix="sluis-look-") as folder:
             store = self.store
-            if database is not None and (crashed or not self.running):
+            if database is not None and not self.running:
                 for path in (database, database.with_name(database.name + "-wal")):
                     if path.exists():
                         shutil.copy(path, folder)
@@ -116,9 +120,9 @@ class Stand:
             finally:
                 engine.dispose()
 
-    def look(self, work: Callable[[Connection], Result], *, crashed: bool = False) -> Result:
-        """What the store says now, or would say after a crash at this moment."""
-        with self.engine(crashed=crashed) as engine, engine.connect() as connection:
+    def look(self, work: Callable[[Connection], Result]) -> Result:
+        """What the store says now."""
+        with self.engine() as engine, engine.connect() as connection:
             return work(connection)
 
     async def hurry(self) -> None:
@@ -135,8 +139,8 @@ class Stand:
         return self.look(lambda connection: list(connection.execute(select(QUEUE))))
 
     def rows_of(self, transaction: Transaction) -> list[Any]:
-        """What a crash at this moment would leave of a message, found by its digest, for the client may not have heard its id."""
-        rows = self.look(lambda connection: find(connection, Search(), None, 200), crashed=True)
+        """The deliveries of a message, found by its digest, for the client may not have heard its id."""
+        rows = self.look(lambda connection: find(connection, Search(), None, 200))
         return [row for row in rows if row.m_digest == transaction.digest]
 
     async def release(self, transaction: Transaction, ordinal: int) -> int:
@@ -146,13 +150,17 @@ class Stand:
         said = await self.house.sluis("quarantine", "release", f"{transaction.id.hex}/{ordinal}", "--reason", "it was looked at")
         return said.code
 
+    def trace_file(self) -> Path:
+        """For strace to write to."""
+        return self.house.folder / f"strace.{len(list(self.house.folder.glob('strace.*')))}"
+
     def spool_names(self) -> list[str]:
         """The bodies that lie in the spool."""
         return [path.name for path in (self.house.folder / "spool").glob("*/*")]
 
     def spool(self) -> Spool:
         """The spool as the relay sees it, with its private key; the caller closes it."""
-        return Spool(load_settings(self.house.config).spool, RelaxedBodyHash)
+        return open_spool(load_settings(self.house.config).spool, RelaxedBodyHash)
 
     def check(self) -> Verdict:
         """What the promises say of all that happened until now."""
@@ -172,6 +180,7 @@ async def stand(
     clamd: Clamd,
     *,
     seed: int,
+    owner: Store | None = None,
     settings: Mapping[str, Any] | None = None,
     policy: Mapping[str, str] | None = None,
     module: str = "relay",
@@ -180,11 +189,13 @@ async def stand(
     the end the relay must be able to stop, no bug may be in its log, and the balance must hold."""
     rng = Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    changes = {"clamd": {"socket": str(clamd.socket)}, **(settings or {})}
+    given = settings or {}
+    delivery = {"lease": LEASE_SECONDS, **given.get("delivery", {})}
+    changes = {"clamd": {"socket": str(clamd.socket)}, **given, "delivery": delivery}
     rules = {**POLICY, **(policy or {})}
     async with (
         NextHop(store) as hop,
         NextHop(store) as home,
         house(folder, store, outside=hop.port, inside=home.port, policy=rules, settings=changes, module=module) as sluis,
     ):
-        yield Stand(sluis, store, hop, home, Client(folder / "client.log", rng), rng, module)
+        yield Stand(sluis, store, owner, hop, home, Client(folder / "client.log", rng), rng, module)

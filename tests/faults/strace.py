@@ -40,9 +40,9 @@ class Inject:
 class Trace:
     """What strace has written."""
 
-    def __init__(self, path: Path, pid: int) -> None:
+    def __init__(self, path: Path, pids: Sequence[int]) -> None:
         self._path = path
-        self._pid = pid
+        self._pids = pids
 
     def lines(self) -> list[str]:
         """Every traced call, with the id of its thread in front."""
@@ -58,13 +58,13 @@ class Trace:
         return self.injected()[0]
 
     async def until_ended(self, seconds: float = 20) -> None:
-        """Waits until the process has come to its end. Who started it can only hear of that when strace is gone: a thread that was being
-        made at that moment belongs to strace, and is never taken notice of."""
-        await until(lambda: ended(self._pid), "the end of the process", seconds)
+        """Waits until the first process has come to its end. Who started it can only hear of that when strace is gone: a thread that was
+        being made at that moment belongs to strace, and is never taken notice of."""
+        await until(lambda: ended(self._pids[0]), "the end of the process", seconds)
 
-    async def until_stopped(self) -> None:
-        """Waits until every thread stands still after a SIGSTOP."""
-        await until(lambda: bool(self.injected()) and _all_stopped(self._pid), "the whole process to stand still", 20)
+    async def until_stopped(self, seconds: float = 20) -> None:
+        """Waits until every thread of a process stands still after a SIGSTOP."""
+        await until(lambda: bool(self.injected()) and any(_all_stopped(pid) for pid in self._pids), "a process that stands still", seconds)
 
 
 def ended(pid: int) -> bool:
@@ -97,9 +97,9 @@ async def _detach(process: asyncio.subprocess.Process, *, gently: bool) -> None:
 
 
 @asynccontextmanager
-async def traced(pid: int, *injects: Inject, output: Path, paths: Sequence[Path] = ()) -> AsyncIterator[Trace]:
-    """strace on all threads of a process, until the end of the block or of the process. With `paths`, only calls on these files count.
-    Needs root, for the relay hides its memory."""
+async def traced(pids: Sequence[int], *injects: Inject, output: Path, paths: Sequence[Path] = ()) -> AsyncIterator[Trace]:
+    """strace on all threads of some processes, until the end of the block or of the processes. With `paths`, only calls on these files
+    count. Needs root, for the relay hides its memory."""
     calls = ",".join(call for inject in injects for call in inject.calls)
     words: list[str | Path] = ["strace", "-f", "-s", "16", "-o", output, "-e", f"trace={calls}", "-e", "signal=SIGSTOP,SIGKILL"]
     for inject in injects:
@@ -107,16 +107,16 @@ async def traced(pid: int, *injects: Inject, output: Path, paths: Sequence[Path]
     for path in paths:
         words += ["-P", path]
     process = await asyncio.create_subprocess_exec(
-        *as_root([*words, "-p", str(pid)]), stdin=subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        *as_root([*words, *(word for pid in pids for word in ("-p", str(pid)))]), stdin=subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
     assert process.stderr is not None
     try:
         said = b""
         async with asyncio.timeout(20):
-            while b" attached" not in said:
+            while said.count(b" attached") < len(pids):
                 line = await process.stderr.readline()
                 assert line, f"strace did not attach: {said.decode()}"
                 said += line
-        yield Trace(output, pid)
+        yield Trace(output, pids)
     finally:
-        await _detach(process, gently=not ended(pid))
+        await _detach(process, gently=not ended(pids[0]))

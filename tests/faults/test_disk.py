@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay.settings.models import Store
-from tests.faults.disk_faults import QUICK
+from tests.faults.disk_faults import FULL_AT_OUTCOME, QUICK
 from tests.faults.rounds import Report, run_rounds
 from tests.faults.stand import stand
 from tests.servers.clamd import Clamd
@@ -21,5 +21,7 @@ def test_a_disk_that_fails_costs_no_message_and_says_why(tmp_path: Path, databas
         async with stand(tmp_path, database, shared_clamd, seed=SEED) as at:
             await run_rounds(at, shared_clamd, QUICK, report)
         assert report.faults == [], str(report)
+        answered = report.tally(str(FULL_AT_OUTCOME))
+        assert (answered.rounds, answered.possible_duplicates) == (1, 0), "the store is asked again, and not the next hop"
 
     asyncio.run(story())

@@ -3,10 +3,14 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from relay.settings.models import Store
 from tests.faults.client import SMALL
 from tests.faults.stand import CLERKS, Stand, stand
 from tests.servers.clamd import Clamd
+
+SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 
 
 async def _accept_and_kill(at: Stand) -> None:
@@ -19,6 +23,7 @@ async def _accept_and_kill(at: Stand) -> None:
     await at.settle()
 
 
+@SQLITE
 def test_a_relay_that_says_250_before_the_commit_is_found(tmp_path: Path, database: Store, shared_clamd: Clamd) -> None:
     async def story() -> None:
         async with stand(tmp_path, database, shared_clamd, seed=1, module="tests.faults.planted.early_250") as at:
@@ -29,6 +34,7 @@ def test_a_relay_that_says_250_before_the_commit_is_found(tmp_path: Path, databa
     asyncio.run(story())
 
 
+@SQLITE
 def test_a_relay_that_loses_an_outcome_is_found(tmp_path: Path, database: Store, shared_clamd: Clamd) -> None:
     async def story() -> None:
         async with stand(tmp_path, database, shared_clamd, seed=2, module="tests.faults.planted.lost_outcome") as at:
@@ -42,6 +48,7 @@ def test_a_relay_that_loses_an_outcome_is_found(tmp_path: Path, database: Store,
     asyncio.run(story())
 
 
+@SQLITE
 def test_a_relay_without_a_planted_bug_passes_the_same(tmp_path: Path, database: Store, shared_clamd: Clamd) -> None:
     async def story() -> None:
         async with stand(tmp_path, database, shared_clamd, seed=3) as at:

@@ -5,28 +5,18 @@ that was missed fails the round: NotInWindow.
 """
 
 import asyncio
-import contextlib
-import os
-import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from relay.model.delivery import State
+from relay.store.engine import sqlite_path
+from tests.faults.bombs import NotInWindow, Point, bomb
 from tests.faults.client import Transaction
 from tests.faults.stand import CLERKS, DESK, Stand
-from tests.faults.strace import Inject, Trace, ended, traced
 from tests.stories.house import until
 
 Window = Callable[[Stand], Awaitable[list[Transaction]]]
-SYNC_OF_STORE, SYNC_OF_SPOOL, WRITE_OF_STORE = ("fdatasync",), ("fsync",), ("pwrite64",)
-"""As SQLite and the spool make them (Linux)."""
-KILLED, FROZEN = "signal=SIGKILL", "signal=SIGSTOP"
-"""Before the call is made; when it has been made."""
 SENDERS = 4
-
-
-class NotInWindow(AssertionError):
-    """The kill came at another moment: the round proves nothing."""
 
 
 def _prove(fact: bool, what: str) -> None:
@@ -34,92 +24,48 @@ def _prove(fact: bool, what: str) -> None:
         raise NotInWindow(f"not in the window: {what}")
 
 
-class Bomb:
-    """strace on the relay, set up in the middle of something: `arm` is a hook, `defuse` ends it."""
-
-    def __init__(self, at: Stand, calls: tuple[str, ...], what: str, when: str = "1") -> None:
-        self._at = at
-        self._inject = Inject(calls, what, when)
-        self._stack = contextlib.AsyncExitStack()
-        self.trace: Trace | None = None
-
-    async def arm(self) -> None:
-        at = self._at
-        output = at.house.folder / f"strace.{len(list(at.house.folder.glob('strace.*')))}"
-        self.trace = await self._stack.enter_async_context(traced(at.house.pid, self._inject, output=output))
-
-    async def gone_off(self) -> None:
-        """Frozen: waits until it stands still. Killed: until it is dead."""
-        assert self.trace is not None
-        if self._inject.what == FROZEN:
-            await self.trace.until_stopped()
-        else:
-            await self.trace.until_ended()
-
-    async def clear(self) -> None:
-        """Kills what is frozen, or was missed, and ends strace."""
-        if not ended(self._at.house.pid):
-            os.kill(self._at.house.pid, signal.SIGKILL)
-        await self._stack.aclose()
-        await self._at.until_dead()
-
-
-async def _accepting(
-    at: Stand, calls: tuple[str, ...], what: str, proof: Callable[[Transaction], None], when: str = "1"
-) -> list[Transaction]:
+async def _accepting(at: Stand, point: Point, when: int = 1) -> Transaction:
     """The bomb is armed when all but the final dot was sent, so that it goes off on the way to the 250."""
-    bomb = Bomb(at, calls, what, when)
+    fuse = bomb(at, point, when)
     transaction = at.compose()
-    sending = asyncio.create_task(at.client.send(at.house.port(), transaction, before_dot=bomb.arm))
+    sending = asyncio.create_task(at.client.send(at.house.port(), transaction, before_dot=fuse.arm))
     try:
         await until(lambda: transaction.dot or sending.done(), "the final dot")
-        await bomb.gone_off()
-        proof(transaction)
+        await fuse.gone_off()
     finally:
-        await bomb.clear()
         await sending
     _prove(not transaction.heard_250, "the client heard 250")
-    return [transaction]
+    return transaction
 
 
 async def spool_written(at: Stand) -> list[Transaction]:
     """The body is synced, its folder not yet, and the store knows nothing."""
     before = set(at.spool_names())
-
-    def proof(transaction: Transaction) -> None:
-        _prove(at.rows_of(transaction) == [], "it is in the store")
-        _prove(len(set(at.spool_names()) - before) == 1, "there is no new body in the spool")
-
-    return await _accepting(at, SYNC_OF_SPOOL, FROZEN, proof)
+    transaction = await _accepting(at, Point.BODY_SYNCED)
+    _prove(at.rows_of(transaction) == [], "it is in the store")
+    _prove(len(set(at.spool_names()) - before) == 1, "there is no new body in the spool")
+    return [transaction]
 
 
 async def before_commit(at: Stand) -> list[Transaction]:
     """Amid the writes of the accepting commit: its body is sealed, its rows are half written."""
     before = set(at.spool_names())
-
-    def proof(transaction: Transaction) -> None:
-        _prove(at.rows_of(transaction) == [], "it is committed")
-        _prove(len(set(at.spool_names()) - before) == 1, "its body is not in the spool")
-
-    return await _accepting(at, WRITE_OF_STORE, KILLED, proof, str(at.rng.randrange(1, 20)))
+    transaction = await _accepting(at, Point.WRITING, at.rng.randrange(1, 20))
+    _prove(at.rows_of(transaction) == [], "it is committed")
+    _prove(len(set(at.spool_names()) - before) == 1, "its body is not in the spool")
+    return [transaction]
 
 
 async def amid_commit(at: Stand) -> list[Transaction]:
     """All is written, nothing is synced: what becomes of it is for the disk to say."""
-
-    def proof(transaction: Transaction) -> None:
-        _prove(transaction.dot, "it was not sent")
-
-    return await _accepting(at, SYNC_OF_STORE, KILLED, proof)
+    return [await _accepting(at, Point.WRITTEN)]
 
 
 async def after_commit(at: Stand) -> list[Transaction]:
     """The commit is durable, the 250 is not written."""
-
-    def proof(transaction: Transaction) -> None:
-        _prove(at.rows_of(transaction) != [], "it is not committed")
-
-    return await _accepting(at, SYNC_OF_STORE, FROZEN, proof)
+    transaction = await _accepting(at, Point.SYNCED)
+    _prove(at.rows_of(transaction) != [], "it is not committed")
+    return [transaction]
 
 
 async def after_250(at: Stand) -> list[Transaction]:
@@ -135,45 +81,35 @@ async def after_250(at: Stand) -> list[Transaction]:
     return [transaction]
 
 
-async def _delivering(
-    at: Stand, stage: str, calls: tuple[str, ...], what: str, proof: Callable[[Any], None], when: str = "1"
-) -> list[Transaction]:
-    """The next hop holds its reply at a stage; the bomb is armed then, and the reply comes."""
+async def _delivering(at: Stand, stage: str, point: Point, when: int = 1) -> tuple[Transaction, Any]:
+    """The next hop holds its reply at a stage; the bomb is armed then, and the reply comes. Gives what the record has in the end."""
     release = at.hop.hold(stage)
-    bomb = Bomb(at, calls, what, when)
+    fuse = bomb(at, point, when)
     try:
         transaction = await at.send([CLERKS[0]])
         _prove(transaction.heard_250, "it was not accepted")
         await at.hop.until_held(stage)
-        await bomb.arm()
+        await fuse.arm()
         release()
-        await bomb.gone_off()
-        (row,) = at.rows_of(transaction)
-        proof(row)
+        await fuse.gone_off()
     finally:
         release()
-        await bomb.clear()
-    return [transaction]
+    (row,) = at.rows_of(transaction)
+    return transaction, row
 
 
 async def before_mark(at: Stand) -> list[Transaction]:
     """The content was sent, the mark is not in the store: no final dot may follow."""
-    before = len(at.hop.copies)
-
-    def proof(row: Any) -> None:
-        _prove((row.attempts, len(at.hop.copies)) == (0, before), "the attempt is marked")
-
-    return await _delivering(at, "DATA", WRITE_OF_STORE, KILLED, proof)
+    transaction, row = await _delivering(at, "DATA", Point.WRITING)
+    _prove((row.attempts, len(_copies(at, transaction))) == (0, 0), "the attempt is marked")
+    return [transaction]
 
 
 async def before_dot(at: Stand) -> list[Transaction]:
     """The mark is durable, the final dot is not written: the record must name a possible duplicate, and there is none."""
-    before = len(at.hop.copies)
-
-    def proof(row: Any) -> None:
-        _prove((row.attempts, len(at.hop.copies)) == (1, before), "not marked, or the final dot has left")
-
-    return await _delivering(at, "DATA", SYNC_OF_STORE, FROZEN, proof)
+    transaction, row = await _delivering(at, "DATA", Point.SYNCED)
+    _prove((row.attempts, len(_copies(at, transaction))) == (1, 0), "not marked, or the final dot has left")
+    return [transaction]
 
 
 async def after_dot(at: Stand) -> list[Transaction]:
@@ -191,40 +127,31 @@ async def after_dot(at: Stand) -> list[Transaction]:
 
 async def after_next_hops_250(at: Stand) -> list[Transaction]:
     """The next hop has said 250, and the outcome is not in the store."""
-    before = len(at.hop.copies)
-
-    def proof(row: Any) -> None:
-        _prove((row.state, len(at.hop.copies)) == (State.READY, before + 1), "the outcome is in the store")
-
-    return await _delivering(at, "DOT", WRITE_OF_STORE, KILLED, proof, str(at.rng.randrange(1, 10)))
+    transaction, row = await _delivering(at, "DOT", Point.WRITING, at.rng.randrange(1, 10))
+    _prove((row.state, len(_copies(at, transaction))) == (State.READY, 1), "the outcome is in the store")
+    return [transaction]
 
 
 async def after_outcome(at: Stand) -> list[Transaction]:
     """The outcome is durable, and nobody in the relay knows yet."""
-
-    def proof(row: Any) -> None:
-        _prove(row.state == State.DELIVERED, "the outcome is not in the store")
-
-    return await _delivering(at, "DOT", SYNC_OF_STORE, FROZEN, proof)
+    transaction, row = await _delivering(at, "DOT", Point.SYNCED)
+    _prove(row.state == State.DELIVERED, "the outcome is not in the store")
+    return [transaction]
 
 
 async def during_release(at: Stand) -> list[Transaction]:
     """A person releases what is quarantined: at one of the commits between the order and the outcome."""
     transaction = await at.send([CLERKS[0], DESK])
     await at.settle()
-    key = (transaction.reply.id, 1) if transaction.reply else None
-    assert key is not None
-    at.released.add(key)
-    calls, what, most = at.rng.choice(((WRITE_OF_STORE, KILLED, 30), (SYNC_OF_STORE, KILLED, 4), (SYNC_OF_STORE, FROZEN, 4)))
-    bomb = Bomb(at, calls, what, str(at.rng.randrange(1, most + 1)))
-    await bomb.arm()
+    point, most = at.rng.choice(((Point.WRITING, 30), (Point.WRITTEN, 4), (Point.SYNCED, 4)))
+    fuse = bomb(at, point, at.rng.randrange(1, most + 1))
+    await fuse.arm()
     asking = asyncio.create_task(at.release(transaction, 1))
     try:
-        await bomb.gone_off()
-        _prove(at.rows_of(transaction)[1].state != State.DELIVERED, "the release is over")
+        await fuse.gone_off()
     finally:
-        await bomb.clear()
         await asking
+    _prove(at.rows_of(transaction)[1].state != State.DELIVERED, "the release is over")
     return [transaction]
 
 
@@ -269,3 +196,9 @@ WINDOWS: dict[str, Window] = {
     "at random": at_random,
 }
 """In the order of the road."""
+SQLITE_ONLY = ("amid commit",)
+
+
+def windows_of(at: Stand) -> list[str]:
+    """Those that a store of this kind has."""
+    return [window for window in WINDOWS if sqlite_path(at.store) is not None or window not in SQLITE_ONLY]

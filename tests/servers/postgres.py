@@ -88,20 +88,21 @@ class Cluster:
 @contextmanager
 def running() -> Iterator[Cluster]:
     """Makes a cluster, starts it, and takes all of it away afterwards. Raises ServerFailed with what the server wrote."""
-    home = _new_home()
+    home = new_postgres_home()
     try:
-        _initialise(home)
+        initialise(home)
         process, cluster = _start(home)
         try:
             cluster.execute(*(f"CREATE ROLE {role} LOGIN" for role in (OWNER, RELAY, LISTEN)))
             yield cluster
         finally:
-            _stop(process)
+            stop(process)
     finally:
         remove_home(home)
 
 
-def _new_home() -> Path:
+def new_postgres_home() -> Path:
+    """In memory where there is room; `remove_home` takes it away."""
     if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ROOM:
         return new_home("postgres")
     home = Path(tempfile.mkdtemp(prefix="sluis-postgres-", dir=_MEMORY))
@@ -109,16 +110,22 @@ def _new_home() -> Path:
     return home
 
 
-def _initialise(home: Path) -> None:
+def make_sockets(home: Path) -> None:
+    """The folder of the socket; it and `home` are the server's."""
     sockets = home / "sockets"
     sockets.mkdir(mode=0o700)
     if os.geteuid() == 0:
         for path in (home, sockets):
             shutil.chown(path, SERVER_USER)
+
+
+def initialise(home: Path) -> None:
+    """Makes `home/data` and `home/sockets`. Raises ServerFailed."""
+    make_sockets(home)
     # --no-sync is about these first files only: a cluster that is lost before it has started is made again.
     command: list[str | Path] = [BINARIES / "initdb", "--no-sync", "--username", SERVER_USER, "--encoding", "UTF8", "--locale", "C.UTF-8"]
     command += ["--auth-local", "trust", "--auth-host", "scram-sha-256", "--pgdata", home / "data"]
-    done = subprocess.run(_as_server_user(command), cwd=home, capture_output=True, text=True, check=False)
+    done = subprocess.run(as_server_user(command), cwd=home, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ServerFailed(done.stdout + done.stderr)
 
@@ -126,28 +133,35 @@ def _initialise(home: Path) -> None:
 def _start(home: Path) -> tuple[subprocess.Popen[bytes], Cluster]:
     for _ in range(_START_TRIES):
         cluster = Cluster(home / "sockets", free_port())
-        settings = {
-            "listen_addresses": "127.0.0.1",
-            "port": str(cluster.port),
-            "unix_socket_directories": str(cluster.sockets),
-            "fsync": "on",
-            "full_page_writes": "on",
-            "synchronous_commit": "on",
-            "shared_buffers": "32MB",
-            "max_connections": "100",
-            "timezone": "UTC",
-        }
-        command: list[str | Path] = [BINARIES / "postgres", "-D", home / "data"]
-        command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        with (home / "log").open("wb") as output:
-            process = subprocess.Popen(_as_server_user(command), cwd=home, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        if _answers(process, cluster):
+        process = launch(home, cluster)
+        if answers(process, cluster):
             return process, cluster
-        _stop(process)
+        stop(process)
     raise ServerFailed((home / "log").read_text(errors="replace")[-2000:])
 
 
-def _answers(process: "subprocess.Popen[bytes]", cluster: Cluster) -> bool:
+def launch(home: Path, cluster: Cluster, **settings: str) -> "subprocess.Popen[bytes]":
+    """A server over `home/data` at the address of `cluster`, which need not answer yet; `settings` come over those that all have."""
+    everything = {
+        "listen_addresses": "127.0.0.1",
+        "port": str(cluster.port),
+        "unix_socket_directories": str(cluster.sockets),
+        "fsync": "on",
+        "full_page_writes": "on",
+        "synchronous_commit": "on",
+        "shared_buffers": "32MB",
+        "max_connections": "100",
+        "timezone": "UTC",
+        **settings,
+    }
+    command: list[str | Path] = [BINARIES / "postgres", "-D", home / "data"]
+    command += [word for name, value in everything.items() for word in ("-c", f"{name}={value}")]
+    with (home / "log").open("ab") as output:
+        return subprocess.Popen(as_server_user(command), cwd=home, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+
+def answers(process: "subprocess.Popen[bytes]", cluster: Cluster) -> bool:
+    """Waits until it takes a statement; False where it ended, or did not in time."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -159,7 +173,7 @@ def _answers(process: "subprocess.Popen[bytes]", cluster: Cluster) -> bool:
     return False
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def stop(process: "subprocess.Popen[bytes]") -> None:
     """SIGINT is the fast shutdown: whoever is connected is cut off."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
@@ -170,7 +184,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait(STOP_SECONDS)
 
 
-def _as_server_user(command: list[str | Path]) -> list[str | Path]:
+def as_server_user(command: list[str | Path]) -> list[str | Path]:
     """PostgreSQL refuses to run as root. If the tests are killed, the server gets the signal for a fast shutdown."""
     prefix: list[str | Path] = ["setpriv", "--pdeathsig", "INT"]
     if os.geteuid() == 0:

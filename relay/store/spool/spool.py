@@ -52,10 +52,16 @@ class SpoolReader:
         except SpoolError:
             self._file.close()
             raise
+        except OSError as error:
+            self._file.close()
+            raise SpoolUnavailable(f"spool object {name}: {error.strerror}") from None
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
         """From offset `start` on; each chunk is checked before it is given out."""
-        return read_body(self._file, self._name, self._key, start)
+        try:
+            yield from read_body(self._file, self._name, self._key, start)
+        except OSError as error:  # a disk that can't be read just now has altered nothing
+            raise SpoolUnavailable(f"spool object {self._name}: {error.strerror}") from None
 
     def close(self) -> None:
         self._file.close()
@@ -79,6 +85,7 @@ class Spool:
         self._folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
         self._sealers = ThreadPoolExecutor(SEALERS, thread_name_prefix="seal")
         self._full = (0.0, False)
+        self._swept: dict[str, float] = {}
 
     def read_keys(self) -> SpoolKeys:
         """The key files as they are now. Raises ConfigurationError."""
@@ -228,21 +235,38 @@ class Spool:
 
     def sweep(self, known: Callable[[Iterable[str]], set[str]], older_than_seconds: float) -> int:
         """Removes objects without a row that are older than the longest session, so that no live process is still at them, and folders that
-        have become empty. `known` gives those of the names (at most SWEEP_PAGE at once) that have a row. Gives how many were removed."""
+        have become empty. `known` gives those of the names (at most SWEEP_PAGE at once) that have a row. Gives how many were removed.
+        A folder that nothing can come into any more is looked through once by a process, and again only where it has changed."""
         now = time.time()
         removed = 0
         for folder in self._folders():
+            changed = folder.stat().st_mtime
+            if self._swept.get(folder.name) == changed:
+                continue
+            young = 0
+
+            def old(entries: Iterable["os.DirEntry[str]"]) -> Iterator[str]:
+                nonlocal young
+                for entry in entries:
+                    if _modified(entry) < now - older_than_seconds:
+                        yield entry.name
+                    else:
+                        young += 1
+
             with os.scandir(folder) as entries:
-                old = (entry.name for entry in entries if _modified(entry) < now - older_than_seconds)
-                while page := list(itertools.islice(old, SWEEP_PAGE)):
+                names = old(entries)
+                while page := list(itertools.islice(names, SWEEP_PAGE)):
                     orphans = set(page) - known(page)
                     for name in orphans:
                         self.discard(name)
                     removed += len(orphans)
-            # A folder that nothing can come into any more; rmdir refuses one that is not empty.
-            if folder.stat().st_mtime < now - max(older_than_seconds, 2 * FOLDER_SECONDS):
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
+            if changed < now - max(older_than_seconds, 2 * FOLDER_SECONDS):
+                try:
+                    folder.rmdir()  # which refuses one that is not empty
+                    self._swept.pop(folder.name, None)
+                except OSError:
+                    if not young:
+                        self._swept[folder.name] = changed
         return removed
 
     def close(self) -> None:

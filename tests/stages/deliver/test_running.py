@@ -10,7 +10,7 @@ import uvloop
 
 from relay.deliver.deliverer import Deliverer
 from relay.model.delivery import State
-from relay.model.errors import SpoolError, Withdrawn
+from relay.model.errors import SpoolError, SpoolUnavailable, Withdrawn
 from relay.model.message import Signed
 from relay.policy.models import TlsLevel
 from tests.fakes.custody import MemoryBody, claimed, stored
@@ -79,28 +79,42 @@ def test_memory_does_not_grow_with_the_message() -> None:
         finally:
             tracemalloc.stop()
         listening.close()
-        assert outcome.status == "4.3.0"
+        assert outcome.status == "5.3.0"
         assert peak < 5 * 1024 * 1024
 
     run(dialogue(), timeout=120)
 
 
-def test_a_spool_object_that_breaks_off_is_not_sent_and_not_bounced() -> None:
+def test_a_spool_object_that_breaks_off_is_not_sent_and_waits_for_a_person() -> None:
     async def dialogue() -> None:
         async with Sink() as sink:
             out = deliverer()
             signed = Signed(claimed(stored(MESSAGE)), PREFIX)
             [outcome] = await out.deliver(signed, route(sink), lambda: Endless(65_536), marked)
-            assert (outcome.state, outcome.status) == (State.READY, "4.3.0")
+            assert (outcome.state, outcome.status) == (State.UNDELIVERABLE, "5.3.0")
+            assert "the last chunk is missing" in outcome.reply
             await deliver(out, route(sink))
             assert [message.raw for message in sink.messages] == [PREFIX + MESSAGE]
 
     run(dialogue())
 
 
-def test_a_spool_object_that_cannot_be_opened_is_not_bounced() -> None:
+def test_a_body_that_is_not_the_one_that_was_recorded_is_not_sent_and_waits_for_a_person() -> None:
+    async def dialogue() -> None:
+        async with Sink() as sink:
+            other = MESSAGE.replace(b"Subject", b"subject")
+            assert other != MESSAGE
+            [outcome] = await deliverer().deliver(Signed(claimed(stored(MESSAGE)), PREFIX), route(sink), lambda: MemoryBody(other), marked)
+            assert (outcome.state, outcome.status) == (State.UNDELIVERABLE, "5.3.0")
+            assert "not the one that was recorded" in outcome.reply
+            assert sink.messages == []
+
+    run(dialogue())
+
+
+def test_a_spool_object_that_cannot_be_had_now_is_not_bounced() -> None:
     def gone() -> MemoryBody:
-        raise SpoolError("no such object")
+        raise SpoolUnavailable("no such object")
 
     async def dialogue() -> None:
         async with Sink() as sink:

@@ -447,6 +447,26 @@ def test_the_sweep_asks_about_old_files_only_and_in_pages(place: Place, monkeypa
     assert asked == [3, 3, 1]
 
 
+def test_a_folder_of_long_ago_is_looked_through_again_only_where_it_changed(place: Place) -> None:
+    """Ten million bodies that are kept are not asked for every hour."""
+    bodies = [place.write(b"x") for _ in range(2)]
+    folder = place.file(bodies[0]).parent
+    asked: list[int] = []
+
+    def known(names: Iterable[str]) -> set[str]:
+        asked.append(len(set(names)))
+        return {body.object for body in bodies}
+
+    for body in bodies:
+        age(place.file(body), 2 * DAY)
+    age(folder, 2 * DAY)
+    assert [place.spool.sweep(known, DAY) for _ in range(3)] == [0, 0, 0]
+    assert asked == [2]
+    place.spool.discard(bodies[0].object)
+    assert place.spool.sweep(known, DAY) == 0
+    assert asked == [2, 1]
+
+
 def test_an_object_that_vanishes_while_the_sweep_looks_stops_nothing(place: Place) -> None:
     bodies = [place.write(b"x") for _ in range(3)]
     for body in bodies:

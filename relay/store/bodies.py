@@ -1,0 +1,75 @@
+"""Where bodies lie, as `sluis store migrate` sees it: sealed objects by name, in a folder for now. What moves them needs no key."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from relay.model.errors import SpoolError
+from relay.settings.models import Spool
+from relay.store.object_copy import Sealed, copy_object, look, object_path, sync_folder
+
+
+class Bodies(Protocol):
+    """All methods raise OSError where the place is away."""
+
+    def names(self) -> Iterator[str]:
+        """Every object."""
+        ...
+
+    def look(self, name: str) -> Sealed | None:
+        """Reads the whole object; None: it is not there. Raises SpoolError: not sealed, or damaged."""
+        ...
+
+    def file(self, name: str) -> Path:
+        """A file with the object's octets, to copy from."""
+        ...
+
+    def put(self, name: str, source: Path) -> None:
+        """The object is there, whole and durable, when it returns. Raises SpoolError."""
+        ...
+
+
+class FolderBodies:
+    """The spool's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> Iterator[str]:
+        for folder in sorted(path for path in self.folder.iterdir() if path.is_dir()):
+            yield from sorted(path.name for path in folder.iterdir())
+
+    def look(self, name: str) -> Sealed | None:
+        try:
+            return look(object_path(self.folder, name))
+        except FileNotFoundError:
+            return None
+
+    def file(self, name: str) -> Path:
+        return object_path(self.folder, name)
+
+    def put(self, name: str, source: Path) -> None:
+        target = object_path(self.folder, name)
+        copy_object(source, target, 0o660)
+        sync_folder(target.parent)
+        sync_folder(self.folder)
+
+
+def bodies_of(settings: Spool) -> Bodies:
+    """Where the bodies of these settings lie."""
+    return FolderBodies(settings.folder)
+
+
+def move_body(source: Bodies, target: Bodies, name: str) -> bool:
+    """Copies one object, unless it is there already, and reads both again: the same octets. False: the source has no sealed object of
+    this name. Raises SpoolError: the two differ, or the source is damaged."""
+    here = source.look(name)
+    if here is None:
+        return False
+    there = target.look(name)
+    if there is None:
+        target.put(name, source.file(name))
+        there = target.look(name)
+    if there != here:
+        raise SpoolError(f"spool object {name}: the copy is not the same")
+    return True
