@@ -68,6 +68,8 @@ def _reduced(text: bytes) -> bytes:
     needs at most log2(n) passes."""
     if b"\t" in text:
         text = text.replace(b"\t", b" ")
+    if b" " not in text:  # Base64: at the speed of memchr
+        return text
     while b"  " in text:
         text = text.replace(b"  ", b" ")
     if b" \r\n" in text:
