@@ -39,4 +39,4 @@ def test_every_name_that_an_inspector_gives_is_named() -> None:
 
 
 def test_every_limit_is_named() -> None:
-    assert set(Inspection.model_fields) - {"workers", "queue", "rules"} <= NAMED
+    assert set(Inspection.model_fields) - {"workers", "queue", "rules", "patience", "bytes_in_flight"} <= NAMED
