@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from relay.listen.channel import CHUNK
 from relay.listen.intake import Intake
-from relay.listen.limits import ConnectionLimits
+from relay.listen.limits import HANDSHAKE_SECONDS, ConnectionLimits
 from relay.listen.session import Session
 from relay.listen.tls import ServerTls
 from relay.model.errors import ConfigurationError
@@ -63,9 +63,13 @@ class ListenerGroup:
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         context = self.tls.context if self.tls and self.settings.implicit_tls else None
+        patience = HANDSHAKE_SECONDS if context else None
         # The sockets stay ours: a new server takes them over without a moment in which nobody listens.
         self._servers = [
-            await loop.create_server(lambda: Session(self, loop), sock=item.dup(), backlog=BACKLOG, ssl=context) for item in self._sockets
+            await loop.create_server(
+                lambda: Session(self, loop), sock=item.dup(), backlog=BACKLOG, ssl=context, ssl_handshake_timeout=patience
+            )
+            for item in self._sockets
         ]
 
     @property
