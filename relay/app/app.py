@@ -54,7 +54,7 @@ from relay.store.high_water import marks_of
 from relay.store.journal import Journal
 from relay.store.logins import Logins
 from relay.store.reader import Reader
-from relay.store.spool import Spool
+from relay.store.spool import open_spool
 
 log = logging.getLogger("sluis.app")
 WORKER = "relay.app.inspect_worker"
@@ -102,7 +102,7 @@ class App:
         self._open_store()
         # What only accepts holds no key that could read a body back.
         spool = settings.spool if self._delivers else settings.spool.model_copy(update={"private_keys": None})
-        self.spool = Spool(spool, RelaxedBodyHash, on_fatal=self._on_fatal)
+        self.spool = open_spool(spool, RelaxedBodyHash, on_fatal=self._on_fatal)
         stack.callback(self.spool.close)
         source = Source(settings, applies=self._delivers)
         self.in_force = InForce(source, self.journal, self.reader, self.clock, self.alerts, self._owner)
@@ -245,7 +245,8 @@ class App:
         authserv_id = policy.organisation.authserv_id
         if body.bytes is not None:
             return await self.pool.inspect(InspectJob(body.object, body.size, authserv_id, body=body.bytes))
-        return await self.pool.inspect(InspectJob(body.object, body.size, authserv_id, path=self.spool.path(body.object), key=body.key))
+        async with self.spool.local(body) as found:
+            return await self.pool.inspect(InspectJob(found.name, body.size, authserv_id, path=found.path, key=found.key))
 
     def _on_fatal(self, reason: str) -> None:
         """From the journal's thread: the disk is not to be trusted any more. The process ends without another promise."""

@@ -12,6 +12,7 @@ from relay.model.client import Peer
 from relay.model.decision import Decision, Verdict
 from relay.model.delivery import QUEUED, State
 from relay.model.envelope import Recipient, Sender
+from relay.model.errors import SpoolError
 from relay.model.features import Inspection
 from relay.model.message import Adopted, Claimed, Decided, Outcome, Received, Recorded, Signed
 from relay.model.ports import Clock
@@ -51,21 +52,21 @@ class Record:
         received = decided.inspected.received
         event = self._event("accepted", received, accepted_details(decided, states_), result="accepted", reason=_because(decided.decision))
         manifest = {"event": event.canonical.decode(), "commitment": event.commitment.hex()}
-        await self._spool.seal(received.body, manifest)
+        kept = await self._spool.seal(received.body, manifest)
         receipt = unheard.Receipt(received.id, received.received_us, event.commitment.hex(), codes)
         first = await self.adoption.commit(
             received,
             lambda connection, since_us: unheard.add(connection, received.receipt, receipt, since_us),
-            lambda connection: self._write_accepted(connection, decided, states_, event),
+            lambda connection: self._write_accepted(connection, decided, states_, event, kept),
         )
         if first is not None:
-            await self._drop(received.body.object)
+            await self._drop(kept)
             return first
         return Recorded(decided, event.commitment.hex(), tuple(states_))
 
-    def _write_accepted(self, connection: Connection, decided: Decided, states_: Sequence[State], event: NewEvent) -> None:
+    def _write_accepted(self, connection: Connection, decided: Decided, states_: Sequence[State], event: NewEvent, kept: str) -> None:
         received = decided.inspected.received
-        connection.execute(insert(MESSAGE).values(message_row(decided, "250", event.commitment.hex(), keeps_body=True)))
+        connection.execute(insert(MESSAGE).values(message_row(decided, "250", event.commitment.hex(), kept)))
         self._write_deliveries(connection, decided, states_)
         queued = [
             queue_row(decided, index, state, received.received_us + self._expiry_us, self._next_us(received, decided, index))
@@ -93,7 +94,7 @@ class Record:
         event = self._event("refused", received, details, result=str(reply.code), reason=reason)
 
         def work(connection: Connection) -> None:
-            connection.execute(insert(MESSAGE).values(message_row(decided, str(reply), event.commitment.hex(), keeps_body=False)))
+            connection.execute(insert(MESSAGE).values(message_row(decided, str(reply), event.commitment.hex(), None)))
             self._write_deliveries(connection, decided, refused)
             states.count_new(connection, refused)
             write(connection, [event])
@@ -108,7 +109,7 @@ class Record:
         """A body that nobody needs: what the client hears is decided, and a disk that does not let go of it leaves it to the sweep."""
         try:
             await asyncio.to_thread(self._spool.discard, name)
-        except OSError as error:
+        except (OSError, SpoolError) as error:
             log.error("a body that was refused is left for the sweep", extra={"fields": {"object": name, "error": str(error)}})
 
     async def refusal(self, peer: Peer, sender: Sender | None, recipient: Recipient | None, reply: Reply, reason: str) -> None:
