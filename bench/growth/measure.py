@@ -1,7 +1,7 @@
 """What is measured on a store: the start, the first page of every list and search, CPU of a message."""
 
 import asyncio
-import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -173,24 +173,20 @@ def erase_here(settings: Settings, stop: threading.Event) -> Counter[str]:
 
 
 def erase_as_owner(config: Path, url: str, stop: threading.Event) -> Counter[str]:
-    """`sluis store retention --url`, to its end."""
-    command = [
-        sys.executable,
-        "-m",
-        "relay",
-        "store",
-        "retention",
-        "--url",
-        url,
-        "--reason",
-        "the bench",
-        "--json",
-        "--config",
-        str(config),
-    ]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    answer = json.loads(done.stdout)
-    return Counter({name: number for name, number in answer.items() if isinstance(number, int) and not isinstance(number, bool)})
+    """`sluis store retention --url`, to its end or until it is stopped as by Ctrl-C; what it erased is what its events say."""
+    command = [sys.executable, "-m", "relay", "store", "retention", "--url", url, "--reason", "the bench", "--config", str(config)]
+    begun_us = time.time_ns() // 1000
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not stop.wait(0.2):
+        pass
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    asked = {"kinds": ["retention"], "since_us": begun_us, "reason": "the bench"}
+    total: Counter[str] = Counter()
+    for row in ask(load_settings(config), "audit.list", asked)["rows"]:
+        total += Counter({name: number for name, number in row["record"]["details"].items() if isinstance(number, int)})
+    return total
 
 
 def median(costs: list[Cost]) -> tuple[float, float, float]:

@@ -22,6 +22,7 @@ from relay.app.intake import RoadIntake
 from relay.app.jobs import Jobs
 from relay.app.notices import Notices
 from relay.app.overload import Overload
+from relay.app.part import Part
 from relay.app.policy_source import Source
 from relay.app.resolver import DnsResolver
 from relay.control.operation import Operation, Services
@@ -29,6 +30,7 @@ from relay.control.server import ControlServer
 from relay.deliver.deliverer import Deliverer
 from relay.inspect.pool import InspectJob, InspectPool
 from relay.listen.server import Counts, Listeners
+from relay.listen.sockets import Inherited
 from relay.model.errors import ConfigurationError
 from relay.model.features import Inspection
 from relay.model.message import Body
@@ -52,7 +54,7 @@ from relay.store.high_water import marks_of
 from relay.store.journal import Journal
 from relay.store.logins import Logins
 from relay.store.reader import Reader
-from relay.store.spool import Spool
+from relay.store.spool import open_spool
 
 log = logging.getLogger("sluis.app")
 WORKER = "relay.app.inspect_worker"
@@ -68,10 +70,11 @@ class Role(StrEnum):
 
 
 class App:
-    """One process. `operations` are what people may do over the control socket."""
+    """One process; `part` is what it has of a parent. `operations` are what people may do over the control socket."""
 
-    def __init__(self, settings: Settings, operations: Mapping[str, Operation], role: Role = Role.ALL) -> None:
+    def __init__(self, settings: Settings, operations: Mapping[str, Operation], role: Role = Role.ALL, part: Part | None = None) -> None:
         self.settings = settings
+        self._part = part
         self.clock = SystemClock()
         self.alerts = Alerts()
         self._listens = role is not Role.DELIVER
@@ -99,7 +102,7 @@ class App:
         self._open_store()
         # What only accepts holds no key that could read a body back.
         spool = settings.spool if self._delivers else settings.spool.model_copy(update={"private_keys": None})
-        self.spool = Spool(spool, RelaxedBodyHash, on_fatal=self._on_fatal)
+        self.spool = open_spool(spool, RelaxedBodyHash, on_fatal=self._on_fatal)
         stack.callback(self.spool.close)
         source = Source(settings, applies=self._delivers)
         self.in_force = InForce(source, self.journal, self.reader, self.clock, self.alerts, self._owner)
@@ -116,10 +119,10 @@ class App:
         await self._say("start", "started", self.in_force.unavailable() or f"epoch {self.in_force.current()[1]}")
         stack.push_async_callback(self._say_stopped)
         services = Services(settings, self.journal, self.reader, self.spool, self.clock, self.in_force.current, self._changed_by_hand)
-        http = HttpServer(settings.http, self.metrics)
+        http = HttpServer(settings.http, self.metrics, self._part.http_path if self._part else None)
         await http.start()
         stack.push_async_callback(http.close)
-        bound = [("http", "", http.port)] if settings.http.address else []
+        bound = [("http", "", http.port)] if settings.http.address and self._part is None else []
         if self._delivers:
             control = ControlServer(settings.control, self._operations, services)
             await control.start()
@@ -134,7 +137,8 @@ class App:
             bound += await self.listeners.start()
         stack.callback(self.background.stop)
         self.background.start(self.high_water)
-        log.info("started", extra={"fields": {"sockets": [f"{name} {host}:{port}" for name, host, port in bound]}})
+        told = "started" if self._part is None else "process started"  # the parent says when all have
+        log.info(told, extra={"fields": {"sockets": [f"{name} {host}:{port}" for name, host, port in bound]}})
         return bound
 
     async def _look_at_high_water(self) -> None:
@@ -214,9 +218,10 @@ class App:
             Jobs(self.journal, self.clock, self._owner, alone=sqlite_path(settings.store) is not None),
             self.clock_watch,
         )
+        inherited = Inherited(self._part.sockets) if self._part else None
         # What only delivers needs no TLS key, and need not be able to read one.
         listening = settings if self._listens else settings.model_copy(update={"listeners": ()})
-        self.listeners = Listeners(listening, self.intake, Counts(shed=overload.counts))
+        self.listeners = Listeners(listening, self.intake, Counts(shed=overload.counts), inherited)
         self.metrics = Metrics(
             self.reader,
             self.listeners,
@@ -241,7 +246,8 @@ class App:
         authserv_id = policy.organisation.authserv_id
         if body.bytes is not None:
             return await self.pool.inspect(InspectJob(body.object, body.size, authserv_id, body=body.bytes))
-        return await self.pool.inspect(InspectJob(body.object, body.size, authserv_id, path=self.spool.path(body.object), key=body.key))
+        async with self.spool.local(body) as found:
+            return await self.pool.inspect(InspectJob(found.name, body.size, authserv_id, path=found.path, key=found.key))
 
     def _on_fatal(self, reason: str) -> None:
         """From the journal's thread: the disk is not to be trusted any more. The process ends without another promise."""

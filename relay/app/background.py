@@ -27,7 +27,7 @@ from relay.store.counters import Counters
 from relay.store.high_water import Gap
 from relay.store.journal import Journal
 from relay.store.reader import Reader
-from relay.store.spool import Spool
+from relay.store.spool import Spool, identity_of
 from relay.store.tables import Message
 
 log = logging.getLogger("sluis.app")
@@ -153,6 +153,6 @@ class Background:
 
 def _identity(name: str) -> uuid.UUID | None:
     try:
-        return uuid.UUID(name)
+        return identity_of(name)
     except ValueError:
         return None

@@ -102,7 +102,7 @@ class Custody:
         return [State.UNDELIVERABLE if state is State.BOUNCED else state for state in states]
 
     async def _deliver(self, claimed: Claimed, policy: Policy, route: Route, body: Body | None) -> None:
-        read = partial(self._reader, claimed.message.spool_object, body)
+        read = await self._content(claimed.message.spool_object, body)
         reader = read()
         try:
             signed = self._signer.sign(claimed, policy, reader, self._hostname, self._clock.now_us())
@@ -114,11 +114,11 @@ class Custody:
             raise Withdrawn("the epoch changed, or the lease was lost")
         await self._conclude(signed, route, outcomes)
 
-    def _reader(self, name: str, body: Body | None) -> BodyReader:
+    async def _content(self, name: str, body: Body | None) -> Callable[[], BodyReader]:
         """What is still in memory is not read again; what the key is known of needs no private key."""
         if body is not None and body.bytes is not None:
-            return MemoryReader(body.bytes)
-        return self._spool.open(name, body.key if body is not None else None)
+            return partial(MemoryReader, body.bytes)
+        return await self._spool.fetch(name, body.key if body is not None else None)
 
     @property
     def _hostname(self) -> str:

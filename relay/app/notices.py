@@ -41,7 +41,7 @@ class Notices:
             action,
             message,
             reported,
-            self._header(message.spool_object),
+            await self._header(message.spool_object),
             identity,
             self._hostname,
             self._clock.now_us(),
@@ -53,10 +53,10 @@ class Notices:
             log.error("a notice was refused on our own road", extra={"fields": {"message": message.id.hex, "reply": str(replies[0])}})
         return taken
 
-    def _header(self, name: str) -> bytes:
+    async def _header(self, name: str) -> bytes:
         """The header of the original; empty where its body can't be read any more."""
         try:
-            reader = self._spool.open(name)
+            reader = (await self._spool.fetch(name))()
         except SpoolError:
             return b""
         found = b""

@@ -1,6 +1,7 @@
 """`sluis serve`: runs the relay until SIGTERM or SIGINT; SIGHUP reads settings and policy again."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -12,9 +13,11 @@ import click
 import uvloop
 
 from relay.app.app import App, Role
+from relay.app.part import Part
+from relay.app.supervisor import Supervisor
 from relay.cli.common import config_option, problems_told, settings_from
 from relay.cli.operations import OPERATIONS
-from relay.inspect.sandbox import hide_memory
+from relay.inspect.sandbox import end_with_parent, hide_memory
 from relay.model.errors import ConfigurationError, SluisError
 from relay.observe.log import configure
 from relay.settings.load import load_settings
@@ -36,17 +39,44 @@ UMASKS = {Role.ALL: 0o077, Role.LISTEN: 0o007, Role.DELIVER: 0o007}
     show_default=True,
     help="listen: accept mail, without the spool's private key; deliver: the queue, the control socket, what people steer",
 )
-def command(config: Path, role: str) -> None:
+@click.option("--part", hidden=True, help="what a parent gives to the processes that it starts")
+def command(config: Path, role: str, part: str | None) -> None:
     """Run the relay. SIGTERM stops it gracefully, SIGHUP reads settings, certificates and policy again."""
     hide_memory()
     settings = settings_from(config)
-    configure(settings.log.level)
-    os.umask(UMASKS[Role(role)])
+    own = Part.from_json(part) if part is not None else None
+    configure(settings.log.level, own.name if own else "")
     with problems_told():
-        uvloop.run(_serve(settings, config, Role(role)))
+        if own is not None:
+            end_with_parent()
+            uvloop.run(_serve(settings, config, Role(role), own))
+            return
+        os.umask(UMASKS[Role(role)])
+        if settings.processes > 1 and Role(role) is not Role.DELIVER:
+            code = asyncio.run(_supervise(settings, delivers=Role(role) is Role.ALL))
+            if code:
+                raise SluisError(f"a process ended with exit code {code}")
+        else:
+            uvloop.run(_serve(settings, config, Role(role)))
 
 
-async def _serve(settings: Settings, config: Path, role: Role) -> None:
+async def _supervise(settings: Settings, *, delivers: bool) -> int:
+    """Until a signal, and all processes have ended; gives the exit code. Raises SluisError where one can't start."""
+    must_be_made(settings.store)
+    supervisor = Supervisor(settings, delivers=delivers)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
+    await supervisor.start()
+    _tell_systemd("READY=1")
+    await stop.wait()
+    _tell_systemd("STOPPING=1")
+    return await supervisor.stop()
+
+
+async def _serve(settings: Settings, config: Path, role: Role, part: Part | None = None) -> None:
     """Raises SluisError where it can't start."""
     must_be_made(settings.store)
     loop = asyncio.get_running_loop()
@@ -54,7 +84,7 @@ async def _serve(settings: Settings, config: Path, role: Role) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
-    app = App(settings, OPERATIONS, role)
+    app = App(settings, OPERATIONS, role, part)
     await app.start()
     _tell_systemd("READY=1")
     while not stop.is_set():
@@ -87,5 +117,6 @@ def _tell_systemd(state: str) -> None:
     name = os.environ.get("NOTIFY_SOCKET")
     if not name:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+    # Nobody may listen any more, and mail does not depend on it.
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.sendto(state.encode(), "\0" + name[1:] if name.startswith("@") else name)

@@ -16,8 +16,8 @@ from relay.model.ports import SystemClock
 from relay.model.text import printable
 from relay.settings.models import Settings, Spool
 from relay.store import high_water, queue
-from relay.store.backup import back_up, prune
-from relay.store.backup_files import Backup, newest_backup
+from relay.store.backup import back_up
+from relay.store.backup_files import Backup, newest_backup, prune
 from relay.store.duplicates import name_possible_duplicates
 from relay.store.engine import must_be_made, open_engine
 from relay.store.high_water import Gap, marks_of

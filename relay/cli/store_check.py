@@ -19,7 +19,7 @@ from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import schema, states
 from relay.store.engine import check_durability, open_engine, sqlite_path
 from relay.store.reader import Reader
-from relay.store.spool import Spool
+from relay.store.spool import Spool, open_spool
 from relay.store.tables import Delivery, Message
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
@@ -147,7 +147,7 @@ def _balance(reader: Reader) -> Check:
 def _bodies(settings: Settings, reader: Reader, progress: Callable[[str, int], None], every: bool) -> Check:
     check = Check("bodies")
     try:
-        spool = Spool(settings.spool, RelaxedBodyHash)
+        spool = open_spool(settings.spool, RelaxedBodyHash)
     except ConfigurationError as error:
         check.problem(str(error))
         return check
@@ -189,7 +189,8 @@ def _look_at_bodies(check: Check, spool: Spool, reader: Reader, progress: Callab
 def _look_at_body(spool: Spool, row: Any, readable: bool, whole: bool) -> None:
     """There, as long as the record says, and with a key that opens; `whole`: each chunk by its tag, and all by the record's digest."""
     if not readable:
-        spool.path(row.spool_object).stat()
+        if not spool.sealed(row.spool_object):
+            raise SpoolError(f"spool object {row.spool_object}: cut short")
         return
     with closing(spool.open(row.spool_object)) as body:
         if body.size != row.size:

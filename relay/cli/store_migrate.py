@@ -22,7 +22,7 @@ from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import high_water, queue, schema, transfer
 from relay.store.bodies import Bodies, bodies_of, move_body
 from relay.store.engine import check_durability, must_be_made, open_engine
-from relay.store.spool import Spool
+from relay.store.spool import Spool, open_spool
 from relay.store.tables import Message
 from relay.store.transfer import Contents
 
@@ -180,7 +180,7 @@ def _named(connection: Connection) -> Iterator[tuple[str, str]]:
 def _reading(target: Settings) -> Iterator[Spool | None]:
     """The new spool, where its private key is here."""
     try:
-        spool = Spool(target.spool, RelaxedBodyHash)
+        spool = open_spool(target.spool, RelaxedBodyHash)
     except ConfigurationError:
         yield None
         return

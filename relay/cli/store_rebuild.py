@@ -20,7 +20,7 @@ from relay.settings.models import Settings
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import schema
 from relay.store.engine import check_durability, must_be_made, open_engine
-from relay.store.spool import Spool
+from relay.store.spool import Spool, open_spool
 from relay.store.tables import Message
 from relay.store.transfer import one_moment
 
@@ -62,7 +62,7 @@ def rebuild(dry_run: bool, config: Path, reason: str, as_json: bool) -> None:
         must_be_made(settings.store)
         engine = open_engine(settings.store)
         try:
-            spool = Spool(settings.spool, RelaxedBodyHash)
+            spool = open_spool(settings.spool, RelaxedBodyHash)
             try:
                 run = _rebuild(settings, engine, spool, reason, bar, dry_run=dry_run)
             finally:

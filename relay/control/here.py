@@ -18,7 +18,7 @@ from relay.store import policies, schema
 from relay.store.engine import WriterLock, check_durability, must_be_made, open_engine, sqlite_path
 from relay.store.journal import Journal
 from relay.store.reader import Reader
-from relay.store.spool import Spool
+from relay.store.spool import open_spool
 
 
 async def perform_here(settings: Settings, operation: Operation, params: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +73,7 @@ async def _perform(settings: Settings, operation: Operation, params: dict[str, A
     policy = await _policy(settings, reader, state.policy)
     phases = policy.organisation.phases
     epoch = Epoch(policy.digest, state.phase if state.phase in phases else phases[0], state.brake)
-    spool = Spool(settings.spool, RelaxedBodyHash)
+    spool = open_spool(settings.spool, RelaxedBodyHash)
 
     def in_force() -> tuple[Policy, Epoch]:
         return policy, epoch

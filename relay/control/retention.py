@@ -27,6 +27,7 @@ ERASED_AT_ONCE = 50
 EVENTS_AT_ONCE = 200
 REST = 3.0
 """Pauses, in times of what a commit took."""
+DROP_TRIES, DROP_REST = 20, 1.0
 TOLD_SECONDS = 60.0
 """An event at least as often: a crash leaves little untold."""
 
@@ -114,7 +115,7 @@ class Retention:
         gone = 0
         for ids in _pieces(looked.ids):
             names = await self._commit(partial(retention.erase_bodies, ids=ids, before_us=before_us))
-            await asyncio.to_thread(_discard, self._spool, names)
+            await asyncio.to_thread(self._spool.discard, *names)
             self._untold["bodies"] += len(names)
             gone += len(names)
         return Counter(bodies=gone), looked.next
@@ -126,21 +127,27 @@ class Retention:
         return self.records_before_us
 
     async def _months(self, _: uuid.UUID | None) -> tuple[Counter[str], uuid.UUID | None]:
-        """One after the other, each in a transaction of its own; what mail is in the way of stays for the next time."""
+        """One after the other, each in a transaction of its own. Where mail is in the way it is tried again a little later; a month that
+        stays goes row by row."""
         before_us = await self._may_erase()
         if before_us is None or not self._may_drop or self._dry_run:
             return Counter(), None
         total: Counter[str] = Counter()
         for month in await self._reader.read(partial(old_months.due_months, before_us=before_us)):
-            try:
-                counts = await self._commit(partial(old_months.drop_month, month=month, before_us=before_us))
-            except StoreError:
-                continue
+            counts = await self._drop(month, before_us)
             if counts:
                 counts["months"] = 1
                 self._untold += counts
                 total += counts
         return total, None
+
+    async def _drop(self, month: str, before_us: int) -> Counter[str]:
+        for _ in range(DROP_TRIES):
+            try:
+                return await self._commit(partial(old_months.drop_month, month=month, before_us=before_us))
+            except StoreError:
+                await asyncio.sleep(DROP_REST)
+        return Counter()
 
     async def _messages(self, after: uuid.UUID | None) -> tuple[Counter[str], uuid.UUID | None]:
         before_us = self.records_before_us if self._dry_run else await self._may_erase()
@@ -194,8 +201,3 @@ class Retention:
 
 def _pieces(ids: list[uuid.UUID]) -> list[list[uuid.UUID]]:
     return [ids[start : start + ERASED_AT_ONCE] for start in range(0, len(ids), ERASED_AT_ONCE)]
-
-
-def _discard(spool: Spool, names: list[str]) -> None:
-    for name in names:
-        spool.discard(name)

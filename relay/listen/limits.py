@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict, deque
 
 from relay.settings.models import Listener
 
+HANDSHAKE_SECONDS = 30.0  # where TLS comes first: as long as after STARTTLS
 WINDOW_SECONDS = 60.0
 REMEMBERED = 10_000  # addresses: what one attack may cost us in memory, about 5 MB with a few connections each
 

@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 
 from relay.listen.channel import CHUNK
 from relay.listen.intake import Intake
-from relay.listen.limits import ConnectionLimits
+from relay.listen.limits import HANDSHAKE_SECONDS, ConnectionLimits
 from relay.listen.session import Session
+from relay.listen.sockets import BACKLOG, Inherited, bind
 from relay.listen.tls import ServerTls
 from relay.model.errors import ConfigurationError
 from relay.settings.models import Listener, Settings
 
 log = logging.getLogger("sluis.listen")
 Result = TypeVar("Result")
-BACKLOG = 512  # connections that wait to be accepted: what a burst brings while the loop is busy for some milliseconds
 
 
 @dataclass(slots=True)
@@ -36,8 +36,9 @@ class Counts:
 class ListenerGroup:
     """One listener of the settings: its sockets and sessions."""
 
-    def __init__(self, hostname: str, settings: Listener, intake: Intake, counts: Counts) -> None:
+    def __init__(self, hostname: str, settings: Listener, intake: Intake, counts: Counts, inherited: Inherited | None = None) -> None:
         self.hostname = hostname
+        self._inherited = inherited
         self.settings = settings
         self.intake = intake
         self.counts = counts
@@ -52,20 +53,19 @@ class ListenerGroup:
 
     async def start(self) -> None:
         """Binds every address. Raises ConfigurationError that names the one that can't be had; then none is bound."""
-        for text in self.settings.addresses:
-            try:
-                self._sockets.append(_listening(text))
-            except OSError as error:
-                self.stop_listening()
-                raise ConfigurationError([f"listener {self.settings.name}: can't listen on {text}: {error.strerror}"]) from None
+        self._sockets = bind(self.settings) if self._inherited is None else self._inherited.take(self.settings)
         await self._serve()
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         context = self.tls.context if self.tls and self.settings.implicit_tls else None
+        patience = HANDSHAKE_SECONDS if context else None
         # The sockets stay ours: a new server takes them over without a moment in which nobody listens.
         self._servers = [
-            await loop.create_server(lambda: Session(self, loop), sock=item.dup(), backlog=BACKLOG, ssl=context) for item in self._sockets
+            await loop.create_server(
+                lambda: Session(self, loop), sock=item.dup(), backlog=BACKLOG, ssl=context, ssl_handshake_timeout=patience
+            )
+            for item in self._sockets
         ]
 
     @property
@@ -115,17 +115,18 @@ class ListenerGroup:
 
 
 class Listeners:
-    """All listeners of the settings."""
+    """All listeners of the settings; their sockets are bound here, unless a parent has done so."""
 
-    def __init__(self, settings: Settings, intake: Intake, counts: Counts | None = None) -> None:
+    def __init__(self, settings: Settings, intake: Intake, counts: Counts | None = None, inherited: Inherited | None = None) -> None:
         self._intake = intake
+        self._inherited = inherited
         self.counts = counts or Counts()
         self._hostname = settings.hostname
         self.groups = {item.name: self._group(item) for item in settings.listeners}
         self._closing: set[asyncio.Task[None]] = set()
 
     def _group(self, item: Listener) -> ListenerGroup:
-        return ListenerGroup(self._hostname, item, self._intake, self.counts)
+        return ListenerGroup(self._hostname, item, self._intake, self.counts, self._inherited)
 
     async def start(self) -> list[tuple[str, str, int]]:
         """Name, address and port of every socket. Raises ConfigurationError."""
@@ -194,21 +195,3 @@ async def _start_all(groups: list[ListenerGroup]) -> None:
 def _shape(item: Listener) -> tuple[Any, ...]:
     """What can't change under a socket or a session."""
     return item.addresses, item.side, item.protocol, item.implicit_tls
-
-
-def _listening(text: str) -> socket.socket:
-    """A socket on `127.0.0.1:25` or `[::1]:25`. Raises OSError."""
-    host, _, port = text.rpartition(":")
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # [::] and 0.0.0.0 are two listeners
-        made.setblocking(False)
-        made.bind((host.strip("[]"), int(port)))
-        made.listen(BACKLOG)
-    except OSError:
-        made.close()
-        raise
-    return made

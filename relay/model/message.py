@@ -16,14 +16,14 @@ class Body:
     dot-unstuffed, CRLF only.
     `body_hash` is the DKIM body hash (SHA-256, base64) of the relaxed canonical body (RFC 6376 §3.4.4), computed while the bytes
     streamed by.
-    `key` opens this one object; `bytes` is set while a small body is still in memory, so that it is not read again. `normalised` says that
-    bare CR, bare LF or NUL were put right before the digest."""
+    `key` opens this one object, and is empty where whoever opens it has to unwrap it; `bytes` is set while a small body is still in
+    memory, so that it is not read again. `normalised` says that bare CR, bare LF or NUL were put right before the digest."""
 
     object: str
     size: int
     digest: str
     body_hash: str
-    key: bytes = field(repr=False)
+    key: bytes = field(default=b"", repr=False)
     bytes: "bytes | None" = field(default=None, repr=False)
     normalised: bool = False
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from pathlib import Path
 from typing import Protocol
 
 from relay.model.errors import ConfigurationError, SluisError
@@ -21,15 +22,20 @@ class Source(Protocol):
 
 
 class HttpServer:
-    """Bind it to an address that only the monitoring reaches: it asks for no password."""
+    """Bind it to an address that only the monitoring reaches: it asks for no password. `path`: a unix socket, instead of the address."""
 
-    def __init__(self, settings: Http, source: Source) -> None:
+    def __init__(self, settings: Http, source: Source, path: Path | None = None) -> None:
         self._settings = settings
         self._source = source
+        self._path = path
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Raises ConfigurationError."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)  # of a process that died
+            self._server = await asyncio.start_unix_server(self._client, self._path, limit=MAX_REQUEST)
+            return
         if self._settings.address is None:
             return
         host, _, port = self._settings.address.rpartition(":")

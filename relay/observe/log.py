@@ -18,13 +18,19 @@ HIDDEN = "(not logged)"
 
 
 class JsonFormatter(logging.Formatter):
-    """`extra={"fields": {...}}` becomes fields. Whatever a value holds, the line stays one line of printable text."""
+    """`extra={"fields": {...}}` becomes fields. Whatever a value holds, the line stays one line of printable text. `process` names the
+    process where there are several."""
+
+    def __init__(self, process: str = "") -> None:
+        super().__init__()
+        self._process = {"process": process} if process else {}
 
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "fields", {})
         value: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
+            **self._process,
             "logger": record.name,
             "event": printable(record.getMessage(), 500),
         }
@@ -79,10 +85,11 @@ def _delay(received_us: Any, now: float) -> str:
     return f"{max(0.0, now - received_us / 1e6):.2f}" if isinstance(received_us, int) else "unknown"
 
 
-def configure(level: str) -> None:
-    """For the whole process. Libraries speak from `warning` on; aiosmtpd would log every line of a dialogue at debug."""
+def configure(level: str, process: str = "") -> None:
+    """For the whole process, named `process` where there are several. Libraries speak from `warning` on; aiosmtpd would log every line of
+    a dialogue at debug."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

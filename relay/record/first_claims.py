@@ -47,15 +47,17 @@ class NobodyDelivers:
         pass
 
 
-def first_claims(decided: Decided, states: Sequence[State], commitment: str, queued: Sequence[Mapping[str, Any]]) -> list[Claimed]:
-    """The claims that the queue rows tell of: one for each route. What stands in `queued` without an owner is nobody's."""
+def first_claims(
+    decided: Decided, states: Sequence[State], commitment: str, kept: str, queued: Sequence[Mapping[str, Any]]
+) -> list[Claimed]:
+    """`kept` is the name that the spool gave the sealed body. The claims that the queue rows tell of: one for each route. What stands in `queued` without an owner is nobody's."""
     routes: dict[str, list[Mapping[str, Any]]] = {}
     for row in queued:
         if row["owner"] is not None:
             routes.setdefault(row["route"], []).append(row)
     if not routes:
         return []
-    message = _stored(decided, commitment)
+    message = _stored(decided, commitment, kept)
     recipients = decided.inspected.received.envelope.recipients
     return [
         Claimed(
@@ -72,7 +74,7 @@ def first_claims(decided: Decided, states: Sequence[State], commitment: str, que
     ]
 
 
-def _stored(decided: Decided, commitment: str) -> StoredMessage:
+def _stored(decided: Decided, commitment: str, kept: str) -> StoredMessage:
     """As `relay.store.queue.stored_message` would read it."""
     received = decided.inspected.received
     return StoredMessage(
@@ -81,7 +83,7 @@ def _stored(decided: Decided, commitment: str) -> StoredMessage:
         peer=received.peer,
         client=received.client,
         sender=received.envelope.sender,
-        spool_object=received.body.object,
+        spool_object=kept,
         size=received.body.size,
         digest=received.body.digest,
         body_hash=received.body.body_hash,

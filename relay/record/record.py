@@ -13,6 +13,7 @@ from relay.model.client import Peer
 from relay.model.decision import Decision, Verdict
 from relay.model.delivery import QUEUED, State
 from relay.model.envelope import Recipient, Sender
+from relay.model.errors import SpoolError
 from relay.model.features import Inspection
 from relay.model.message import Adopted, Claimed, Decided, Outcome, Received, Recorded, Signed, Ticket
 from relay.model.ports import Clock
@@ -58,20 +59,20 @@ class Record:
         received = decided.inspected.received
         event = self._event("accepted", received, accepted_details(decided, states_), result="accepted", reason=_because(decided.decision))
         manifest = {"event": event.canonical.decode(), "commitment": event.commitment.hex()}
-        await self._spool.seal(received.body, manifest)
+        kept = await self._spool.seal(received.body, manifest)
         lease = self.first_claims.reserve() if State.READY in states_ else None
         try:
             queued = [self._queue_row(decided, index, state, lease) for index, state in enumerate(states_) if state in QUEUED]
-            item = self._acceptance(decided, states_, message_row(decided, "250", event.commitment.hex(), keeps_body=True), event, codes)
+            item = self._acceptance(decided, states_, message_row(decided, "250", event.commitment.hex(), kept), event, codes)
             first = await self.adoption.commit(received, accepting.accept, replace(item, queue=queued))
         except BaseException:
             self.first_claims.release(lease)
             raise
         if first is not None:
             self.first_claims.release(lease)
-            await self._drop(received.body.object)
+            await self._drop(kept)
             return first
-        self.first_claims.take(lease, first_claims(decided, states_, event.commitment.hex(), queued), received.body)
+        self.first_claims.take(lease, first_claims(decided, states_, event.commitment.hex(), kept, queued), received.body)
         return Recorded(decided, event.commitment.hex(), tuple(states_))
 
     def _queue_row(self, decided: Decided, index: int, state: State, lease: Lease | None) -> dict[str, Any]:
@@ -101,7 +102,7 @@ class Record:
         refused = [State.REFUSED] * len(received.envelope.recipients)
         details = accepted_details(decided, refused) | {"reply": str(reply)}
         event = self._event("refused", received, details, result=str(reply.code), reason=reason)
-        message = message_row(decided, str(reply), event.commitment.hex(), keeps_body=False)
+        message = message_row(decided, str(reply), event.commitment.hex(), None)
         first = await self.adoption.commit(received, accepting.refuse, self._acceptance(decided, refused, message, event, ()))
         await self._drop(received.body.object)
         return first
@@ -110,7 +111,7 @@ class Record:
         """A body that nobody needs: what the client hears is decided, and a disk that does not let go of it leaves it to the sweep."""
         try:
             await asyncio.to_thread(self._spool.discard, name)
-        except OSError as error:
+        except (OSError, SpoolError) as error:
             log.error("a body that was refused is left for the sweep", extra={"fields": {"object": name, "error": str(error)}})
 
     async def refusal(self, peer: Peer, sender: Sender | None, recipient: Recipient | None, reply: Reply, reason: str) -> None:

@@ -13,8 +13,8 @@ from relay.record.first_claims import FIRST_FENCE, Lease
 from relay.store.codec import matches_to_json, peer_to_json, recipient_to_json, sender_to_json
 
 
-def message_row(decided: Decided, reply: str, commitment: str, *, keeps_body: bool) -> dict[str, Any]:
-    """A row of `message`."""
+def message_row(decided: Decided, reply: str, commitment: str, spool_object: str | None) -> dict[str, Any]:
+    """A row of `message`; `spool_object` is where its body is, or None for no body."""
     received = decided.inspected.received
     sender = received.envelope.sender
     sender_key = sender.path.key if sender.path else ""
@@ -32,7 +32,7 @@ def message_row(decided: Decided, reply: str, commitment: str, *, keeps_body: bo
         "size": received.body.size,
         "digest": received.body.digest,
         "body_hash": received.body.body_hash,
-        "spool_object": received.body.object if keeps_body else None,
+        "spool_object": spool_object,
         "vouched": received.vouched,
         "authorised": received.authorised,
         "inspection": inspection.to_json(),

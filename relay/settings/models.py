@@ -210,6 +210,12 @@ class Settings(Strict):
     dkim_keys: Path = Field(default=Path("/var/lib/sluis/keys/dkim"), description="private DKIM keys, as `<domain>/<selector>.pem`")
     logins: Path | None = Field(default=None, description="`name:argon2-hash` a line, made by `sluis keys login`")
     listeners: tuple[Listener, ...] = Field(default=(), description="the sockets: an array of tables")
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="processes that listen, beside one that delivers; more than one needs PostgreSQL; limits and workers are those of each",
+    )
     store: Store = Field(default=Store(), description="the record")
     spool: Spool = Field(default=Spool(), description="the bodies")
     clamd: Clamd = Field(default=Clamd(), description="the ClamAV daemon")

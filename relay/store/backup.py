@@ -28,7 +28,7 @@ from relay.store.backup_files import (
     write_manifest,
 )
 from relay.store.engine import open_engine, sqlite_path
-from relay.store.object_copy import Sealed, copy_object, key_of, look, object_path, same_but_for_keys, sync_folder
+from relay.store.object_copy import Sealed, copy_object, key_of, look, object_path, same_but_for_keys, side_by_side, sync_folder
 from relay.store.transfer import Progress
 
 MESSAGE = SQLModel.metadata.tables["message"]
@@ -162,9 +162,11 @@ class _Bodies:
             named = "FROM message WHERE spool_object IS NOT NULL"
             total = connection.execute(f"SELECT count(*) {named}").fetchone()[0]
             rows = connection.execute(f"SELECT spool_object, size {named} ORDER BY spool_object")
-            for number, (name, body_size) in enumerate(rows, 1):
-                sealed = self._copy(name, body_size)
-                if sealed is not None:
+            work = ((name, size, self._before.digest(name)) for name, size in rows)
+            for number, ((name, _, _), sealed) in enumerate(side_by_side(self._copy, work), 1):
+                if isinstance(sealed, str):
+                    self._not_copied(name, sealed)
+                else:
                     lines.write(f"{name} {sealed.size} {sealed.digest}\n")
                     self.count += 1
                     self.octets += sealed.size
@@ -173,10 +175,11 @@ class _Bodies:
         for folder in (*touched, self._folder):
             sync_folder(folder)
 
-    def _copy(self, name: str, body_size: int) -> Sealed | None:
+    def _copy(self, wanted: tuple[str, int, str | None]) -> Sealed | str:
+        """One body, by one of several threads; what is wrong as text. `wanted` is name, octets of the body, and what it was before."""
+        name, body_size, known = wanted
         source, target = object_path(self._spool, name), object_path(self._folder, name)
         try:
-            known = self._before.digest(name)
             if same_but_for_keys(source, target):
                 sealed = Sealed(target.stat().st_size, body_size, known) if known else look(target)
             else:
@@ -185,12 +188,14 @@ class _Bodies:
                 raise SpoolError(f"spool object {name}: {sealed.body_size} octets, the record says {body_size}")
             self.keys.add(key_of(target).hex())
         except (SpoolError, FileNotFoundError) as error:
-            if self._live.names(name):
-                self.missing.append(str(error))
-            else:
-                self.erased += 1
-            return None
+            return str(error)
         return sealed
+
+    def _not_copied(self, name: str, why: str) -> None:
+        if self._live.names(name):
+            self.missing.append(why)
+        else:
+            self.erased += 1
 
     def close(self) -> None:
         self._live.close()
@@ -230,21 +235,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def prune(target: Path, keep: int) -> tuple[int, int]:
-    """Removes all but the newest `keep` backups, and bodies that none of these names. Gives how many of both."""
-    backups = backups_in(target)
-    old = backups[:-keep]
-    if not old:
-        return 0, 0
-    for backup in old:
-        (backup.folder / MANIFEST).unlink()  # first: what is half removed is no backup
-        shutil.rmtree(backup.folder)
-    wanted = {name for backup in backups[-keep:] for name, _, _ in backup.bodies()}
-    removed = 0
-    for path in (target / BODIES).glob("*/*"):
-        if path.name not in wanted:
-            path.unlink()
-            removed += 1
-    return len(old), removed

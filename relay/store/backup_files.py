@@ -10,6 +10,7 @@ There is no key in it: whoever has it can't read a body, and nor can you without
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -133,3 +134,21 @@ def measure(path: Path) -> File:
             digest.update(piece)
             size += len(piece)
     return File(size, digest.hexdigest())
+
+
+def prune(target: Path, keep: int) -> tuple[int, int]:
+    """Removes all but the newest `keep` backups, and bodies that none of these names. Gives how many of both."""
+    backups = backups_in(target)
+    old = backups[:-keep]
+    if not old:
+        return 0, 0
+    for backup in old:
+        (backup.folder / MANIFEST).unlink()  # first: what is half removed is no backup
+        shutil.rmtree(backup.folder)
+    wanted = {name for backup in backups[-keep:] for name, _, _ in backup.bodies()}
+    removed = 0
+    for path in (target / BODIES).glob("*/*"):
+        if path.name not in wanted:
+            path.unlink()
+            removed += 1
+    return len(old), removed

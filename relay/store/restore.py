@@ -17,7 +17,7 @@ from relay.settings.ownership import give, make_folder
 from relay.store import schema, transfer
 from relay.store.backup_files import Backup, measure
 from relay.store.engine import open_engine, sqlite_path
-from relay.store.object_copy import copy_object, key_of, look, object_path, sync_folder
+from relay.store.object_copy import copy_object, key_of, look, object_path, side_by_side, sync_folder
 from relay.store.transfer import Progress
 
 SHOWN = 20
@@ -149,12 +149,16 @@ def restore(backup: Backup, found: Found, store: Store, spool: Path, finish: Fin
     """Bodies first, then the store, which is there all at once or can be gone on with. Raises StoreError, SpoolError, OSError."""
     owner = make_folder(spool)
     touched: set[Path] = set()
-    for number, name in enumerate(found.new, 1):
+
+    def copy(name: str) -> Path:
         target = object_path(spool, name)
         copy_object(object_path(backup.objects, name), target, 0o660)
         give(target, owner)
         give(target.parent, owner)
-        touched.add(target.parent)
+        return target.parent
+
+    for number, (_, folder) in enumerate(side_by_side(copy, found.new), 1):
+        touched.add(folder)
         progress("bodies", number, len(found.new))
     for folder in (*touched, spool):
         sync_folder(folder)

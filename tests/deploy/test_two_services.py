@@ -40,11 +40,11 @@ from pathlib import Path
 from relay.model.errors import SluisError
 from relay.settings.load import load_settings
 from relay.sign.body_hash import RelaxedBodyHash
-from relay.store.spool import Spool
+from relay.store.spool import FolderSpool
 settings = load_settings(Path(sys.argv[1])).spool
 for keys in (None, settings.private_keys):
     try:
-        spool = Spool(settings.model_copy(update={"private_keys": keys}), RelaxedBodyHash)
+        spool = FolderSpool(settings.model_copy(update={"private_keys": keys}), RelaxedBodyHash)
         print(b"Beste Jan" in b"".join(spool.open(sys.argv[2]).chunks()))
     except SluisError as error:
         print(type(error).__name__)

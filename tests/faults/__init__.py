@@ -5,8 +5,11 @@
     next_hop.py   the next hop, which keeps each copy and looks into the record at the final dot
     strace.py     kills, stops and errors at an exact system call
     checker.py    reads client log, next hop, spool, queue and audit: promises 1, 2, 4, 5 and 14
+    stored.py     what of the store it reads
     windows.py    where the relay is killed, and the proof that a message was there
-    rounds.py     rounds, and the table
+    bombs.py      what kills it there, on SQLite and on PostgreSQL
+    disk.py       EIO and ENOSPC; disk_faults.py lists them
+    rounds.py     rounds, and the table; __main__.py plays many
     planted/      relays with a bug that the checker must find
 
 A round: bring a message into the window, break something there, prove that the message was in it, undo the damage, `settle`, `check`.

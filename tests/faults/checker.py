@@ -5,29 +5,21 @@ hop has, content is what the client sent.
 """
 
 import hashlib
-import json
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Engine
 
-from relay.audit import event
 from relay.model.delivery import QUEUED, WAITING, State
 from relay.model.errors import SpoolError
 from relay.store.reader import Reader
-from relay.store.search import Key, Search, find
 from relay.store.spool import Spool
-from relay.store.states import Balance, balance
-from relay.store.tables import EventRecord, Queue
 from tests.faults.client import Transaction
 from tests.faults.next_hop import Copy
-
-QUEUE = Queue.__table__  # type: ignore[attr-defined]
-RECORD = EventRecord.__table__  # type: ignore[attr-defined]
-PAGE = 1000
+from tests.faults.stored import Stored, counted, in_custody, last_states, read_stored
 
 
 @dataclass(frozen=True, order=True)
@@ -54,17 +46,6 @@ class Verdict:
     def broken(self) -> set[int]:
         """The promises that do not hold."""
         return {violation.promise for violation in self.violations}
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The store at one moment. `events` are the records, oldest first, `unsound` what the audit's own check calls broken."""
-
-    deliveries: dict[uuid.UUID, list[Any]]
-    queued: set[Key]
-    events: dict[uuid.UUID | None, list[dict[str, Any]]]
-    unsound: list[str]
-    balance: Balance
 
 
 class Checker:
@@ -94,7 +75,7 @@ class Checker:
         """Asks everything."""
         reader = Reader(self._engine, 1)
         try:
-            stored = reader.read_now(_stored)
+            stored = reader.read_now(read_stored)
         finally:
             reader.close()
         verdict = Verdict(heard=sum(t.heard_250 for t in self._log), copies=len(self._copies))
@@ -104,9 +85,9 @@ class Checker:
         for transaction in self._log:
             known = by_digest[transaction.digest]
             verdict.violations += self._of_transaction(transaction, stored, known)
-            if len(taken := [identity for identity in known if _in_custody(stored.deliveries[identity])]) > 1:
+            if len(taken := [identity for identity in known if in_custody(stored.deliveries[identity])]) > 1:
                 verdict.violations.append(Violation(1, f"transaction {transaction.number} was taken {len(taken)} times"))
-            verdict.unheard += not transaction.heard_250 and any(_in_custody(stored.deliveries[identity]) for identity in known)
+            verdict.unheard += not transaction.heard_250 and any(in_custody(stored.deliveries[identity]) for identity in known)
         sent = {transaction.digest: transaction for transaction in self._log}
         for identity, rows in stored.deliveries.items():
             verdict.violations += self._of_deliveries(identity, rows, stored)
@@ -122,7 +103,7 @@ class Checker:
         """Promise 1, from the client's side."""
         name = f"transaction {transaction.number}"
         refused = transaction.reply is not None and transaction.reply.code >= 500
-        if refused and any(_in_custody(stored.deliveries[identity]) for identity in known):
+        if refused and any(in_custody(stored.deliveries[identity]) for identity in known):
             yield Violation(1, f"{name} was refused for good, and is in custody")
         if transaction.id is None or transaction.reply is None:
             return
@@ -144,7 +125,7 @@ class Checker:
         """Promises 1 and 2, from the record's side: where each recipient of a message is, and whether it is there."""
         if any(State(row.state) in WAITING for row in rows) and self._body(rows[0]) != rows[0].m_digest:
             yield Violation(1, f"message {identity.hex} waits without its body")
-        last = _last_states(stored.events[identity])
+        last = last_states(stored.events[identity])
         for row in rows:
             name = f"{identity.hex}/{row.ordinal} ({row.recipient}, {row.state})"
             state = State(row.state)
@@ -208,7 +189,7 @@ class Checker:
             yield Violation(14, f"the balance does not hold: {stored.balance}")
         told: Counter[str] = Counter()
         for events in stored.events.values():
-            told.update(_told(events))
+            told.update(counted(events))
         for name in ("accepted", "delivered", "bounced"):
             if told[name] != getattr(stored.balance, name):
                 yield Violation(14, f"{name}: {told[name]} in the log, {getattr(stored.balance, name)} in the rows")
@@ -229,57 +210,3 @@ class Checker:
             return str(error)
         finally:
             reader.close()
-
-
-def _stored(connection: Connection) -> Stored:
-    deliveries: dict[uuid.UUID, list[Any]] = defaultdict(list)
-    after: Key | None = None
-    while rows := find(connection, Search(), after, PAGE):
-        for row in rows:
-            deliveries[row.message_id].append(row)
-        after = (rows[-1].message_id, rows[-1].ordinal)
-    events: dict[uuid.UUID | None, list[dict[str, Any]]] = defaultdict(list)
-    for row in connection.execute(select(RECORD).order_by(RECORD.c.event_id)):
-        commitment = event.commit(row.canonical, row.salt).hex()
-        events[row.message_id].append(json.loads(row.canonical) | {"commitment": commitment})
-    return Stored(
-        deliveries=deliveries,
-        queued={(row.message_id, row.ordinal) for row in connection.execute(select(QUEUE.c.message_id, QUEUE.c.ordinal))},
-        events=events,
-        unsound=[f"{found.id} ({found.kind}) is {found.state}" for found in _all_events(connection) if found.state != "sound"],
-        balance=balance(connection),
-    )
-
-
-def _all_events(connection: Connection) -> Iterator[event.CheckedEvent]:
-    after = None
-    while page := list(event.check(connection, after, PAGE)):
-        yield from page
-        after = page[-1].id
-
-
-def _in_custody(rows: Iterable[Any]) -> bool:
-    return any(State(row.state) is not State.REFUSED for row in rows)
-
-
-def _last_states(events: Iterable[dict[str, Any]]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """For each recipient what the last event of its message says: state and details."""
-    last: dict[str, tuple[str, dict[str, Any]]] = {}
-    for told in events:
-        for entry in told["details"].get("recipients", []) if told["kind"] in ("accepted", "decided", "outcome") else []:
-            last[entry.get("recipient") or "@".join(entry["mailbox"])] = (entry["state"], entry)
-    return last
-
-
-def _told(events: Iterable[dict[str, Any]]) -> Counter[str]:
-    """How many recipients of one message were accepted, delivered and bounced, as its events tell."""
-    told: Counter[str] = Counter()
-    for entry in events:
-        if entry["kind"] not in ("accepted", "decided", "outcome"):
-            continue
-        for recipient in entry["details"]["recipients"]:
-            if entry["kind"] == "accepted" and recipient["state"] != State.REFUSED:
-                told["accepted"] += 1
-            if recipient["state"] in (State.DELIVERED, State.BOUNCED):
-                told[recipient["state"]] += 1
-    return told

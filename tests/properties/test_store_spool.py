@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from relay.model.errors import SpoolError
 from relay.sign.body_hash import RelaxedBodyHash
+from relay.store.spool.folder import _newest_slot
 from relay.store.spool.format import CHUNK, TRAILER, read_body, read_manifest, seal_manifest
 from relay.store.spool.keys import SpoolKeys, key_id
-from relay.store.spool.spool import _newest_slot
 from relay.store.spool.writer import SpoolWriter
 
 NAME = uuid.UUID(int=7).hex

@@ -22,7 +22,7 @@ from relay.store import queue
 from relay.store.engine import open_engine
 from relay.store.journal import Journal
 from relay.store.reader import Reader
-from relay.store.spool import Spool
+from relay.store.spool import FolderSpool, Spool
 from relay.store.spool.keys import new_keypair
 from relay.store.tables import Delivery, Event, EventRecord, Message, Queue
 from tests.fakes.custody import NOW_US, PEER, mailbox
@@ -68,7 +68,7 @@ class Recording:
         self.engine: Engine = open_engine(store)
         self.journal = Journal(self.engine, store.batch_messages)
         self.reader = Reader(self.engine)
-        self.spool = Spool(self.settings, RelaxedBodyHash)
+        self.spool = FolderSpool(self.settings, RelaxedBodyHash)
         self.clock = HandClock()
         self.record_with(self.spool)
 

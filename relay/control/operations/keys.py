@@ -9,7 +9,7 @@ from relay.control.actor import Actor, Role
 from relay.control.operation import Operation, Services
 from relay.control.params import Reasoned, parsed
 from relay.control.person import person_event
-from relay.model.errors import OperationRefused, SpoolError
+from relay.model.errors import OperationRefused
 from relay.store.spool.keys import load_keys, new_keypair
 
 log = logging.getLogger("sluis.keys")
@@ -34,14 +34,13 @@ async def _rotate(services: Services, actor: Actor, params: dict[str, Any]) -> d
 
 def _rewrap(services: Services) -> tuple[int, int]:
     """Old private keys stay where they are: a body that could not be rewrapped can still be read."""
-    rewrapped = failed = 0
-    for name in services.spool.names():
-        try:
-            rewrapped += services.spool.rewrap(name)
-        except (SpoolError, OSError) as error:
-            failed += 1
-            log.error("a body key could not be rewrapped", extra={"fields": {"object": name, "error": str(error)}})
-    return rewrapped, failed
+    left: list[str] = []
+
+    def failed(name: str, error: Exception) -> None:
+        left.append(name)
+        log.error("a body key could not be rewrapped", extra={"fields": {"object": name, "error": str(error)}})
+
+    return services.spool.rewrap(failed), len(left)
 
 
 OPERATIONS = (Operation("keys.rotate", Role.ADMIN, _rotate),)

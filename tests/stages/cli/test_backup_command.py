@@ -92,7 +92,7 @@ def test_a_body_whose_key_was_wrapped_anew_is_copied_again_and_older_backups_sti
     first = Path(old.said("backup", str(target), *WORDS)["backup"]).rename(target / "20260101T000000Z")
     new_keypair(filled.settings.public_key, old.folder / "keys" / "spool")
     filled.spool.keys = filled.spool.read_keys()
-    assert all(filled.spool.rewrap(name) for name in list(filled.spool.names())[:2])
+    assert all(filled.spool.rewrap_one(name) for name in list(filled.spool.names())[:2])
     old.said("backup", str(target), *WORDS)
     bring_keys(old, new)
     assert new.said("restore", str(first), "--check", *WORDS)["keys_missing"] == []

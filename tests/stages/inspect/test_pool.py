@@ -19,7 +19,7 @@ from relay.model.finding import Finding, Kind
 from relay.settings.models import Clamd as ClamdSettings
 from relay.settings.models import Spool as SpoolSettings
 from relay.sign.body_hash import RelaxedBodyHash
-from relay.store.spool import Spool
+from relay.store.spool import FolderSpool
 from relay.store.spool.keys import new_keypair
 from tests.servers.clamd import EICAR, SUFFIX, TEST_SIGNATURE, Clamd, running_clamd
 from tests.stages.inspect.workers import MISBEHAVING, job, pool, run
@@ -153,13 +153,13 @@ def test_a_rule_that_does_not_compile_stops_the_start_with_its_file(tmp_path: Pa
 # a large body: its spool file and its key
 
 
-def spool(folder: Path) -> Spool:
+def spool(folder: Path) -> FolderSpool:
     settings = SpoolSettings(folder=folder / "spool", public_key=folder / "spool.pub", private_keys=folder / "keys", memory_body=1)
     new_keypair(settings.public_key, folder / "keys")
-    return Spool(settings, RelaxedBodyHash, on_fatal=lambda reason: None)
+    return FolderSpool(settings, RelaxedBodyHash, on_fatal=lambda reason: None)
 
 
-def spooled(spool: Spool, body: bytes) -> InspectJob:
+def spooled(spool: FolderSpool, body: bytes) -> InspectJob:
     writer = spool.create(UUID(int=7))
     for start in range(0, len(body), 10_000):
         writer.write(body[start : start + 10_000])

@@ -24,7 +24,7 @@ from relay.phases import state as phase_state
 from relay.phases.state import ChangedMeanwhile
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import states
-from relay.store.spool import Spool, SpoolFatal
+from relay.store.spool import FolderSpool, SpoolFatal
 from tests.fakes.custody import PEER
 from tests.servers.recording import CONTENT, EPOCH, SECOND, Recording, verdict_of
 
@@ -45,7 +45,7 @@ def events(recording: Recording) -> list[dict[str, Any]]:
     return found
 
 
-class ToldSpool(Spool):
+class ToldSpool(FolderSpool):
     """Tells when it has sealed a body, or that it could not."""
 
     def __init__(self, recording: Recording, order: list[str], failure: Exception | None = None) -> None:
@@ -53,11 +53,12 @@ class ToldSpool(Spool):
         self._order = order
         self._failure = failure
 
-    async def seal(self, body: Body, manifest: dict[str, Any]) -> None:
+    async def seal(self, body: Body, manifest: dict[str, Any]) -> str:
         if self._failure is not None:
             raise self._failure
-        await super().seal(body, manifest)
+        kept = await super().seal(body, manifest)
         self._order.append("sealed")
+        return kept
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from relay.model.ids import new_id
 from relay.model.message import Body
 from relay.settings.models import Spool as SpoolSettings
 from relay.sign.body_hash import RelaxedBodyHash
-from relay.store.spool import Spool, SpoolFatal
+from relay.store.spool import FolderSpool, SpoolFatal
 from relay.store.spool.format import BODY_START, CHUNK, SLOT_SIZE, SLOTS, TAG, TRAILER, read_body
 from relay.store.spool.keys import load_keys, new_keypair
 
@@ -35,8 +35,8 @@ class Place:
         )
         self.rotate()
         self.fatal: list[str] = []
-        self.spool = Spool(self.settings, RelaxedBodyHash, on_fatal=self.fatal.append)
-        self.intake = Spool(self.settings.model_copy(update={"private_keys": None}), RelaxedBodyHash)
+        self.spool = FolderSpool(self.settings, RelaxedBodyHash, on_fatal=self.fatal.append)
+        self.intake = FolderSpool(self.settings.model_copy(update={"private_keys": None}), RelaxedBodyHash)
 
     def rotate(self) -> bytes:
         """A new key pair. A spool that is open goes on with it."""
@@ -267,13 +267,13 @@ def test_a_rotation_rewraps_the_key_and_leaves_the_body_untouched(place: Place) 
     before = place.file(body).read_bytes()
     old = next(iter(place.spool.keys.private))
     place.rotate()
-    assert place.spool.rewrap(body.object)
+    assert place.spool.rewrap_one(body.object)
     after = place.file(body).read_bytes()
     assert after[BODY_START:] == before[BODY_START:]
     assert old not in after
     del place.spool.keys.private[old]
     assert place.read(body.object) == b"text"
-    assert not place.spool.rewrap(body.object)
+    assert not place.spool.rewrap_one(body.object)
 
 
 def test_bodies_from_before_a_rotation_can_be_read_as_long_as_the_old_key_is_there(place: Place) -> None:
@@ -285,7 +285,7 @@ def test_bodies_from_before_a_rotation_can_be_read_as_long_as_the_old_key_is_the
     with pytest.raises(SpoolError, match=f"no private key {old.hex()}"):
         place.read(body.object)
     with pytest.raises(SpoolError, match=f"no private key {old.hex()}"):
-        place.spool.rewrap(body.object)
+        place.spool.rewrap_one(body.object)
 
 
 @pytest.mark.parametrize("written", [0, 1, 60, 135, 136])
@@ -295,23 +295,23 @@ def test_a_rewrap_that_was_cut_short_leaves_an_object_that_can_be_read_and_rewra
     before = place.file(body).read_bytes()
     old = next(iter(place.spool.keys.private))
     place.rotate()
-    place.spool.rewrap(body.object)
+    place.spool.rewrap_one(body.object)
     fresh = place.file(body).read_bytes()[SLOTS[1] : SLOTS[1] + written]
     data = bytearray(before)
     data[SLOTS[1] : SLOTS[1] + written] = fresh
     place.file(body).write_bytes(data)
     assert place.read(body.object) == b"text"
-    assert place.spool.rewrap(body.object)
+    assert place.spool.rewrap_one(body.object)
     assert old not in place.file(body).read_bytes(), "the slot of the old key is wiped in the end"
     assert place.read(body.object) == b"text"
-    assert not place.spool.rewrap(body.object)
+    assert not place.spool.rewrap_one(body.object)
 
 
 def test_many_rotations_go_to_and_fro_between_the_two_slots(place: Place) -> None:
     body = place.write(b"text")
     for _ in range(5):
         place.rotate()
-        assert place.spool.rewrap(body.object)
+        assert place.spool.rewrap_one(body.object)
         assert place.read(body.object) == b"text"
 
 
@@ -431,7 +431,7 @@ def test_the_sweep_takes_only_what_is_old_and_has_no_row(place: Place) -> None:
 
 
 def test_the_sweep_asks_about_old_files_only_and_in_pages(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.store.spool.spool.SWEEP_PAGE", 3)
+    monkeypatch.setattr("relay.store.spool.folder.SWEEP_PAGE", 3)
     bodies = [place.write(b"x") for _ in range(8)]
     for body in bodies[:7]:
         age(place.file(body), 2 * DAY)

@@ -1,4 +1,4 @@
-"""The spool folder: make, seal, open and remove objects; say when the disk is nearly full; sweep what nobody owns."""
+"""A spool in a folder: make, seal, open and remove objects; say when the disk is nearly full; sweep what nobody owns."""
 
 import asyncio
 import contextlib
@@ -8,8 +8,10 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +25,7 @@ from relay.model.reply import Reply
 from relay.settings.models import Spool as SpoolSettings
 from relay.store.spool.format import BODY_START, MAGIC, SLOT_SIZE, SLOTS, TRAILER, read_body, read_manifest, read_size, seal_manifest
 from relay.store.spool.keys import SpoolKeys, key_id, load_keys, parse_slot
+from relay.store.spool.ports import LocalObject
 from relay.store.spool.writer import FOLDER_MODE, SpoolWriter
 
 WATERMARK_SECONDS = 1.0
@@ -67,8 +70,8 @@ class SpoolReader:
         self._file.close()
 
 
-class Spool:
-    """One folder of objects. `body_hash` makes a fresh hash for each body; `on_fatal` is told when a sync failed: the process must stop."""
+class FolderSpool:
+    """A Spool in one folder, a file for each body (arguments: open.py)."""
 
     def __init__(
         self,
@@ -100,10 +103,11 @@ class Spool:
         name = identity.hex
         return SpoolWriter(name, self.path(name), self.keys, self._body_hash(), self._settings.memory_body)
 
-    async def seal(self, body: Body, manifest: dict[str, Any]) -> None:
+    async def seal(self, body: Body, manifest: dict[str, Any]) -> str:
         """Appends the encrypted manifest and makes the object durable. Raises Refusal where the disk is full, and the object is then gone;
         SpoolFatal where the disk did not sync."""
         await asyncio.get_running_loop().run_in_executor(self._sealers, self._seal, body, json.dumps(manifest).encode())
+        return body.object
 
     def _seal(self, body: Body, manifest: bytes) -> None:
         sealed = seal_manifest(AESGCM(body.key), body.object, manifest)
@@ -153,9 +157,24 @@ class Spool:
             raise SpoolError(f"spool object {name}: not a spool object, or of a format that is not known")
         return self.keys.unwrap(_newest_slot(header, name)[1], name)
 
+<<<<<<< HEAD:relay/store/spool/spool.py
     def open(self, name: str, key: bytes | None = None) -> SpoolReader:
         """Needs the private key, unless that of the body is given."""
         return SpoolReader(self.path(name), name, key or self.unlock(name))
+=======
+    @asynccontextmanager
+    async def local(self, body: Body) -> AsyncIterator[LocalObject]:
+        """The file itself."""
+        yield LocalObject(self.path(body.object), body.object, body.key or self.unlock(body.object))
+
+    async def fetch(self, name: str, key: bytes | None = None) -> Callable[[], SpoolReader]:
+        """A file is opened each time: that takes microseconds, and no thread."""
+        return partial(self.open, name, key)
+
+    def open(self, name: str, key: bytes | None = None) -> SpoolReader:
+        """Needs the private key, unless that of the body is given."""
+        return SpoolReader(self.path(name), name, key or self.unlock(name))
+>>>>>>> main:relay/store/spool/folder.py
 
     def sealed(self, name: str) -> bool:
         """Whether the object has its end: only then it may have heard 250. Raises SpoolUnavailable."""
@@ -175,13 +194,13 @@ class Spool:
             value: dict[str, Any] = json.loads(read_manifest(file, name, key))
         return value
 
-    def discard(self, name: str) -> None:
-        """Wipes the key slots, so that the body is gone whatever the disk keeps, and removes the file."""
-        path = self.path(name)
-        with contextlib.suppress(FileNotFoundError):
-            with path.open("r+b") as file:
-                self._put(file, SLOTS[0], bytes(2 * SLOT_SIZE))
-            path.unlink()
+    def discard(self, *names: str) -> None:
+        """Wipes the key slots, and removes the files."""
+        for path in map(self.path, names):
+            with contextlib.suppress(FileNotFoundError):
+                with path.open("r+b") as file:
+                    self._put(file, SLOTS[0], bytes(2 * SLOT_SIZE))
+                path.unlink()
 
     def _put(self, file: BinaryIO, position: int, data: bytes) -> None:
         """Durable when it returns."""
@@ -190,7 +209,17 @@ class Spool:
         file.flush()
         self._sync(file.fileno(), Path(file.name))
 
-    def rewrap(self, name: str) -> bool:
+    def rewrap(self, failed: Callable[[str, Exception], None]) -> int:
+        """One object after another."""
+        done = 0
+        for name in self.names():
+            try:
+                done += self.rewrap_one(name)
+            except (SpoolError, OSError) as error:
+                failed(name, error)
+        return done
+
+    def rewrap_one(self, name: str) -> bool:
         """Wraps the body key to the present public key: the new slot is durable before the old one is wiped, and what a crash left of an
         earlier rewrap is wiped too. False: it was so already. Raises SpoolError."""
         try:
