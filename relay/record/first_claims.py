@@ -50,7 +50,8 @@ class NobodyDelivers:
 def first_claims(
     decided: Decided, states: Sequence[State], commitment: str, kept: str, queued: Sequence[Mapping[str, Any]]
 ) -> list[Claimed]:
-    """`kept` is the name that the spool gave the sealed body. The claims that the queue rows tell of: one for each route. What stands in `queued` without an owner is nobody's."""
+    """The claims that the queue rows tell of: one for each route. What stands in `queued` without an owner is nobody's. `kept` is the name
+    that the spool gave the sealed body."""
     routes: dict[str, list[Mapping[str, Any]]] = {}
     for row in queued:
         if row["owner"] is not None:

@@ -157,11 +157,6 @@ class FolderSpool:
             raise SpoolError(f"spool object {name}: not a spool object, or of a format that is not known")
         return self.keys.unwrap(_newest_slot(header, name)[1], name)
 
-<<<<<<< HEAD:relay/store/spool/spool.py
-    def open(self, name: str, key: bytes | None = None) -> SpoolReader:
-        """Needs the private key, unless that of the body is given."""
-        return SpoolReader(self.path(name), name, key or self.unlock(name))
-=======
     @asynccontextmanager
     async def local(self, body: Body) -> AsyncIterator[LocalObject]:
         """The file itself."""
@@ -174,7 +169,6 @@ class FolderSpool:
     def open(self, name: str, key: bytes | None = None) -> SpoolReader:
         """Needs the private key, unless that of the body is given."""
         return SpoolReader(self.path(name), name, key or self.unlock(name))
->>>>>>> main:relay/store/spool/folder.py
 
     def sealed(self, name: str) -> bool:
         """Whether the object has its end: only then it may have heard 250. Raises SpoolUnavailable."""
