@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ONCE ?=
+SHORT ?=
 ROUNDS ?= 300
 SEED ?= 1
 
-.PHONY: demo test faults check memory format venv lock
+.PHONY: demo test faults bench check memory format venv lock
 
 demo: $(VENV)/ready
 	$(BIN)/sluis demo $(if $(ONCE),--once)
@@ -22,6 +23,10 @@ check: $(VENV)/ready-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto
+
+# Sluis beside what people run today (bench/README.md): about twenty minutes, as root. `make bench SHORT=1` shows in two that all runs.
+bench: $(VENV)/ready-test
+	$(BIN)/python -m bench.compare $(if $(SHORT),--short)
 
 # Memory at full size against its bars (bench/README.md); `make test` has a reduced form.
 memory: $(VENV)/ready-test

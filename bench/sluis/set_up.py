@@ -1,4 +1,4 @@
-"""Writes the folder of the relay that is measured: the policy that ships, every inspector on, both signatures. `python -m bench.sluis.set_up`."""
+"""Writes the folder of the relay that is measured: the policy that ships, every inspector on, both signatures."""
 
 import os
 import shutil
