@@ -12,7 +12,7 @@ from pathlib import Path
 from relay.model.errors import SpoolError
 from relay.settings.load import load_settings
 from relay.sign.body_hash import RelaxedBodyHash
-from relay.store.spool import Spool
+from relay.store.spool import FolderSpool
 from relay.store.spool.format import BODY_START, CHUNK, SLOT_SIZE, SLOTS, TAG, TRAILER
 from relay.store.spool.keys import load_keys
 from tests.faults.around.play import Fault, deferred, prove
@@ -134,7 +134,7 @@ async def exchanged(at: Stand) -> list[Transaction]:
 
 async def _forge(at: Stand, path: Path, raw: bytes) -> None:
     settings = load_settings(at.house.config).spool
-    spool = Spool(settings.model_copy(update={"private_keys": None}), RelaxedBodyHash, load_keys(settings.public_key, None))
+    spool = FolderSpool(settings.model_copy(update={"private_keys": None}), RelaxedBodyHash, load_keys(settings.public_key, None))
     path.unlink()
     try:
         writer = spool.create(uuid.UUID(path.name))
