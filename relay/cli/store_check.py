@@ -140,7 +140,7 @@ def _balance(reader: Reader) -> Check:
     if found.difference:
         check.problem(f"{abs(found.difference)} recipients {'are missing' if found.difference > 0 else 'too many'}")
     elif not found.holds:
-        check.problem(f"the running counts say {found.counted}")
+        check.problem(f"the running counts do not fit: {found}")
     return check
 
 

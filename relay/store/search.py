@@ -94,7 +94,9 @@ def _read(connection: Connection, search: Search, after: Key | None, limit: int,
     columns = [*DELIVERY.c, *(column.label(f"m_{column.name}") for column in MESSAGE.c)]
     query = select(*columns).join(MESSAGE, MESSAGE.c.id == DELIVERY.c.message_id).where(*_terms(search))
     if candidates is not None:
-        query = query.where(DELIVERY.c.message_id.in_(list(dict.fromkeys(candidates))))
+        ids = list(dict.fromkeys(candidates))
+        # Said of both tables: PostgreSQL leaves out partitions by what is said of each.
+        query = query.where(DELIVERY.c.message_id.in_(ids), MESSAGE.c.id.in_(ids))
     if after is not None:
         same = and_(DELIVERY.c.message_id == after[0], DELIVERY.c.ordinal > after[1])
         query = query.where(or_(DELIVERY.c.message_id < after[0], same))

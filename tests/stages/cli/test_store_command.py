@@ -219,9 +219,9 @@ def test_a_delivery_that_is_gone_is_missed(place: Place, filled: Recording) -> N
 
 
 def test_running_counts_that_do_not_fit_are_told(place: Place, filled: Recording) -> None:
-    place.as_owner("UPDATE tally SET count = count + 1 WHERE name = 'waiting'")
+    place.as_owner("UPDATE tally SET count = count + 1 WHERE name = 'held'")
     [problem] = place.wrong()["balance"]
-    assert "'waiting': 4" in problem
+    assert "found: ready 1, held 1, quarantined 1; counted: ready 1, held 2, quarantined 1" in problem
 
 
 def test_a_body_that_is_gone_altered_or_locked_is_named_with_its_message(place: Place, filled: Recording) -> None:

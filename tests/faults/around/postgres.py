@@ -1,0 +1,144 @@
+"""PostgreSQL goes away under the relay: stopped, crashed, failed over to a standby that has everything, and to one that lags.
+
+Servers are started from the thread of the test: they end with the thread that has started them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from tests.faults.around.play import Fault, again, new, prove
+from tests.faults.client import SMALL, Transaction
+from tests.faults.stand import CLERKS, Stand
+from tests.servers.standby import Server
+from tests.stories.house import until
+
+LATER = 451
+SENDERS = 3
+
+
+def stopped_at_accept(server: Server) -> Fault:
+    """A shutdown when all but the final dot was sent."""
+
+    async def fault(at: Stand) -> list[Transaction]:
+        async def stop() -> None:
+            server.stop()
+
+        transaction = await at.send(before_dot=stop)
+        during = await at.send()
+        server.start()
+        for one in (transaction, during):
+            prove(one.reply is not None and one.reply.code == LATER, f"it heard {one.reply}")
+        return [transaction, during]
+
+    return fault
+
+
+def crashed_at_commit(server: Server) -> Fault:
+    """A crash at any moment after the final dot: the commit was made, or was not, and nobody could say so."""
+
+    async def fault(at: Stand) -> list[Transaction]:
+        async def crash() -> None:
+            await asyncio.sleep(at.rng.uniform(0, 0.03))  # chance is the condition here
+            server.crash()
+
+        transaction = await at.send([CLERKS[0]], SMALL, after_dot=crash)
+        server.start()
+        prove(transaction.dot, "nothing was sent")
+        return [transaction]
+
+    return fault
+
+
+def crashed_while(server: Server, stage: str) -> Fault:
+    """A crash while the next hop keeps its reply to itself, at MAIL or at DOT; it is up again before the reply comes, or after it."""
+
+    async def fault(at: Stand) -> list[Transaction]:
+        release = at.hop.hold(stage)
+        try:
+            transaction = await at.send([CLERKS[0]])
+            prove(transaction.heard_250, f"it was not accepted: {transaction.reply}")
+            await at.hop.until_held(stage)
+            before = len(at.house.log())
+            server.crash()
+        finally:
+            release()
+        if stage == "DOT" or at.rng.random() < 0.5:
+            await until(lambda: "the queue can't be read" in at.house.log()[before:], "a relay that has noticed")
+        server.start()
+        return [transaction]
+
+    return fault
+
+
+def crashed_under_load(server: Server) -> Fault:
+    """Several clients send; it crashes and comes back, twice."""
+
+    async def fault(at: Stand) -> list[Transaction]:
+        async with sending(at) as sent:
+            for _ in range(2):
+                before = len(at.house.log())
+                await until(lambda: len(sent) > SENDERS, "some mail")
+                server.crash()
+                await until(lambda: "the queue can't be read" in at.house.log()[before:], "a relay that has noticed")  # noqa: B023
+                server.start()
+                sent_before = len([one for one in sent if one.heard_250])
+                await until(lambda: len([one for one in sent if one.heard_250]) > sent_before, "mail again")  # noqa: B023
+        prove(any(not one.heard_250 for one in sent), "no client noticed")
+        return sent
+
+    return fault
+
+
+@asynccontextmanager
+async def sending(at: Stand) -> AsyncIterator[list[Transaction]]:
+    """Clients that send, one message after the other, until the end of the block; gives what they have sent until now."""
+    sent: list[Transaction] = []
+    over = asyncio.Event()
+
+    async def client() -> None:
+        while not over.is_set():
+            transaction = await at.send([CLERKS[0]], SMALL)
+            sent.append(transaction)
+            if not transaction.heard_250:
+                await asyncio.sleep(0.05)  # a client that was refused does not come back at once
+
+    clients = [asyncio.create_task(client()) for _ in range(SENDERS)]
+    try:
+        yield sent
+    finally:
+        over.set()
+        await asyncio.gather(*clients)
+
+
+def postgres(server: Server) -> dict[str, Fault]:
+    """All faults after which the same server comes back."""
+    return {
+        "PostgreSQL stopped at accept": stopped_at_accept(server),
+        "PostgreSQL crashed at commit": crashed_at_commit(server),
+        "PostgreSQL crashed before the next hop": crashed_while(server, "MAIL"),
+        "PostgreSQL crashed at the final dot": crashed_while(server, "DOT"),
+        "PostgreSQL crashed under load": crashed_under_load(server),
+    }
+
+
+async def fail_over(at: Stand, primary: Server, standby: Server, renewed: Callable[[], Awaitable[None]]) -> list[Transaction]:
+    """The primary dies under load, and its synchronous standby takes its place; `renewed` gives that one a standby of its own, and until
+    then nothing is accepted. Gives what was sent."""
+    async with sending(at) as sent:
+        await until(lambda: len([one for one in sent if one.heard_250]) > SENDERS, "some mail")
+        primary.crash()
+        before = len(at.house.log())
+        await until(lambda: "the queue can't be read" in at.house.log()[before:], "a relay that has noticed")
+        standby.take_over(primary)
+        await until(lambda: "synchronous_standby_names is empty" in at.house.log()[before:], "a refusal of a server without a standby")
+        accepted = len([one for one in sent if one.heard_250])
+        await renewed()
+        await until(lambda: len([one for one in sent if one.heard_250]) > accepted, "mail again", 60)
+    prove(any(not one.heard_250 for one in sent), "no client noticed")
+    await again(at, sent)
+    await at.hurry()
+    await at.settle()
+    faults = new(at.check().violations, [])
+    assert faults == [], faults
+    return sent
