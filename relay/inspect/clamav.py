@@ -23,7 +23,6 @@ from relay.model.text import printable
 
 PIECE = 128 * 1024
 MAX_REPLY = 4096
-VERSION_SECONDS = 1.0  # how long an answer to VERSION stands
 # The EICAR test file, put together here so that no copy of it lies in the code.
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 Connect = Callable[[float], socket.socket]
@@ -145,11 +144,8 @@ class ClamdInspector:
         deadline: float,
         cache_entries: int,
         cache_seconds: float,
-        version_seconds: float = VERSION_SECONDS,
     ) -> None:
         self._socket = ClamdSocket(partial(connect, reach) if isinstance(reach, Path) else reach, connect_timeout)
-        self._version_seconds = version_seconds
-        self._asked = 0.0
         self._seconds = deadline
         self._cache_entries = cache_entries
         self._cache_seconds = cache_seconds
@@ -160,17 +156,14 @@ class ClamdInspector:
         self.begin()
 
     def begin(self) -> None:
-        """A new message: its deadline runs from now. What is scanned is judged by the database that clamd has loaded; a verdict that is
-        remembered, by one that was loaded a second before the message came."""
-        now = time.monotonic()
-        self._socket.deadline = now + self._seconds
-        if now - self._asked > self._version_seconds:
-            self._version = ""
+        """A new message: its deadline runs from now, and the version is asked for again, so that a database that was loaded before the
+        message came is the one that judges it."""
+        self._socket.deadline = time.monotonic() + self._seconds
+        self._version = ""
 
     def version(self) -> str:
         """Engine, database version and its date, as clamd says it; the version is that of the loaded database, not of the files."""
         if not self._version:
-            self._asked = time.monotonic()
             text = self._socket.exchange(b"VERSION")
             if not re.fullmatch(r"ClamAV [ -~]{1,200}", text):
                 raise Unavailable(f"clamd: {printable(text, 100)!r} is no version")

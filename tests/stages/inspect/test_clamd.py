@@ -23,7 +23,7 @@ def item(data: bytes, path: str = "1") -> Item:
 
 
 def inspector(path: Path, deadline: float = 10, cache_entries: int = 100, cache_seconds: float = 3600) -> ClamdInspector:
-    return ClamdInspector(path, 2, deadline, cache_entries, cache_seconds, version_seconds=0)
+    return ClamdInspector(path, 2, deadline, cache_entries, cache_seconds)
 
 
 def test_eicar_and_our_own_signature_are_malware_by_name(clamd: Clamd) -> None:
@@ -148,18 +148,6 @@ def test_the_self_test_is_done_again_when_the_database_is_another() -> None:
         scanner.begin()
         with pytest.raises(Unavailable, match="EICAR"):
             scanner.inspect(item(b"two"))
-
-
-def test_an_answer_to_version_stands_for_a_second_and_no_longer() -> None:
-    with running_clamd() as clamd:
-        scanner = ClamdInspector(clamd.socket, 2, 10, 100, 3600, version_seconds=1)
-        assert not list(scanner.inspect(item(b"TOMORROWS-MALWARE")))
-        clamd.reload({**SIGNATURES, "Sluis.Tomorrow": b"TOMORROWS-MALWARE"})
-        deadline = time.monotonic() + 30
-        scanner.begin()
-        while not list(scanner.inspect(item(b"TOMORROWS-MALWARE"))):
-            assert time.monotonic() < deadline
-            scanner.begin()
 
 
 def test_one_connection_serves_many_messages_and_a_session_that_clamd_ended_is_begun_anew() -> None:
