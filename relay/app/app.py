@@ -152,6 +152,7 @@ class App:
 
     async def _say_stopped(self) -> None:
         await self.counters.give_back()
+        await self.jobs.release()
         await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
         await self.record.adoption.flush()
         await self._say("stop", "stopped", "stopped")
@@ -203,6 +204,7 @@ class App:
         signer = Signer(settings.dkim_keys)
         custody = Custody(self.in_force, self.road, signer, self.deliverer, self.record, self.spool, notices, self.clock, settings)
         self.dispatcher = Dispatcher(custody, self.journal, self.reader, self.clock, delivery, self._owner, self._braked, self.alerts)
+        self.jobs = Jobs(self.journal, self.clock, self._owner, alone=sqlite_path(settings.store) is not None)
         self.background = Background(
             settings,
             self.in_force,
@@ -215,7 +217,7 @@ class App:
             self.alerts,
             self._owner,
             self._wake,
-            Jobs(self.journal, self.clock, self._owner, alone=sqlite_path(settings.store) is not None),
+            self.jobs,
             self.clock_watch,
         )
         inherited = Inherited(self._part.sockets) if self._part else None

@@ -20,10 +20,20 @@ class Jobs:
         self._clock = clock
         self._owner = owner
         self._alone = alone
+        self._taken: set[str] = set()
 
     async def mine(self, job: str, every: float) -> bool:
         """Whether this process does the next turn of a job that has one every so many seconds. Raises StoreError."""
         if self._alone:
             return True
         for_us = int(PATIENCE * every * 1e6)
-        return await self._journal.submit(partial(jobs.take, job=job, owner=self._owner, now_us=self._clock.now_us(), for_us=for_us))
+        taken = await self._journal.submit(partial(jobs.take, job=job, owner=self._owner, now_us=self._clock.now_us(), for_us=for_us))
+        if taken:
+            self._taken.add(job)
+        return taken
+
+    async def release(self) -> None:
+        """At a stop: the next process, perhaps the same after a restart, need not wait for our time to end. Raises StoreError."""
+        for job in self._taken:
+            await self._journal.submit(partial(jobs.release, job=job, owner=self._owner, now_us=self._clock.now_us()))
+        self._taken.clear()

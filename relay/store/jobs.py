@@ -20,3 +20,11 @@ def take(connection: Connection, job: str, owner: str, now_us: int, for_us: int)
         return False
     where = (CONTROL.c.name == name) & (CONTROL.c.epoch == row.epoch)
     return connection.execute(update(CONTROL).where(where).values(value=value, epoch=row.epoch + 1)).rowcount == 1
+
+
+def release(connection: Connection, job: str, owner: str, now_us: int) -> None:
+    """Ends the turn of `owner`, if it is still its own: whoever asks next has it."""
+    row = connection.execute(select(CONTROL.c.value, CONTROL.c.epoch).where(CONTROL.c.name == f"job {job}")).first()
+    if row is not None and row.value["owner"] == owner:
+        where = (CONTROL.c.name == f"job {job}") & (CONTROL.c.epoch == row.epoch)
+        connection.execute(update(CONTROL).where(where).values(value={"owner": owner, "until_us": now_us}, epoch=row.epoch + 1))

@@ -198,8 +198,8 @@ def test_a_body_that_is_not_the_recorded_one_is_not_sent() -> None:
     async def dialogue() -> None:
         async with Sink() as sink:
             [outcome] = await deliver(deliverer(), route(sink), digest="0" * 64)
-            assert outcome.state is State.READY
-            assert outcome.status == "4.3.0"
+            assert outcome.state is State.UNDELIVERABLE, "a person must look"
+            assert outcome.status == "5.3.0"
             assert sink.messages == []
 
     run(dialogue())
