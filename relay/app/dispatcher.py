@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -48,7 +49,7 @@ class Dispatcher:
         self._alert = alert
         self._wake = asyncio.Event()
         self._stopping = False
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], uuid.UUID] = {}
         self._loop_task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -87,14 +88,14 @@ class Dispatcher:
                 claims = []
             for claimed in claims:
                 task = asyncio.create_task(self._one(claimed))
-                self._running.add(task)
+                self._running[task] = claimed.message.id
                 task.add_done_callback(self._finished)
             if not claims or len(self._running) >= self._settings.parallel:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), self._settings.poll)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        self._running.pop(task, None)
         if len(self._running) == self._settings.parallel - 1:
             self._wake.set()
 
@@ -107,7 +108,8 @@ class Dispatcher:
         if not await self._reader.read(lambda connection: queue.is_due(connection, now_us)):
             return []
         lease_us = int(self._settings.lease * SECOND)
-        return await self._journal.submit(lambda connection: queue.claim(connection, self._owner, now_us, lease_us, free))
+        at_work = set(self._running.values())
+        return await self._journal.submit(lambda connection: queue.claim(connection, self._owner, now_us, lease_us, free, at_work))
 
     async def _one(self, claimed: Claimed) -> None:
         renewal = asyncio.create_task(self._renew(claimed))
