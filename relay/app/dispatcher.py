@@ -140,7 +140,8 @@ class Dispatcher:
             self._behind = False
             return []
         lease_us = int(self._settings.lease * SECOND)
-        claims = await self._journal.submit(lambda connection: queue.claim(connection, self._owner, now_us, lease_us, free))
+        at_work = {claimed.message.id for claimed in self._running.values()}
+        claims = await self._journal.submit(lambda connection: queue.claim(connection, self._owner, now_us, lease_us, free, at_work))
         self._behind = sum(len(claimed.tickets) for claimed in claims) >= free
         return claims
 

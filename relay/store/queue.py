@@ -1,7 +1,7 @@
 """Claims on what is due: a lease with a fence. A write that names an older fence changes nothing."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
@@ -54,10 +54,14 @@ class LeaseLost(SluisError):
     """Another process has taken the delivery over, or its lease ran out."""
 
 
-def claim(connection: Connection, owner: str, now_us: int, lease_us: int, limit: int) -> list[Claimed]:
+def claim(connection: Connection, owner: str, now_us: int, lease_us: int, limit: int, at_work: Collection[uuid.UUID] = ()) -> list[Claimed]:
     """Takes up to `limit` due rows, those of one message and route together. What is leased to nobody, or to somebody whose lease ran out,
-    can be taken; a mark that has no outcome is then a possible duplicate."""
-    free = (QUEUE.c.next_us <= now_us) & or_(QUEUE.c.lease_until_us.is_(None), QUEUE.c.lease_until_us < now_us)
+    can be taken; a mark that has no outcome is then a possible duplicate. Messages that `owner` is `at_work` on stay with it: a clock that
+    was put forward ends leases of what is being delivered."""
+    over = QUEUE.c.lease_until_us < now_us
+    if at_work:
+        over &= (QUEUE.c.owner != owner) | QUEUE.c.message_id.not_in(at_work)
+    free = (QUEUE.c.next_us <= now_us) & or_(QUEUE.c.lease_until_us.is_(None), over)
     query = select(QUEUE).where(free).order_by(QUEUE.c.next_us).limit(limit).with_for_update(skip_locked=True)
     rows = connection.execute(query).all()
     if not rows:

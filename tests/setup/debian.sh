@@ -2,7 +2,7 @@
 # Installs what the tests need from Debian, without leaving services that the installation started.
 # Safe to run again: it does nothing when everything is there. Needs root, or sudo without a password.
 set -eu
-packages="python3-venv libmagic1 clamav-daemon postfix opendkim-tools postgresql swaks strace openssl bind9 sudo systemd util-linux"
+packages="python3-venv libmagic1 clamav-daemon postfix opendkim-tools postgresql swaks strace faketime openssl bind9 sudo systemd util-linux"
 # The shared libraries of Exim, which is unpacked below and so brings none along.
 packages="$packages libdb5.3 libgnutls-dane0 libidn12 libnsl2"
 root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }

@@ -33,6 +33,10 @@ SEALERS = 8  # fsyncs that run side by side; more gains nothing on one disk
 SWEEP_PAGE = 500
 FOLDER_SECONDS = 2**24 / 1000  # how long new objects go into one folder
 DISK_FULL = Reply(452, 3, 1, "Insufficient storage, try again later")  # RFC 3463 §3.4: X.3.1 mail system full
+NO_FILES = Reply(451, 3, 0, "Local fault, try again later")
+FULL = (errno.ENOSPC, errno.EDQUOT)
+EXHAUSTED = (errno.EMFILE, errno.ENFILE)
+"""No descriptors, of the process or of the system: nothing was asked of the disk, so that nothing can have gone wrong on it."""
 
 
 class SpoolFatal(SluisError):
@@ -116,13 +120,15 @@ class FolderSpool:
             with path.open("ab", buffering=0) as file:
                 _append(file, sealed + TRAILER.pack(body.size, len(sealed)))
                 self._sync(file.fileno(), path)
+            for folder in (path.parent, self._folder):
+                self._sync_folder(folder)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in (*FULL, *EXHAUSTED):
                 raise self._fatal(path, error) from error
             path.unlink(missing_ok=True)  # its key is nowhere else
-            raise Refusal(DISK_FULL, f"the spool is full: {error}") from None
-        for folder in (path.parent, self._folder):
-            self._sync_folder(folder)
+            if error.errno in FULL:
+                raise Refusal(DISK_FULL, f"the spool is full: {error}") from None
+            raise Refusal(NO_FILES, f"the spool can open no file: {error}") from None
 
     def _sync(self, descriptor: int, path: Path) -> None:
         try:
@@ -131,9 +137,12 @@ class FolderSpool:
             raise self._fatal(path, error) from error
 
     def _sync_folder(self, folder: Path) -> None:
+        """Raises OSError where there are no descriptors: nothing was asked of the disk."""
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise
             raise self._fatal(folder, error) from error
         try:
             self._sync(descriptor, folder)

@@ -7,6 +7,7 @@ import pytest
 
 from relay.model.decision import Epoch
 from relay.model.delivery import State
+from relay.model.ids import new_id
 from relay.model.message import Claimed, Outcome, Signed
 from relay.record import Record
 from relay.store import queue, states
@@ -69,6 +70,17 @@ def test_different_routes_and_epochs_of_one_message_are_different_claims(recordi
     recording.clock.forward(300 * SECOND)
     claims = {claimed.route: [ticket.ordinal for ticket in claimed.tickets] for claimed in recording.claim()}
     assert claims == {"out": [0, 2], "": [1]}
+
+
+def test_a_clock_that_was_put_forward_takes_nothing_away_from_whom_it_is_at_work(recording: Recording) -> None:
+    recording.accept()
+    [claimed] = recording.claim("relay-1")
+    recording.clock.forward(10 * LEASE_US)
+    now_us = recording.clock.now_us()
+    at_work = {claimed.message.id}
+    assert recording.journal.submit_now(lambda connection: queue.claim(connection, "relay-1", now_us, LEASE_US, 10, at_work)) == []
+    [taken] = recording.journal.submit_now(lambda connection: queue.claim(connection, "relay-2", now_us, LEASE_US, 10, {new_id()}))
+    assert taken.owner == "relay-2"
 
 
 def test_no_more_rows_are_claimed_than_asked_for_and_the_oldest_first(recording: Recording) -> None:

@@ -3,11 +3,12 @@
 import asyncio
 import errno
 import os
+import resource
 import stat
 import time
 import tracemalloc
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -406,6 +407,34 @@ def test_a_disk_that_is_full_refuses_the_message_and_is_not_fatal(place: Place) 
     assert refused.value.reply.code == 452
     assert place.fatal == []
     assert not place.file(body).is_symlink()
+
+
+@pytest.fixture
+def no_descriptors_from() -> Iterator[Callable[[int], None]]:
+    """From this number on this process gets no descriptor, until the end of the test."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda number: resource.setrlimit(resource.RLIMIT_NOFILE, (number, limits[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_without_a_descriptor_for_the_body_the_message_is_refused_for_now(place: Place, no_descriptors_from: Callable[[int], None]) -> None:
+    body = place.write(b"text", seal=False)
+    lowest = os.dup(0)
+    os.close(lowest)
+    no_descriptors_from(lowest)
+    with pytest.raises(Refusal) as refused:
+        place.spool._seal(body, b"{}")
+    assert (refused.value.reply.code, place.fatal, place.file(body).exists()) == (451, [], False)
+
+
+def test_without_a_descriptor_for_its_folder_the_message_is_refused_for_now(
+    place: Place, no_descriptors_from: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = place.write(b"text", seal=False)
+    monkeypatch.setattr(os, "fsync", no_descriptors_from)  # when the body is synced, and about to be closed
+    with pytest.raises(Refusal) as refused:
+        place.spool._seal(body, b"{}")
+    assert (refused.value.reply.code, place.fatal, place.file(body).exists()) == (451, [], False)
 
 
 def test_the_body_is_synced_before_the_folders_that_name_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

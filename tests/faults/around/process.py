@@ -1,0 +1,196 @@
+"""What the kernel gives a process fails: descriptors run out, the clock jumps forward and back."""
+
+import asyncio
+import contextlib
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.faults.around.play import Fault, NotThere, deferred, prove
+from tests.faults.client import LARGE, MEDIUM, SMALL, Transaction
+from tests.faults.stand import CLERKS, Stand
+from tests.stories.house import until
+
+LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+"""Debian: faketime."""
+EXHAUSTED = "Too many open files"
+HOUR = 3600
+LOOKS = 50
+TRIES = 5
+
+
+@contextmanager
+def _no_descriptors(at: Stand) -> Iterator[None]:
+    """The relay can open nothing more, until the end of the block; what is open stays so."""
+    pid = at.house.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    # The lowest that is free in any of several looks: others are open for a moment only.
+    free = min(_lowest_free(pid) for _ in range(LOOKS))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+def _lowest_free(pid: int) -> int:
+    taken = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    return next(number for number in range(len(taken) + 1) if number not in taken)
+
+
+async def none_at_accept(at: Stand) -> list[Transaction]:
+    """They run out when all but the final dot was sent, and come back after the reply. What closes a file just then may leave one for a
+    message: it is not in the window, and another one is sent."""
+    sent = []
+    for _ in range(TRIES):
+        with contextlib.ExitStack() as gone:
+
+            async def take() -> None:
+                gone.enter_context(_no_descriptors(at))
+
+            transaction = await at.send([CLERKS[0]], LARGE, before_dot=take)
+        sent.append(transaction)
+        if not transaction.heard_250:
+            assert at.running, "the relay has ended itself"
+            prove(transaction.reply is not None and transaction.reply.code in (451, 452), f"it heard {transaction.reply}")
+            return sent
+    raise NotThere("every message was accepted")
+
+
+async def none_for_clients(at: Stand) -> list[Transaction]:
+    """Clients come while none can be let in; they are let in later, or come again."""
+    with _no_descriptors(at):
+        sending = [asyncio.create_task(at.send([CLERKS[0]], size)) for size in (SMALL, MEDIUM)]
+        done, _ = await asyncio.wait(sending, timeout=1)
+        prove(not any(task.result().heard_250 for task in done), "one was let in")
+    return list(await asyncio.gather(*sending))
+
+
+async def none_in_custody(at: Stand) -> list[Transaction]:
+    """They run out while a message waits for its next attempt."""
+    at.hop.behaviour.replies = {"MAIL": "451 4.3.0 Later"}
+    try:
+        transaction = await at.send([CLERKS[0]], LARGE)
+        prove(transaction.heard_250, f"it was not accepted: {transaction.reply}")
+        await until(lambda: deferred(at, transaction), "a first attempt")
+        before = len(at.house.log())
+        with _no_descriptors(at):
+            await until(lambda: EXHAUSTED in at.house.log()[before:], lambda: f"a failure: {at.house.log()[before:]}")
+            prove([row.state for row in at.rows_of(transaction)] == ["ready"], "it waits no more")
+    finally:
+        at.hop.behaviour.replies = {}
+    return [transaction]
+
+
+DESCRIPTORS: dict[str, Fault] = {
+    "no descriptors at accept": none_at_accept,
+    "no descriptors for clients": none_for_clients,
+    "no descriptors in custody": none_in_custody,
+}
+
+
+class FakeClock:
+    """The wall clock of processes that are started with `environment`; their monotonic clock stays as it is (libfaketime)."""
+
+    def __init__(self, folder: Path) -> None:
+        assert LIBRARY.exists(), f"{LIBRARY} is missing (Debian: faketime)"
+        self._file = folder / "faketime"
+        self.jump(0)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """To be set before a process starts."""
+        return {
+            "LD_PRELOAD": str(LIBRARY),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DISABLE_SHM": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def jump(self, seconds: int) -> None:
+        """From now on the clock is so far ahead of the true one, or behind it."""
+        fresh = self._file.with_name("faketime.new")
+        fresh.write_text(f"{seconds:+d}\n")
+        fresh.replace(self._file)
+
+
+def at_accept(clock: FakeClock, seconds: int) -> Fault:
+    """The clock jumps amid a message, and back when it has left."""
+
+    async def fault(at: Stand) -> list[Transaction]:
+        async def jump() -> None:
+            clock.jump(seconds)
+
+        try:
+            transaction = await at.send(before_dot=jump)
+            prove(transaction.heard_250, f"it heard {transaction.reply}")
+            await at.settle()
+        finally:
+            clock.jump(0)
+        return [transaction]
+
+    return fault
+
+
+def at_final_dot(clock: FakeClock, seconds: int) -> Fault:
+    """It jumps while the next hop keeps its reply to the final dot to itself: its lease has ended long ago, or lasts for long."""
+
+    async def fault(at: Stand) -> list[Transaction]:
+        release = at.hop.hold("DOT")
+        before = len(at.hop.copies)
+        try:
+            transaction = await at.send([CLERKS[0]])
+            await at.hop.until_held("DOT")
+            clock.jump(seconds)
+            await asyncio.sleep(1)  # several looks at the queue; none may bring it on a second time
+            arrived = len(at.hop.copies) - before
+            release()
+            await at.settle()
+        finally:
+            release()
+            clock.jump(0)
+        assert arrived == 1, f"a jump of the clock made {arrived} copies"
+        return [transaction]
+
+    return fault
+
+
+def while_waiting(clock: FakeClock, seconds: int) -> Fault:
+    """It jumps while a message waits for its next attempt, and back after another attempt."""
+
+    async def fault(at: Stand) -> list[Transaction]:
+        at.hop.behaviour.replies = {"MAIL": "451 4.3.0 Later"}
+        try:
+            transaction = await at.send([CLERKS[0]])
+            prove(transaction.heard_250, f"it was not accepted: {transaction.reply}")
+            await until(lambda: deferred(at, transaction), "a first attempt")
+            clock.jump(seconds)
+            asked = at.hop.commands.count
+            before = asked(_mail(at))
+            if seconds > 0:
+                await until(lambda: asked(_mail(at)) > before, "another attempt")
+        finally:
+            at.hop.behaviour.replies = {}
+            clock.jump(0)
+        return [transaction]
+
+    return fault
+
+
+def _mail(at: Stand) -> str:
+    """The MAIL command as it was last heard."""
+    return next(command for command in reversed(at.hop.commands) if command.startswith("MAIL "))
+
+
+Jump = Callable[[FakeClock, int], Fault]
+
+
+def clock_jumps(clock: FakeClock) -> dict[str, Fault]:
+    """An hour is far more than any lease."""
+    return {
+        f"clock {seconds:+d} s {name}": jump(clock, seconds)
+        for name, jump in (("at accept", at_accept), ("at the final dot", at_final_dot), ("while it waits", while_waiting))
+        for seconds in (HOUR, -HOUR)
+    }
