@@ -109,7 +109,13 @@ class Transaction:
     async def _data_wanted(self, accepted: list[Ticket]) -> bool:
         if not self._data_sent:
             await self._channel.send(DATA, self._timeouts.command)
-        answer = await self._channel.reply(self._timeouts.at_most(DATA_INITIATION))
+        try:
+            answer = await self._channel.reply(self._timeouts.at_most(DATA_INITIATION))
+        except Lost:
+            if accepted:
+                raise
+            self._channel.abort()  # it has said all that there is to say to each recipient
+            return False
         if answer.code == 354:
             if accepted:
                 return True

@@ -51,11 +51,13 @@ class Meddler:
         self._running: set[asyncio.Task[None]] = set()
 
     async def set(self, mode: str) -> None:
-        """From the next connection on."""
+        """From now on: the relay keeps a connection for many messages, and those that are open end."""
         self._mode = mode
         if mode == "gone":
             await self._stop()
-        elif self._server is None:
+            return
+        await self._end()
+        if self._server is None:
             self._server = await asyncio.start_unix_server(self._connected, self.socket)
 
     async def close(self) -> None:
@@ -67,6 +69,9 @@ class Meddler:
             self._server.close()
             self._server = None
         self.socket.unlink(missing_ok=True)
+        await self._end()
+
+    async def _end(self) -> None:
         for task in list(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)

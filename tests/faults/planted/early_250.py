@@ -22,10 +22,10 @@ class LateJournal:
         self._journal = journal
         self._late: set[asyncio.Task[None]] = set()
 
-    async def submit(self, work: Any) -> None:
+    async def submit_to(self, batch: Any, item: Any) -> None:
         async def later() -> None:
             await asyncio.sleep(MOMENT_SECONDS)
-            await self._journal.submit(work)
+            await self._journal.submit_to(batch, item)
 
         task = asyncio.create_task(later())
         self._late.add(task)
