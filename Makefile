@@ -32,10 +32,11 @@ bench: $(VENV)/ready-test
 memory: $(VENV)/ready-test
 	$(BIN)/python -m bench.memory
 
-# Kills, and faults of the disk, round after round: make faults ROUNDS=500 SEED=7. Needs root, or sudo without a password (strace).
+# Kills, faults of the disk and of the surroundings, round after round: make faults ROUNDS=500 SEED=7. Needs root, or sudo without a password (strace).
 faults: $(VENV)/ready-test
 	sh tests/setup/debian.sh
 	$(BIN)/python -m tests.faults --rounds $(ROUNDS) --seed $(SEED)
+	$(BIN)/python -m tests.faults.around --rounds $(ROUNDS) --seed $(SEED)
 
 format: $(VENV)/ready-test
 	$(BIN)/ruff format .

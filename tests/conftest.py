@@ -18,13 +18,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from relay.settings.models import Store
+from relay.settings.models import ObjectStore, Store
 from relay.store.engine import open_engine
+from tests.servers import s3
 from tests.servers.copies import Copies
 from tests.servers.database import Database, sqlite_database
 from tests.servers.loopback import only_loopback
 from tests.servers.postgres import Cluster, running
 from tests.servers.recording import Recording, recording_on
+from tests.servers.s3 import Ceph
 
 DIALECTS = ["sqlite", "postgresql"]
 
@@ -34,6 +36,19 @@ def cluster() -> Iterator[Cluster]:
     """The PostgreSQL cluster of this process."""
     with running() as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def ceph() -> Iterator[Ceph]:
+    """The object store of this process."""
+    with s3.running() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(ceph: Ceph, tmp_path: Path) -> ObjectStore:
+    """Settings of an empty bucket."""
+    return ceph.new_bucket(tmp_path)
 
 
 @pytest.fixture(params=DIALECTS)

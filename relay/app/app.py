@@ -104,6 +104,7 @@ class App:
         spool = settings.spool if self._delivers else settings.spool.model_copy(update={"private_keys": None})
         self.spool = open_spool(spool, RelaxedBodyHash, on_fatal=self._on_fatal)
         stack.callback(self.spool.close)
+        await asyncio.to_thread(self.spool.check)
         source = Source(settings, applies=self._delivers)
         self.in_force = InForce(source, self.journal, self.reader, self.clock, self.alerts, self._owner)
         self.high_water: HighWaterWatch | None = None

@@ -19,11 +19,13 @@ from relay.policy.load import load_policy
 from relay.policy.models import Policy
 from relay.settings.load import load_settings
 from relay.settings.models import Settings, TlsFiles
+from relay.sign.body_hash import RelaxedBodyHash
 from relay.sign.keys import KeyRing
 from relay.store import schema
 from relay.store.durability import doubts
 from relay.store.engine import check_durability, open_engine, sqlite_path
 from relay.store.logins import read_logins
+from relay.store.spool import open_spool
 from relay.store.spool.keys import load_keys
 
 Made = TypeVar("Made")
@@ -51,6 +53,7 @@ def command(config: Path, offline: bool, as_json: bool) -> None:
             warnings += _policy_warnings(settings, policy)
         if not offline:
             problems += _store(settings, warnings)
+            problems += _object_store(settings)
     if as_json:
         print_json({"problems": problems, "warnings": warnings})
     else:
@@ -159,6 +162,22 @@ def _policy_warnings(settings: Settings, policy: Policy) -> Iterator[str]:
     for client in policy.clients:
         if client.side not in sides:
             yield f"{settings.policies / 'clients.yaml'}: the client '{client.name}' is {client.side.value}, and no listener is"
+
+
+def _object_store(settings: Settings) -> Iterator[str]:
+    """A folder needs no look: whoever checks may not be the one who writes there."""
+    if settings.spool.s3 is None:
+        return
+    try:
+        spool = open_spool(settings.spool, RelaxedBodyHash)
+        try:
+            spool.check()
+        finally:
+            spool.close()
+    except ConfigurationError as error:
+        yield from error.problems
+    except (SluisError, OSError) as error:
+        yield f"spool: {error}"
 
 
 def _store(settings: Settings, warnings: list[str]) -> Iterator[str]:

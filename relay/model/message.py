@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
 from relay.model.client import Peer
 from relay.model.decision import Decision, Epoch, Release
@@ -17,7 +18,8 @@ class Body:
     `body_hash` is the DKIM body hash (SHA-256, base64) of the relaxed canonical body (RFC 6376 §3.4.4), computed while the bytes
     streamed by.
     `key` opens this one object, and is empty where whoever opens it has to unwrap it; `bytes` is set while a small body is still in
-    memory, so that it is not read again. `normalised` says that bare CR, bare LF or NUL were put right before the digest."""
+    memory, so that it is not read again. `normalised` says that bare CR, bare LF or NUL were put right before the digest. `arriving` is the
+    business of the spool alone: where the octets are until they are sealed."""
 
     object: str
     size: int
@@ -26,6 +28,7 @@ class Body:
     key: bytes = field(default=b"", repr=False)
     bytes: "bytes | None" = field(default=None, repr=False)
     normalised: bool = False
+    arriving: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

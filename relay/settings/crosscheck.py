@@ -1,6 +1,7 @@
 """Checks of the settings that no single key can make, and of the two places where passwords lie."""
 
 import ipaddress
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,9 @@ from urllib.parse import urlsplit
 
 from relay.settings.models import Listener, Settings
 from relay.settings.positions import Path as Key
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # Amazon's rules for bucket names, which others follow
+_PREFIX = re.compile(r"([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?")
 
 Problem = tuple[Key, str]
 """Where (the path of a key) and what."""
@@ -18,6 +22,7 @@ def crosscheck(settings: Settings) -> Iterator[Problem]:
     yield from _hostname(settings)
     yield from _listeners(settings)
     yield from _store(settings)
+    yield from _object_store(settings)
     if settings.processes > 1 and settings.store.url.startswith("sqlite"):
         yield ("processes",), "on SQLite one process does everything: several need PostgreSQL (store.url)"
     yield from _secrets(settings)
@@ -25,6 +30,33 @@ def crosscheck(settings: Settings) -> Iterator[Problem]:
         yield ("delivery", "delay_notice"), "a delay notice that comes after the expiry is never sent"
     if settings.inspection.deadline < settings.clamd.deadline and settings.clamd.socket is not None:
         yield ("inspection", "deadline"), "shorter than clamd.deadline: a slow scan would end as a crash of the worker"
+
+
+def _object_store(settings: Settings) -> Iterator[Problem]:
+    s3 = settings.spool.s3
+    if s3 is None:
+        return
+    where: Key = ("spool", "s3")
+    if not s3.url.startswith("s3://") or not _BUCKET.fullmatch(s3.bucket) or not _PREFIX.fullmatch(s3.prefix):
+        yield (*where, "url"), f"'{s3.url}' is not of the form s3://BUCKET/PREFIX"
+    if s3.endpoint is None:
+        return
+    try:
+        parts = urlsplit(s3.endpoint)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known or parts.path.strip("/") or parts.query or parts.username is not None:
+        yield (*where, "endpoint"), "not of the form https://HOST:PORT, with nothing else in it"
+    elif parts.scheme == "http" and not s3.allow_plain_http and not _is_loopback(parts.hostname or ""):
+        yield (*where, "endpoint"), "http:// to another machine tells everybody on the way what is fetched (or set allow_plain_http)"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _hostname(settings: Settings) -> Iterator[Problem]:

@@ -92,10 +92,41 @@ class Store(Strict):
     )
 
 
+class ObjectStore(Strict):
+    """An S3-compatible object store for the bodies. It must refuse a conditional PUT (`If-Match`) whose condition is not met."""
+
+    url: str = Field(description="`s3://BUCKET` or `s3://BUCKET/PREFIX`; the bucket exists, and keeps no old versions")
+    endpoint: str | None = Field(default=None, description="`https://HOST:PORT`; without it Amazon's of the region")
+    region: str = Field(default="us-east-1", description="the region that requests are signed for")
+    path_style: bool = Field(default=True, description="the bucket stands in the path, and not in the host name")
+    credentials: Path | None = Field(
+        default=None,
+        description="a file with `aws_access_key_id` and `aws_secret_access_key` (`[default]`, as other tools write it), that others may "
+        "not read; without it the environment says (`AWS_ACCESS_KEY_ID` and the like)",
+    )
+    ca_file: Path | None = Field(default=None, description="the authority of the endpoint's certificate (PEM), besides the public ones")
+    allow_plain_http: bool = Field(default=False, description="`http://` to another machine: credentials are not sent, but all can see who")
+    deadline: Seconds = Field(default=30, description="seconds until a request, with all that is tried again, has failed")
+
+    @property
+    def bucket(self) -> str:
+        """Its name."""
+        return self.url.removeprefix("s3://").partition("/")[0]
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every name, without slashes at the ends."""
+        return self.url.removeprefix("s3://").partition("/")[2].strip("/")
+
+
 class Spool(Strict):
     """The bodies, encrypted. A process without `private_keys` can write and not read."""
 
-    folder: Path = Field(default=Path("/var/lib/sluis/spool"), description="where the bodies lie")
+    folder: Path = Field(
+        default=Path("/var/lib/sluis/spool"),
+        description="where the bodies lie; with `s3` only for what is too large for memory, until it is there",
+    )
+    s3: ObjectStore | None = Field(default=None, description="bodies in an object store instead (docs/spool.md)")
     public_key: Path = Field(default=Path("/var/lib/sluis/keys/spool.pub"), description="what new bodies are encrypted to")
     private_keys: Path | None = Field(default=Path("/var/lib/sluis/keys/spool"), description="the folder of private keys, old ones too")
     full_percent: float = Field(default=90, gt=0, lt=100, description="MAIL and RCPT hear 452 when the disk is fuller than this")

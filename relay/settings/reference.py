@@ -11,6 +11,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[listeners.tls]", models.TlsFiles),
     ("[store]", models.Store),
     ("[spool]", models.Spool),
+    ("[spool.s3]", models.ObjectStore),
     ("[clamd]", models.Clamd),
     ("[inspection]", models.Inspection),
     ("[delivery]", models.Delivery),

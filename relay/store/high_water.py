@@ -91,7 +91,11 @@ class FolderMarks:
 
 def marks_of(settings: Spool) -> Marks:
     """Where the marks of a spool are."""
-    return FolderMarks(settings.folder)
+    if settings.s3 is None:
+        return FolderMarks(settings.folder)
+    from relay.store.spool.s3_marks import S3Marks  # as in relay/store/spool/open.py
+
+    return S3Marks(settings.s3)
 
 
 @dataclass(frozen=True, slots=True)

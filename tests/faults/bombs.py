@@ -141,7 +141,7 @@ class InBackend(_OnServer):
 
     async def arm(self) -> None:
         pids = self._backends()
-        self._stack.callback(lambda: subprocess.run(as_root(["kill", "-CONT", *map(str, pids)]), check=False))
+        self._stack.callback(lambda: subprocess.run(as_root(["kill", "-CONT", *map(str, pids)]), check=False, stderr=subprocess.DEVNULL))
         inject = Inject(("fdatasync",), FROZEN)
         self._trace = await self._stack.enter_async_context(traced(pids, inject, output=self._at.trace_file()))
 

@@ -15,6 +15,8 @@ POLL_SECONDS = 0.02
 """How often a file of a foreign process is looked at: nothing announces a change there."""
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
+_MEMORY = Path("/dev/shm")
+_ROOM = 2**30
 
 
 class ServerFailed(AssertionError):
@@ -38,6 +40,15 @@ def free_port() -> int:
 def new_home(name: str) -> Path:
     """An empty folder that servers under users of their own may enter: the folders of pytest are closed to them."""
     home = Path(tempfile.mkdtemp(prefix=f"sluis-{name}-"))
+    home.chmod(0o755)
+    return home
+
+
+def new_home_in_memory(name: str) -> Path:
+    """The same, in memory where there is room for some servers: sync is asked for all the same, and no test cuts the power."""
+    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ROOM:
+        return new_home(name)
+    home = Path(tempfile.mkdtemp(prefix=f"sluis-{name}-", dir=_MEMORY))
     home.chmod(0o755)
     return home
 

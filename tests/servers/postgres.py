@@ -13,7 +13,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ import psycopg
 from relay.settings.models import Store
 from relay.store import schema
 from relay.store.engine import open_engine
-from tests.servers.daemon import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ServerFailed, free_port, new_home, remove_home
+from tests.servers.daemon import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ServerFailed, free_port, new_home_in_memory, remove_home
 from tests.servers.database import Database
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
@@ -33,8 +32,6 @@ OWNER = "sluis_owner"
 RELAY = "sluis_relay"
 LISTEN = "sluis_listen"
 _TEMPLATE = "sluis_template"
-_MEMORY = Path("/dev/shm")
-_ROOM = 2**30  # several databases, their WAL, and more than one cluster at once
 _START_TRIES = 3  # somebody else may take the free port between its choice and its use
 
 
@@ -103,11 +100,7 @@ def running() -> Iterator[Cluster]:
 
 def new_postgres_home() -> Path:
     """In memory where there is room; `remove_home` takes it away."""
-    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ROOM:
-        return new_home("postgres")
-    home = Path(tempfile.mkdtemp(prefix="sluis-postgres-", dir=_MEMORY))
-    home.chmod(0o755)
-    return home
+    return new_home_in_memory("postgres")
 
 
 def make_sockets(home: Path) -> None:

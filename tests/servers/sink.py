@@ -303,7 +303,7 @@ class Session:
         self.buffer = b"\r\n" + self.buffer
         wire = (await self.until(END, "CONTENT"))[2:] + b"\r\n"
         message = Message(envelope, re.sub(rb"(?m)(\A|(?<=\r\n))\.", b"", wire), wire)
-        if self.sink.behaviour.keep_at_dot and self.sink.behaviour.replies.get("DOT", "250").startswith("2"):
+        if self.sink.behaviour.keep_at_dot and not self.sink.behaviour.replies.get("DOT", "250").startswith(("4", "5")):
             await self.sink.keep(message)
             await self.answer("DOT", "250 2.0.0 Ok: queued")
         elif await self._accepted(envelope):

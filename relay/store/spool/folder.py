@@ -21,19 +21,17 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from relay.model.errors import Refusal, SluisError, SpoolError, SpoolUnavailable
 from relay.model.message import Body
 from relay.model.ports import BodyHash
-from relay.model.reply import Reply
 from relay.settings.models import Spool as SpoolSettings
 from relay.store.spool.format import BODY_START, MAGIC, SLOT_SIZE, SLOTS, TRAILER, read_body, read_manifest, read_size, seal_manifest
 from relay.store.spool.keys import SpoolKeys, key_id, load_keys, parse_slot
 from relay.store.spool.ports import LocalObject
+from relay.store.spool.replies import DISK_FULL, NO_FILES
+from relay.store.spool.watermark import Watermark
 from relay.store.spool.writer import FOLDER_MODE, SpoolWriter
 
-WATERMARK_SECONDS = 1.0
 SEALERS = 8  # fsyncs that run side by side; more gains nothing on one disk
 SWEEP_PAGE = 500
 FOLDER_SECONDS = 2**24 / 1000  # how long new objects go into one folder
-DISK_FULL = Reply(452, 3, 1, "Insufficient storage, try again later")  # RFC 3463 §3.4: X.3.1 mail system full
-NO_FILES = Reply(451, 3, 0, "Local fault, try again later")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 """No descriptors, of the process or of the system: nothing was asked of the disk, so that nothing can have gone wrong on it."""
@@ -91,8 +89,11 @@ class FolderSpool:
         self.keys = keys or self.read_keys()
         self._folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
         self._sealers = ThreadPoolExecutor(SEALERS, thread_name_prefix="seal")
-        self._full = (0.0, False)
+        self._watermark = Watermark(settings)
         self._swept: dict[str, float] = {}
+
+    def check(self) -> None:
+        """A folder that we could make or open is there; what its disk refuses is told with the first body."""
 
     def read_keys(self) -> SpoolKeys:
         """The key files as they are now. Raises ConfigurationError."""
@@ -253,17 +254,11 @@ class FolderSpool:
 
     def full(self) -> bool:
         """Whether RCPT should hear 452: above the watermark, or less than the reserve left. Looked up once a second."""
-        now = time.monotonic()
-        if now - self._full[0] > WATERMARK_SECONDS:
-            state = os.statvfs(self._folder)
-            used = 100 * (1 - state.f_bavail / max(state.f_blocks, 1))
-            self._full = (now, used > self._settings.full_percent or state.f_bavail * state.f_frsize < self._settings.reserve)
-        return self._full[1]
+        return self._watermark.full()
 
     def free_bytes(self) -> int:
         """What is left on the disk."""
-        state = os.statvfs(self._folder)
-        return state.f_bavail * state.f_frsize
+        return self._watermark.free_bytes()
 
     def sweep(self, known: Callable[[Iterable[str]], set[str]], older_than_seconds: float) -> int:
         """Removes objects without a row that are older than the longest session, so that no live process is still at them, and folders that

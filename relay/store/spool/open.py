@@ -16,5 +16,9 @@ def open_spool(
     on_fatal: Callable[[str], None] | None = None,
 ) -> Spool:
     """`body_hash` makes a fresh hash for each body; `on_fatal` is told when a sync failed: the process must stop. Raises
-    ConfigurationError: no keys; OSError: no folder."""
+    ConfigurationError: no keys, no credentials; OSError: no folder."""
+    if settings.s3 is not None:
+        from relay.store.spool.s3 import S3Spool  # 16 MB of machine code, which a folder does not need
+
+        return S3Spool(settings, body_hash, keys)
     return FolderSpool(settings, body_hash, keys, on_fatal)

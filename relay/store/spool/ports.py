@@ -31,6 +31,10 @@ class Spool(Protocol):
 
     keys: SpoolKeys
 
+    def check(self) -> None:
+        """Whether bodies can be kept there now, and as safely as is needed. Raises StoreError."""
+        ...
+
     def read_keys(self) -> SpoolKeys:
         """The key files as they are now. Raises ConfigurationError."""
         ...

@@ -144,7 +144,7 @@ def at_final_dot(clock: FakeClock, seconds: int) -> Fault:
             transaction = await at.send([CLERKS[0]])
             await at.hop.until_held("DOT")
             clock.jump(seconds)
-            await asyncio.sleep(1)  # several looks at the queue; none may bring it on a second time
+            await asyncio.sleep(0.5)  # several looks at the queue; none may bring it on a second time
             arrived = len(at.hop.copies) - before
             release()
             await at.settle()
