@@ -1,6 +1,7 @@
 """The one writer: many works in one durable commit. `submit` returns after the commit, never before."""
 
 import asyncio
+import contextlib
 import logging
 import queue
 import random
@@ -125,9 +126,7 @@ class Journal:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._drop()
 
     def _run(self) -> None:
         busy = False
@@ -199,7 +198,11 @@ class Journal:
             connection = self._connected()
             transaction, results = self._work(connection, batches)
         info = connection.info
-        transaction.commit()
+        try:
+            transaction.commit()
+        except BaseException:
+            self._drop()  # a commit that failed leaves a transaction behind
+            raise
         confirmed(info)
         self.commits += 1
         self.works += len(entries)
@@ -226,12 +229,18 @@ class Journal:
         """The same connection for a while: its pages and prepared statements are those of now. Then the pool is asked again, which looks
         whether it was lost meanwhile, and whether its commits can still be believed (relay/store/durability.py)."""
         if self._connection is not None and (self._connection.invalidated or time.monotonic() - self._since > KEEP_SECONDS):
-            self._connection.close()
-            self._connection = None
+            self._drop()
         if self._connection is None:
             self._connection = self._engine.connect()
             self._since = time.monotonic()
         return self._connection
+
+    def _drop(self) -> None:
+        """Back to the pool, rolled back; one that can't be is none any more."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                connection.close()
 
     def _translate(self, error: BaseException) -> BaseException:
         if _is_fatal(error) and self._on_fatal:

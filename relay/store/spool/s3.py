@@ -112,18 +112,18 @@ class S3Spool:
         finally:
             copy.close()
 
-    async def fetch(self, name: str) -> Callable[[], ObjectReader]:
+    async def fetch(self, name: str, key: bytes | None = None) -> Callable[[], ObjectReader]:
         """A small body is here then; of a large one its first MiB, and the rest is fetched by whoever reads it, in a thread."""
-        return (await asyncio.to_thread(self._found, name)).reader
+        return (await asyncio.to_thread(self._found, name, key)).reader
 
     def open(self, name: str) -> ObjectReader:
         """Needs the private key."""
         return self._found(name).reader()
 
-    def _found(self, name: str) -> Found:
+    def _found(self, name: str, key: bytes | None = None) -> Found:
         pack_id, identity = pack.split(name)
         entry = self._indexes.entry(pack_id, identity)
-        key = self.keys.unwrap(entry.slot, identity.hex)
+        key = key or self.keys.unwrap(entry.slot, identity.hex)
 
         def fetch(start: int, length: int) -> bytes:
             return self._bucket.get_range(f"{FOLDER}{pack_id}{BODY}", entry.offset + start, length)
