@@ -128,7 +128,7 @@ class Background:
         while True:
             who = (self._owner, "process", "the time in the settings is over")
             run = Retention(self._journal, self._reader, self._spool, self._clock, self._settings.retention, who)
-            with contextlib.suppress(SluisError):
+            with contextlib.suppress(SluisError, OSError):  # a disk that is away ends nothing: the next turn goes on
                 counts = await run.run() if await self._jobs.mine("retention", every) else {}
                 if counts:
                     log.info("erased what is no longer kept", extra={"fields": dict(counts)})
