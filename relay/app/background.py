@@ -3,12 +3,9 @@
 import asyncio
 import contextlib
 import logging
-import uuid
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
-
-from sqlalchemy import Connection, select
 
 from relay.app.balance_watch import BalanceWatch
 from relay.app.clock_watch import ClockWatch
@@ -24,10 +21,10 @@ from relay.record.adoption import Adoption
 from relay.road import Alert
 from relay.settings.models import Settings
 from relay.store.counters import Counters
-from relay.store.high_water import Gap
 from relay.store.journal import Journal
+from relay.store.owned import owned
 from relay.store.reader import Reader
-from relay.store.spool import Spool, identity_of
+from relay.store.spool import Spool
 from relay.store.tables import Message
 
 log = logging.getLogger("sluis.app")
@@ -116,7 +113,11 @@ class Background:
 
     async def _sweep_once(self, high_water: HighWaterWatch, longest: float) -> None:
         gaps = await high_water.gaps()
-        removed = await asyncio.to_thread(self._spool.sweep, partial(self._known, gaps=gaps), 2 * longest)
+
+        def known(names: Iterable[str]) -> set[str]:
+            return self._reader.read_now(partial(owned, names=list(names), gaps=gaps))
+
+        removed = await asyncio.to_thread(self._spool.sweep, known, 2 * longest)
         if removed:
             log.info("orphans swept from the spool", extra={"fields": {"removed": removed}})
         await self._adoption.sweep(self._reader)
@@ -133,26 +134,3 @@ class Background:
                 if counts:
                     log.info("erased what is no longer kept", extra={"fields": dict(counts)})
             await asyncio.sleep(every)
-
-    def _known(self, names: Iterable[str], gaps: Sequence[Gap]) -> set[str]:
-        """A body bears the id of its message, by which a row is found at once; what was made in one of `gaps` may have lost its row."""
-        found = [identity for name in names if (identity := _identity(name)) is not None]
-        spared = {identity.hex for identity in found if any(gap.covers(identity) for gap in gaps)}
-        wanted = [identity for identity in found if identity.hex not in spared]
-
-        def look(connection: Connection) -> set[str]:
-            return {
-                name
-                for start in range(0, len(wanted), 500)
-                for (name,) in connection.execute(select(MESSAGE.c.spool_object).where(MESSAGE.c.id.in_(wanted[start : start + 500])))
-                if name is not None
-            }
-
-        return spared | self._reader.read_now(look)
-
-
-def _identity(name: str) -> uuid.UUID | None:
-    try:
-        return identity_of(name)
-    except ValueError:
-        return None

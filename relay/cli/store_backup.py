@@ -41,6 +41,7 @@ def backup(target: Path, keep: int | None, config: Path, reason: str, as_json: b
     settings = settings_from(config)
     bar = Bar()
     with problems_told(), closing(bar):
+        _in_a_folder(settings)
         must_be_made(settings.store)
         asked(settings, "store.backup", {"reason": reason, "target": printable(str(target.absolute()), 4000)})
         try:
@@ -74,6 +75,7 @@ def restore_(source: Path, only_check: bool, config: Path, reason: str, as_json:
     settings = settings_from(config)
     bar = Bar()
     with problems_told(), closing(bar), stopped(settings):
+        _in_a_folder(settings)
         try:
             chosen = newest_backup(source)
             found = check(chosen, settings.store, settings.spool.folder, bar)
@@ -161,3 +163,11 @@ def _keep_gap(settings: Settings, chosen: Backup) -> None:
             high_water.mark_first(marks, connection, socket.gethostname(), now_us)
     finally:
         engine.dispose()
+
+
+def _in_a_folder(settings: Settings) -> None:
+    """An object store and PostgreSQL have backups of their own, which take more than we could."""
+    if settings.spool.s3 is not None:
+        raise ConfigurationError(
+            [f"bodies are in {settings.spool.s3.url}: back up PostgreSQL with its own tools, and the bucket after it (docs/backup.md)"]
+        )

@@ -20,7 +20,7 @@ from relay.phases import change, state
 from relay.settings.models import Settings
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import high_water, queue, schema, transfer
-from relay.store.bodies import Bodies, bodies_of, move_body
+from relay.store.bodies import Bodies, FolderBodies, bodies_of, move_body, same_place
 from relay.store.engine import check_durability, must_be_made, open_engine
 from relay.store.spool import Spool, open_spool
 from relay.store.tables import Message
@@ -127,10 +127,12 @@ def _go_on(connection: Connection, actor: str) -> None:
 
 def _move_bodies(connection: Connection, source: Settings, target: Settings, bar: Bar) -> int:
     """Those that rows name, then what else is sealed: it may belong to a message that lost its row. Raises SpoolError, OSError."""
-    if source.spool.folder.resolve() == target.spool.folder.resolve():
+    if same_place(source.spool, target.spool):
         return 0
+    if source.spool.s3 is not None:
+        raise ConfigurationError([f"bodies are in {source.spool.s3.url}: none are moved out of an object store"])
     target.spool.folder.mkdir(parents=True, exist_ok=True, mode=0o770)
-    here, there = bodies_of(source.spool), bodies_of(target.spool)
+    here, there = FolderBodies(source.spool.folder), bodies_of(target.spool)
     problems: list[str] = []
     moved = set()
     total = connection.execute(select(func.count()).select_from(MESSAGE).where(MESSAGE.c.spool_object.is_not(None))).scalar() or 0
@@ -156,7 +158,7 @@ def _move_bodies(connection: Connection, source: Settings, target: Settings, bar
     return len(moved)
 
 
-def _move_others(here: Bodies, there: Bodies, moved: set[str]) -> None:
+def _move_others(here: FolderBodies, there: Bodies, moved: set[str]) -> None:
     for name in here.names():
         if name not in moved:
             with contextlib.suppress(SpoolError):  # being received when the relay ended: it never heard 250

@@ -20,7 +20,7 @@ from relay.settings.models import Settings
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import schema
 from relay.store.engine import check_durability, must_be_made, open_engine
-from relay.store.spool import Spool, open_spool
+from relay.store.spool import Spool, identity_of, open_spool
 from relay.store.tables import Message
 from relay.store.transfer import one_moment
 
@@ -129,7 +129,7 @@ def _known(connection: Connection, names: list[str]) -> set[str]:
     identities = {}
     for name in names:
         try:
-            identities[uuid.UUID(name)] = name
+            identities[identity_of(name)] = name
         except ValueError:
             continue
     return {identities[identity] for identity in _identities(connection, list(identities))}

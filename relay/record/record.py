@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, update
@@ -70,7 +71,7 @@ class Record:
             raise
         if first is not None:
             self.first_claims.release(lease)
-            await self._drop(kept)
+            await self._let_go(partial(self._spool.discard, kept), kept)
             return first
         self.first_claims.take(lease, first_claims(decided, states_, event.commitment.hex(), kept, queued), received.body)
         return Recorded(decided, event.commitment.hex(), tuple(states_))
@@ -104,13 +105,13 @@ class Record:
         event = self._event("refused", received, details, result=str(reply.code), reason=reason)
         message = message_row(decided, str(reply), event.commitment.hex(), None)
         first = await self.adoption.commit(received, accepting.refuse, self._acceptance(decided, refused, message, event, ()))
-        await self._drop(received.body.object)
+        await self._let_go(partial(self._spool.drop, received.body), received.body.object)
         return first
 
-    async def _drop(self, name: str) -> None:
+    async def _let_go(self, remove: Callable[[], None], name: str) -> None:
         """A body that nobody needs: what the client hears is decided, and a disk that does not let go of it leaves it to the sweep."""
         try:
-            await asyncio.to_thread(self._spool.discard, name)
+            await asyncio.to_thread(remove)
         except (OSError, SpoolError) as error:
             log.error("a body that was refused is left for the sweep", extra={"fields": {"object": name, "error": str(error)}})
 

@@ -1,4 +1,6 @@
-"""Where bodies lie, as `sluis store migrate` sees it: sealed objects by name, in a folder for now. What moves them needs no key."""
+"""Where bodies lie, as `sluis store migrate` sees it: sealed objects by name, from a folder into another or an object store. What moves
+them needs no key, and a body keeps its name: in an object store it gets a pack of its own.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,18 +12,10 @@ from relay.store.object_copy import Sealed, copy_object, look, object_path, sync
 
 
 class Bodies(Protocol):
-    """All methods raise OSError where the place is away."""
-
-    def names(self) -> Iterator[str]:
-        """Every object."""
-        ...
+    """Where they go. All methods raise OSError or SpoolUnavailable where the place is away."""
 
     def look(self, name: str) -> Sealed | None:
         """Reads the whole object; None: it is not there. Raises SpoolError: not sealed, or damaged."""
-        ...
-
-    def file(self, name: str) -> Path:
-        """A file with the object's octets, to copy from."""
         ...
 
     def put(self, name: str, source: Path) -> None:
@@ -57,10 +51,21 @@ class FolderBodies:
 
 def bodies_of(settings: Spool) -> Bodies:
     """Where the bodies of these settings lie."""
-    return FolderBodies(settings.folder)
+    if settings.s3 is None:
+        return FolderBodies(settings.folder)
+    from relay.store.spool.s3_bodies import S3Bodies  # as in relay/store/spool/open.py
+
+    return S3Bodies(settings)
 
 
-def move_body(source: Bodies, target: Bodies, name: str) -> bool:
+def same_place(one: Spool, other: Spool) -> bool:
+    """Whether bodies of both lie in the same place."""
+    if one.s3 is None or other.s3 is None:
+        return one.s3 is other.s3 and one.folder.resolve() == other.folder.resolve()
+    return (one.s3.url, one.s3.endpoint) == (other.s3.url, other.s3.endpoint)
+
+
+def move_body(source: FolderBodies, target: Bodies, name: str) -> bool:
     """Copies one object, unless it is there already, and reads both again: the same octets. False: the source has no sealed object of
     this name. Raises SpoolError: the two differ, or the source is damaged."""
     here = source.look(name)

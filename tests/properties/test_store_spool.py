@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from relay.model.errors import SpoolError
 from relay.sign.body_hash import RelaxedBodyHash
-from relay.store.spool.folder import _newest_slot
 from relay.store.spool.format import CHUNK, TRAILER, read_body, read_manifest, seal_manifest
-from relay.store.spool.keys import SpoolKeys, key_id
+from relay.store.spool.keys import SpoolKeys, key_id, newest_slot
 from relay.store.spool.writer import SpoolWriter
 
 NAME = uuid.UUID(int=7).hex
@@ -46,7 +45,7 @@ def sealed_object(pieces: list[bytes], folder: Path) -> bytes:
 
 def opened(data: bytes) -> tuple[bytes, bytes]:
     """Body and manifest. Raises SpoolError."""
-    key = keys().unwrap(_newest_slot(data[:512], NAME)[1], NAME)
+    key = keys().unwrap(newest_slot(data[:512], NAME)[1], NAME)
     file = io.BytesIO(data)
     return b"".join(read_body(file, NAME, key)), read_manifest(file, NAME, key)
 

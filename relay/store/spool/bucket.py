@@ -174,6 +174,8 @@ class Bucket:
         name = f"check/{new_id().hex}"
         try:
             made = obstore.put(self._store, name, b"sluis", use_multipart=False)
+            if made["version"] is not None:
+                raise StoreError(f"{self.where}: the bucket keeps old versions, so that nothing could be erased; switch that off")
             data, tag = self.get(name)
             if data != b"sluis" or name not in dict(self.names("check/", after=name[:-1])):
                 raise StoreError(f"{self.where}: what was written is not what is read or listed")
@@ -189,8 +191,6 @@ class Bucket:
             raise StoreError(f"bodies can't be kept in {error}") from None
         except (BaseError, OSError) as error:
             raise StoreError(f"bodies can't be kept in {self._ours(error, name)}") from None
-        if made["version"] is not None:
-            raise StoreError(f"{self.where}: the bucket keeps old versions, so that nothing could be erased; switch that off")
 
     def _ours(self, error: Exception, name: str) -> SpoolUnavailable:
         """Status and code of S3; never its whole answer, in which a key id or what was signed may stand."""

@@ -23,7 +23,7 @@ from relay.model.message import Body
 from relay.model.ports import BodyHash
 from relay.settings.models import Spool as SpoolSettings
 from relay.store.spool.format import BODY_START, MAGIC, SLOT_SIZE, SLOTS, TRAILER, read_body, read_manifest, read_size, seal_manifest
-from relay.store.spool.keys import SpoolKeys, key_id, load_keys, parse_slot
+from relay.store.spool.keys import SpoolKeys, key_id, load_keys, newest_slot, parse_slot
 from relay.store.spool.ports import LocalObject
 from relay.store.spool.replies import DISK_FULL, NO_FILES
 from relay.store.spool.watermark import Watermark
@@ -165,7 +165,7 @@ class FolderSpool:
             raise SpoolUnavailable(f"spool object {name}: {error.strerror}") from None
         if header[: len(MAGIC)] != MAGIC:
             raise SpoolError(f"spool object {name}: not a spool object, or of a format that is not known")
-        return self.keys.unwrap(_newest_slot(header, name)[1], name)
+        return self.keys.unwrap(newest_slot(header, name)[1], name)
 
     @asynccontextmanager
     async def local(self, body: Body) -> AsyncIterator[LocalObject]:
@@ -198,6 +198,10 @@ class FolderSpool:
             value: dict[str, Any] = json.loads(read_manifest(file, name, key))
         return value
 
+    def drop(self, body: Body) -> None:
+        """As every other object: it is a file already."""
+        self.discard(body.object)
+
     def discard(self, *names: str) -> None:
         """Wipes the key slots, and removes the files."""
         for path in map(self.path, names):
@@ -229,7 +233,7 @@ class FolderSpool:
         try:
             with self.path(name).open("r+b") as file:
                 header = file.read(BODY_START)
-                index, slot = _newest_slot(header, name)
+                index, slot = newest_slot(header, name)
                 generation, identity, _, _ = parse_slot(slot)
                 other = SLOTS[1 - index]
                 if identity != key_id(self.keys.public):
@@ -298,19 +302,6 @@ class FolderSpool:
 
     def close(self) -> None:
         self._sealers.shutdown()
-
-
-def _newest_slot(header: bytes, name: str) -> tuple[int, bytes]:
-    """Index and bytes of the sound slot of the highest generation: a rotation that was cut short leaves the old one."""
-    found: list[tuple[int, int, bytes]] = []
-    for index, start in enumerate(SLOTS):
-        slot = header[start : start + SLOT_SIZE]
-        with contextlib.suppress(SpoolError):
-            found.append((parse_slot(slot)[0], index, slot))
-    if not found:
-        raise SpoolError(f"spool object {name}: both key slots are damaged or wiped")
-    _, index, slot = max(found)
-    return index, slot
 
 
 def _append(file: FileIO, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """The spool's X25519 key pairs, and the slot of an object that holds its body key wrapped to one of them."""
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from relay.model.errors import ConfigurationError, SpoolError, SpoolUnavailable
 from relay.settings.ownership import give, make_folder
-from relay.store.spool.format import SLOT_SIZE
+from relay.store.spool.format import SLOT_SIZE, SLOTS
 
 KEY_ID_SIZE = 8
 _INFO = b"sluis spool body key v1"
@@ -66,6 +67,19 @@ def parse_slot(slot: bytes) -> tuple[int, bytes, bytes, bytes]:
         raise SpoolError("the key slot is damaged or wiped")
     generation, identity, ephemeral_public, wrapped = _SLOT.unpack(body)
     return generation, identity, ephemeral_public, wrapped
+
+
+def newest_slot(header: bytes, name: str) -> tuple[int, bytes]:
+    """Index and bytes of the sound slot of the highest generation: a rotation that was cut short leaves the old one."""
+    found: list[tuple[int, int, bytes]] = []
+    for index, start in enumerate(SLOTS):
+        slot = header[start : start + SLOT_SIZE]
+        with contextlib.suppress(SpoolError):
+            found.append((parse_slot(slot)[0], index, slot))
+    if not found:
+        raise SpoolError(f"spool object {name}: both key slots are damaged or wiped")
+    _, index, slot = max(found)
+    return index, slot
 
 
 def _derive(shared: bytes, ephemeral_public: bytes, public: bytes) -> bytes:

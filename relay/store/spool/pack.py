@@ -7,7 +7,8 @@
     end   SHA-256 of all before it
 
 The first is written once. Rotation writes the second anew; erasing a body takes its entry out of it, and with that the only copy of its
-key. A body's name is `ID/MESSAGE`, both in hex; ID is a UUIDv7, so that packs are listed in the order in which they were made.
+key. A body's name is `ID/MESSAGE`, both in hex, or `MESSAGE` where it stands alone in a pack of its own id, as in a folder. Ids are
+UUIDv7, so that packs are listed in the order in which they were made.
 """
 
 import hashlib
@@ -76,11 +77,11 @@ def split(name: str) -> tuple[str, UUID]:
     """Pack and message of a body's name. Raises SpoolError."""
     pack, _, identity = name.partition("/")
     try:
-        return UUID(pack).hex, UUID(identity)
+        return UUID(pack).hex, UUID(identity or pack)
     except ValueError:
         raise SpoolError(f"spool object {name}: not a name in an object store") from None
 
 
 def joined(pack: str, identity: UUID) -> str:
     """The name of a body."""
-    return f"{pack}/{identity.hex}"
+    return identity.hex if pack == identity.hex else f"{pack}/{identity.hex}"

@@ -72,8 +72,12 @@ class Spool(Protocol):
         ...
 
     def discard(self, *names: str) -> None:
-        """Wipes the keys, so that the bodies are gone whatever a disk keeps, and removes what nobody needs any more. What is gone already,
-        or was never sealed, is no error."""
+        """Wipes the keys, so that the bodies are gone whatever a disk keeps, and removes what nobody needs any more. What is gone already
+        is no error."""
+        ...
+
+    def drop(self, body: Body) -> None:
+        """The same for a body that is not sealed, and never will be."""
         ...
 
     def rewrap(self, failed: Callable[[str, Exception], None]) -> int:

@@ -6,15 +6,17 @@ read what another has written.
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from relay.model.errors import ConfigurationError, Refusal, SpoolUnavailable
-from relay.model.ids import new_id
 from relay.model.message import Body
 from relay.model.ports import BodyHash
 from relay.settings.models import Spool as SpoolSettings
@@ -26,13 +28,14 @@ from relay.store.spool.indexes import Indexes
 from relay.store.spool.keys import SpoolKeys, load_keys
 from relay.store.spool.object_file import PIECE, Found, ObjectReader
 from relay.store.spool.pack import BODY, FOLDER, KEYS, Entry
-from relay.store.spool.packer import Packer, Sealed, both
+from relay.store.spool.packer import Packer, Sealed
 from relay.store.spool.ports import LocalObject
 from relay.store.spool.replies import DISK_FULL, NOT_NOW
 from relay.store.spool.s3_sweep import S3Sweep
 from relay.store.spool.watermark import Watermark
 from relay.store.spool.writer import FOLDER_MODE
 
+log = logging.getLogger("sluis.spool")
 PACKED = 64 * 1024
 """Octets up to which a body shares its object: a PUT costs the same for any of these, and a larger one is slower by its size."""
 LARGE_AT_ONCE = 4
@@ -49,7 +52,7 @@ class S3Spool:
         self._body_hash = body_hash
         self._bucket = Bucket(settings.s3)
         self._packer = Packer(self._bucket)
-        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._uploads = ThreadPoolExecutor(LARGE_AT_ONCE, thread_name_prefix="upload")
         self._watermark = Watermark(settings)
         self._indexes = Indexes(self._bucket)
         self._sweep = S3Sweep(self._bucket, self._indexes)
@@ -77,25 +80,27 @@ class S3Spool:
         try:
             arriving.append(sealed + TRAILER.pack(body.size, len(sealed)))
             if arriving.in_memory:
-                return await self._packer.add(Sealed(UUID(body.object), slot, arriving.octets()))
-            return await self._seal_large(UUID(body.object), slot, arriving)
+                name = await self._packer.add(Sealed(UUID(body.object), slot, arriving.octets()))
+                arriving.close()
+                return name
+            upload = partial(self._seal_large, UUID(body.object), slot, arriving)
+            return await asyncio.get_running_loop().run_in_executor(self._uploads, upload)
         except SpoolUnavailable as error:
+            log.error("a body could not be kept", extra={"fields": {"message": body.object, "error": str(error)}})
             raise Refusal(NOT_NOW, f"the body could not be kept: {error}") from None
         except OSError as error:
             raise Refusal(DISK_FULL, f"the spool is full: {error}") from None
 
-    async def _seal_large(self, identity: UUID, slot: bytes, arriving: Arriving) -> str:
-        name = new_id().hex
-        path = f"{FOLDER}{name}{BODY}"
-        async with self._large:
-            if arriving.size <= PART:
-                upload = self._bucket.put_soon(path, await asyncio.to_thread(arriving.octets))
-            else:
-                upload = asyncio.to_thread(self._bucket.put_pieces, path, arriving.pieces())
-            entry = Entry(identity, 0, arriving.size, slot)
-            await both(upload, self._bucket.put_soon(f"{FOLDER}{name}{KEYS}", pack.encode([entry])))
+    def _seal_large(self, identity: UUID, slot: bytes, arriving: Arriving) -> str:
+        """In a thread of `_uploads`."""
+        path = f"{FOLDER}{identity.hex}{BODY}"
+        if arriving.size <= PART:
+            self._bucket.put(path, arriving.octets())
+        else:
+            self._bucket.put_pieces(path, arriving.pieces())
+        self._bucket.put(f"{FOLDER}{identity.hex}{KEYS}", pack.encode([Entry(identity, 0, arriving.size, slot)]))
         arriving.close()
-        return pack.joined(name, identity)
+        return identity.hex
 
     @asynccontextmanager
     async def local(self, body: Body) -> AsyncIterator[LocalObject]:
@@ -149,9 +154,12 @@ class S3Spool:
         return value
 
     def discard(self, *names: str) -> None:
-        """Takes the entries out of their indexes, and removes a pack of which nobody needs anything more. What was never sealed is nowhere
-        but in memory."""
-        self._indexes.erase(name for name in names if "/" in name)
+        """Takes the entries out of their indexes, and removes a pack of which nobody needs anything more."""
+        self._indexes.erase(names)
+
+    def drop(self, body: Body) -> None:
+        """It is nowhere but here."""
+        _arriving(body)[1].close()
 
     def rewrap(self, failed: Callable[[str, Exception], None]) -> int:
         """Pack by pack."""
@@ -175,6 +183,7 @@ class S3Spool:
         return self._watermark.free_bytes()
 
     def close(self) -> None:
+        self._uploads.shutdown()
         self._indexes.close()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from relay.cli.store import command
+from relay.settings.models import ObjectStore
 from tests.servers.database import Database
 
 WORDS = ("--reason", "the nightly one")
@@ -25,6 +26,12 @@ class Machine:
         (folder / "sluis.toml").write_text(
             f'hostname = "relay.example.nl"\npolicies = "{policies}"\n[store]\nurl = "{database.relay.url}"\n{spool}{control}'
         )
+
+    def keep_bodies_in(self, bucket: ObjectStore) -> None:
+        """From now on in an object store."""
+        words = ", ".join(f"{key} = {json.dumps(value)}" for key, value in bucket.model_dump(mode="json", exclude_unset=True).items())
+        config = self.folder / "sluis.toml"
+        config.write_text(config.read_text().replace("[spool]\n", f"[spool]\ns3 = {{{words}}}\n"))
 
     def run(self, *words: str) -> Result:
         return CliRunner().invoke(command, [*words, "--config", str(self.folder / "sluis.toml")])

@@ -7,12 +7,15 @@ import tracemalloc
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from relay.model.errors import SpoolError, SpoolUnavailable
+from relay.model.errors import ConfigurationError, SpoolError, SpoolUnavailable, StoreError
 from relay.model.message import Body
+from relay.settings.models import ObjectStore
 from relay.store.spool import pack
+from relay.store.spool.bucket import Bucket
 from relay.store.spool.format import BODY_START, CHUNK, read_body
 from relay.store.spool.s3 import PACKED
 from tests.servers.object_spool import ObjectPlace, object_place
@@ -29,7 +32,7 @@ def place(ceph: Ceph, tmp_path: Path) -> Iterator[ObjectPlace]:
 
 
 def pack_of(name: str) -> str:
-    return name.partition("/")[0]
+    return pack.split(name)[0]
 
 
 # writing and reading
@@ -45,7 +48,7 @@ def test_what_was_sealed_comes_back_whole_from_anywhere_in_it(place: ObjectPlace
     for start in {0, 1, CHUNK, size // 2, max(size - 1, 0), size}:
         if start <= size:
             assert place.read(name, start) == content[start:], start
-    assert place.spool.manifest(name)["commitment"] == name.partition("/")[2]
+    assert place.spool.manifest(name)["commitment"] == pack.split(name)[1].hex
     assert place.spool.sealed(name)
 
 
@@ -112,7 +115,7 @@ def test_a_message_that_is_given_up_leaves_nothing_here_and_nothing_there(place:
     writer.discard()
     writer.discard()
     body = place.arrive(os.urandom(4 * CHUNK))
-    place.spool.discard(body.object)
+    place.spool.drop(body)
     assert place.objects() == {}
     assert list(place.folder.iterdir()) == []
 
@@ -132,6 +135,63 @@ def test_memory_does_not_grow_with_a_message(place: ObjectPlace) -> None:
         assert max(sent, tracemalloc.get_traced_memory()[1]) < 24 * MIB
     finally:
         tracemalloc.stop()
+
+
+# what can't keep bodies
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"url": "s3://nobody-has-this-bucket"}, "404 Not Found NoSuchBucket"),
+        ({"endpoint": "http://127.0.0.1:1", "deadline": 1.0}, "Connection refused"),
+        ({"endpoint": "tls", "deadline": 1.0}, "UnknownIssuer"),
+    ],
+)
+def test_a_store_that_can_not_be_used_is_told_with_its_reason(ceph: Ceph, bucket: ObjectStore, change: dict[str, Any], says: str) -> None:
+    if change.get("endpoint") == "tls":
+        change = {**change, "endpoint": ceph.tls_endpoint}
+    with pytest.raises(StoreError, match=says):
+        Bucket(bucket.model_copy(update=change)).check()
+
+
+def test_a_bucket_that_keeps_old_versions_is_refused_because_nothing_could_be_erased(ceph: Ceph, bucket: ObjectStore) -> None:
+    ceph.keep_versions(bucket)
+    with pytest.raises(StoreError, match="keeps old versions"):
+        Bucket(bucket).check()
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "says"),
+    [
+        ("[default]\naws_access_key_id = a\naws_secret_access_key = b\n", 0o644, "others may read"),
+        ("[default]\naws_access_key_id = a\n", 0o600, "no \\[default\\]"),
+        ("not a file of that kind", 0o600, "no \\[default\\]"),
+        (None, 0o600, "No such file"),
+    ],
+)
+def test_credentials_that_are_wrong_are_told_and_not_shown(
+    tmp_path: Path, bucket: ObjectStore, text: str | None, mode: int, says: str
+) -> None:
+    file = tmp_path / "credentials"
+    if text is not None:
+        file.write_text(text)
+        file.chmod(mode)
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        Bucket(bucket.model_copy(update={"credentials": file}))
+    assert "secret_access_key = b" not in str(caught.value)
+
+
+def test_without_credentials_nobody_on_the_network_is_asked_for_some(bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    with pytest.raises(ConfigurationError, match="no credentials"):
+        Bucket(bucket.model_copy(update={"credentials": None}))
+
+
+def test_credentials_may_stand_in_the_environment(ceph: Ceph, bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ceph.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ceph.secret_key)
+    Bucket(bucket.model_copy(update={"credentials": None})).check()
 
 
 # packs
