@@ -138,3 +138,35 @@ def test_the_worker_waits_longer_than_the_scanner(file: Path) -> None:
 
     assert problems(file, text) == ["6: shorter than clamd.deadline: a slow scan would end as a crash of the worker"]
     assert loaded(file, text.replace('socket = "/run/clamd.ctl"\n', "")).inspection.deadline == 30
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ('url = "https://bucket"', "not of the form s3://BUCKET/PREFIX"),
+        ('url = "s3://Not_A_Bucket"', "not of the form s3://BUCKET/PREFIX"),
+        ('url = "s3://bucket/a//b"', "not of the form s3://BUCKET/PREFIX"),
+        ('url = "s3://bucket"\nendpoint = "http://store.example.org"', "tells everybody on the way"),
+        ('url = "s3://bucket"\nendpoint = "https://key:secret@store.example.org"', "with nothing else in it"),
+        ('url = "s3://bucket"\nendpoint = "https://store.example.org/bucket"', "with nothing else in it"),
+        ('url = "s3://bucket"\nendpoint = "store.example.org:443"', "with nothing else in it"),
+    ],
+)
+def test_an_object_store_is_reached_safely(file: Path, words: str, problem: str) -> None:
+    found = "".join(problems(file, f"{SMALL}[spool.s3]\n{words}\n"))
+    assert problem in found
+    assert "secret" not in found
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'url = "s3://bucket"',
+        'url = "s3://bucket/one/two"\nendpoint = "https://store.example.org:8443"',
+        'url = "s3://bucket"\nendpoint = "http://127.0.0.1:9000"',
+        'url = "s3://bucket"\nendpoint = "http://[::1]:9000"',
+        'url = "s3://bucket"\nendpoint = "http://store.example.org"\nallow_plain_http = true',
+    ],
+)
+def test_an_object_store_of_each_kind_is_taken(file: Path, words: str) -> None:
+    assert loaded(file, f"{SMALL}[spool.s3]\n{words}\n").spool.s3 is not None
