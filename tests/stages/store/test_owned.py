@@ -13,7 +13,7 @@ from relay.store.owned import MESSAGE, owned
 from tests.servers.recording import Recording
 
 
-@pytest.mark.parametrize("pack", ["", f"{new_id().hex}/"])
+@pytest.mark.parametrize("pack", ["", "01936f3cc7a07c3e8a1b2c3d4e5f6071/"], ids=["alone", "in a pack"])
 def test_a_body_is_owned_by_the_row_that_names_it_or_by_a_time_of_which_rows_are_lost(recording: Recording, pack: str) -> None:
     kept, erased = (recording.accept(State.READY).decided.inspected.received.id for _ in range(2))
     for identity, name in ((kept, f"{pack}{kept.hex}"), (erased, None)):
