@@ -17,14 +17,15 @@ from sqlalchemy import Connection, insert, select, update
 from relay.audit.canonical import canonical_json
 from relay.audit.kinds import KINDS
 from relay.model.ids import new_id
+from relay.store.hot import Hot
 from relay.store.tables import Event, EventRecord
 
 SALT_SIZE = 32
 ERASED_AT_ONCE = 500
 EVENT = Event.__table__  # type: ignore[attr-defined]
 RECORD = EventRecord.__table__  # type: ignore[attr-defined]
-_INSERT_EVENT = insert(EVENT)
-_INSERT_RECORD = insert(RECORD)
+_INSERT_EVENT = Hot(insert(EVENT))
+_INSERT_RECORD = Hot(insert(RECORD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,9 @@ def write(connection: Connection, events: Iterable[NewEvent]) -> None:
     """Adds events, inside the transaction of what they tell of."""
     new = list(events)
     if new:
-        connection.execute(_INSERT_EVENT, [{"id": e.id, "kind": e.kind, "commitment": e.commitment} for e in new])
-        connection.execute(
-            _INSERT_RECORD, [{"event_id": e.id, "message_id": e.message_id, "canonical": e.canonical, "salt": e.salt} for e in new]
+        _INSERT_EVENT.run(connection, [{"id": e.id, "kind": e.kind, "commitment": e.commitment} for e in new])
+        _INSERT_RECORD.run(
+            connection, [{"event_id": e.id, "message_id": e.message_id, "canonical": e.canonical, "salt": e.salt} for e in new]
         )
 
 

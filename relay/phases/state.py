@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, literal_column, select, update
 
 from relay.model.errors import SluisError
+from relay.store.hot import Hot
 from relay.store.tables import Control
 
 CONTROL = Control.__table__  # type: ignore[attr-defined]
@@ -39,11 +40,14 @@ class PhaseState:
 
 
 _LOCK = 0x536C756973  # one number for the whole database (PostgreSQL documentation, advisory locks)
+_LOCK_SHARED = Hot(select(func.pg_advisory_xact_lock_shared(literal_column(str(_LOCK)))))
+_FENCED = ("phase", "brake", "policy")  # in the order of Fences
+_FENCES = Hot(select(CONTROL.c.name, CONTROL.c.epoch).where(CONTROL.c.name.in_([literal_column(f"'{name}'") for name in _FENCED])))
 
 
 def read(connection: Connection) -> PhaseState:
     """The state as it is."""
-    rows = {row.name: row for row in connection.execute(select(CONTROL).where(CONTROL.c.name.in_(("phase", "brake", "policy"))))}
+    rows = {row.name: row for row in connection.execute(select(CONTROL).where(CONTROL.c.name.in_(_FENCED)))}
     phase, brake, policy = rows.get("phase"), rows.get("brake"), rows.get("policy")
     return PhaseState(
         phase=phase.value["phase"] if phase else None,
@@ -74,8 +78,9 @@ def set_policy(connection: Connection, digest: str, fence: int) -> None:
 def check(connection: Connection, fences: Fences) -> None:
     """Raises ChangedMeanwhile unless policy, phase and brake are those of `fences`; they stay so until the transaction ends."""
     if connection.dialect.name == "postgresql":  # on SQLite one process writes, one transaction after the other
-        connection.execute(select(func.pg_advisory_xact_lock_shared(_LOCK)))
-    if read(connection).fences != fences:
+        _LOCK_SHARED.all(connection)
+    found: dict[str, int] = dict(_FENCES.all(connection))
+    if tuple(found.get(name, 0) for name in _FENCED) != fences:
         raise ChangedMeanwhile("the policy, the phase or the brake was changed")
 
 

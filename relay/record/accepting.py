@@ -10,12 +10,13 @@ from relay.audit.event import NewEvent, write
 from relay.model.delivery import State
 from relay.model.errors import SluisError
 from relay.store import states, unheard
+from relay.store.hot import Hot
 from relay.store.tables import Delivery, Message, Queue
 from relay.store.unheard import Receipt
 
-_INSERT_MESSAGE = insert(Message.__table__)  # type: ignore[attr-defined]
-_INSERT_DELIVERY = insert(Delivery.__table__)  # type: ignore[attr-defined]
-_INSERT_QUEUE = insert(Queue.__table__)  # type: ignore[attr-defined]
+_INSERT_MESSAGE = Hot(insert(Message.__table__))  # type: ignore[attr-defined]
+_INSERT_DELIVERY = Hot(insert(Delivery.__table__))  # type: ignore[attr-defined]
+_INSERT_QUEUE = Hot(insert(Queue.__table__))  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,10 @@ def accept(connection: Connection, items: list[Acceptance]) -> list[Receipt | No
         by_key = {item.key: item.receipt for item in receipts}
         if len(by_key) != len(receipts) or (by_key and not unheard.add_all(connection, by_key)):
             raise _HeardBefore
-    connection.execute(_INSERT_MESSAGE, [item.message for item in items])
-    connection.execute(_INSERT_DELIVERY, [row for item in items for row in item.deliveries])
+    _INSERT_MESSAGE.run(connection, [item.message for item in items])
+    _INSERT_DELIVERY.run(connection, [row for item in items for row in item.deliveries])
     if queued := [row for item in items for row in item.queue]:
-        connection.execute(_INSERT_QUEUE, queued)
+        _INSERT_QUEUE.run(connection, queued)
     states.count_new(connection, [state for item in items for state in item.states])
     write(connection, [item.event for item in items])
     return [None] * len(items)
@@ -64,8 +65,8 @@ def refuse(connection: Connection, items: list[Acceptance]) -> list[Receipt | No
     found = [unheard.find(connection, item.key, item.since_us) if item.key else None for item in items]
     new = [item for item, receipt in zip(items, found, strict=True) if receipt is None]
     if new:
-        connection.execute(_INSERT_MESSAGE, [item.message for item in new])
-        connection.execute(_INSERT_DELIVERY, [row for item in new for row in item.deliveries])
+        _INSERT_MESSAGE.run(connection, [item.message for item in new])
+        _INSERT_DELIVERY.run(connection, [row for item in new for row in item.deliveries])
         states.count_new(connection, [state for item in new for state in item.states])
         write(connection, [item.event for item in new])
     return found

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, literal_column, or_, select, update
 
 from relay.model.decision import Epoch
 from relay.model.delivery import State
@@ -12,6 +12,7 @@ from relay.model.errors import SluisError
 from relay.model.features import Inspection
 from relay.model.message import Claimed, StoredMessage, Ticket
 from relay.store.codec import peer_from_json, recipient_from_json, release_from_json, sender_from_json
+from relay.store.hot import Hot
 from relay.store.tables import Delivery, Message, Queue
 
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
@@ -24,20 +25,20 @@ _OURS = (
     & (QUEUE.c.fence == bindparam("of_fence"))
 )
 _MARK = {
-    first: update(QUEUE)
-    .where(_OURS & (QUEUE.c.lease_until_us > bindparam("of_now")))
-    .values(marked_fence=QUEUE.c.fence, attempts=QUEUE.c.attempts + int(first))
+    first: Hot(
+        update(QUEUE)
+        .where(_OURS & (QUEUE.c.lease_until_us > bindparam("of_now")))
+        .values(marked_fence=QUEUE.c.fence, attempts=QUEUE.c.attempts + literal_column(str(int(first))))
+        .returning(QUEUE.c.lease_until_us)
+    )
     for first in (True, False)
 }
-_COUNT_ATTEMPT = (
+_COUNT_ATTEMPT = Hot(
     update(DELIVERY)
     .where(DELIVERY.c.message_id == bindparam("of_message"), DELIVERY.c.ordinal == bindparam("of_ordinal"))
-    .values(attempts=DELIVERY.c.attempts + 1)
+    .values(attempts=DELIVERY.c.attempts + literal_column("1"))
 )
-_DROP = delete(QUEUE).where(_OURS)
-_LEASES = select(QUEUE.c.message_id, QUEUE.c.fence, QUEUE.c.lease_until_us).where(
-    QUEUE.c.message_id.in_(bindparam("of_messages", expanding=True)), QUEUE.c.marked_fence.is_not(None)
-)
+_DROP = Hot(delete(QUEUE).where(_OURS))
 _TAKE = (
     update(QUEUE)
     .where(QUEUE.c.message_id == bindparam("of_message"), QUEUE.c.ordinal == bindparam("of_ordinal"))
@@ -174,21 +175,19 @@ def mark_all(connection: Connection, claims: Sequence[Claimed], now_us: int, *, 
     final dots: one attempt, counted at the first. Gives when each lease ends. Raises LeaseLost, also where a lease ran out and was not
     renewed, though nobody has taken it yet."""
     rows = [row | {"of_now": now_us} for claimed in claims for row in _rows_of(claimed)]
-    if connection.execute(_MARK[first], rows).rowcount != len(rows):
+    ends = [found[0] for found in _MARK[first].each(connection, rows) if found is not None]
+    if len(ends) != len(rows):
         raise LeaseLost(_lost(claims))
     if first:
-        connection.execute(_COUNT_ATTEMPT, [{"of_message": row["of_message"], "of_ordinal": row["of_ordinal"]} for row in rows])
-    ends: dict[tuple[uuid.UUID, int], int] = {}
-    for message_id, fence, until_us in connection.execute(_LEASES, {"of_messages": [claimed.message.id for claimed in claims]}):
-        key = message_id, fence
-        ends[key] = min(until_us or 0, ends.get(key, until_us or 0))
-    return [ends[claimed.message.id, claimed.fence] for claimed in claims]
+        _COUNT_ATTEMPT.run(connection, rows)
+    of_row = iter(ends)
+    return [min(next(of_row) for _ in claimed.tickets) for claimed in claims]
 
 
 def drop(connection: Connection, claims: Sequence[Claimed]) -> None:
     """The rows of claims that are at their end. Raises LeaseLost."""
     rows = [row for claimed in claims for row in _rows_of(claimed)]
-    if connection.execute(_DROP, rows).rowcount != len(rows):
+    if _DROP.run(connection, rows) != len(rows):
         raise LeaseLost(_lost(claims))
 
 

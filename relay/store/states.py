@@ -7,22 +7,24 @@ import time
 import uuid
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.model.delivery import QUEUED, WAITING, State, may_move
 from relay.model.errors import SluisError
 from relay.store.along import along, behind
+from relay.store.hot import Hot
 from relay.store.tables import Delivery, Queue, Tally
 
 DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 TALLY = Tally.__table__  # type: ignore[attr-defined]
 
-_FINISH = (
+_FINISH = Hot(
     update(DELIVERY)
     .where(
         DELIVERY.c.message_id == bindparam("of_message"),
@@ -31,11 +33,14 @@ _FINISH = (
     )
     .values(state=bindparam("to_state"), changed_us=bindparam("to_changed"), outcome=bindparam("to_outcome", type_=DELIVERY.c.outcome.type))
 )
-_COUNT = (
-    update(TALLY)
-    .where(TALLY.c.name == bindparam("of_name"), TALLY.c.shard == bindparam("of_shard"))
-    .values(count=TALLY.c.count + bindparam("amount"))
-)
+_COUNT = {
+    dialect.__name__.rpartition(".")[2]: Hot(
+        (adding := dialect.insert(TALLY)).on_conflict_do_update(
+            index_elements=[TALLY.c.name, TALLY.c.shard], set_={"count": TALLY.c.count + adding.excluded.count}
+        )
+    )
+    for dialect in (sqlite, postgresql)
+}
 SHARDS = 64
 ACCEPTED = "accepted"
 ERASED = "erased"
@@ -67,19 +72,21 @@ def _own_shard() -> str:
 
 def count(connection: Connection, name: str, amount: int) -> None:
     """Adds to a running count, in the transaction of what it counts. One shard may go below zero; their sum does not."""
-    if amount == 0:
-        return
+    count_all(connection, {name: amount})
+
+
+def count_all(connection: Connection, amounts: Mapping[str, int]) -> None:
+    """The same for several."""
     shard = _own_shard()
-    if connection.execute(_COUNT, {"of_name": name, "of_shard": shard, "amount": amount}).rowcount == 0:
-        connection.execute(insert(TALLY).values(name=name, shard=shard, count=amount))
+    if rows := [{"name": name, "shard": shard, "count": amount} for name, amount in amounts.items() if amount]:
+        _COUNT[connection.dialect.name].run(connection, rows)
 
 
 def count_new(connection: Connection, states: Iterable[State]) -> None:
     """Recipients of a message that is written now: those that are not refused come into custody."""
     numbers = Counter(states)
-    count(connection, ACCEPTED, numbers.total() - numbers[State.REFUSED])
-    for state, number in numbers.items():
-        count(connection, state.value, number)
+    taken = numbers.total() - numbers[State.REFUSED]
+    count_all(connection, {ACCEPTED: taken} | {state.value: number for state, number in numbers.items()})
 
 
 def move(
@@ -109,8 +116,7 @@ def move(
     connection.execute(update(DELIVERY).where(where).values(state=new.value, changed_us=now_us, **values))
     _requeue(connection, message_id, ordinal, new, queue)
     if old is not new:
-        count(connection, old.value, -1)
-        count(connection, new.value, 1)
+        count_all(connection, {old.value: -1, new.value: 1})
     return old
 
 
@@ -142,12 +148,11 @@ def finish(connection: Connection, ends: Sequence[Finish]) -> None:
         }
         for end in ends
     ]
-    if connection.execute(_FINISH, rows).rowcount != len(rows):
+    if _FINISH.run(connection, rows) != len(rows):
         raise MoveRefused(f"delivery {ends[0].message_id.hex}/{ends[0].ordinal} or another is not in the state that its claim found")
     changes = Counter(end.new for end in ends)
     changes.subtract(end.old for end in ends)
-    for state, change in changes.items():
-        count(connection, state.value, change)
+    count_all(connection, {state.value: change for state, change in changes.items()})
 
 
 def _is_marked(connection: Connection, message_id: uuid.UUID, ordinal: int) -> bool:

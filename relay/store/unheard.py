@@ -10,13 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from relay.store.hot import Hot
 from relay.store.tables import Unheard
 
 UNHEARD = Unheard.__table__  # type: ignore[attr-defined]
-_ADD = {
-    dialect.__name__.rpartition(".")[2]: dialect.insert(UNHEARD).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
-    for dialect in (sqlite, postgresql)
-}
+_ADD = {dialect.__name__.rpartition(".")[2]: Hot(dialect.insert(UNHEARD).on_conflict_do_nothing()) for dialect in (sqlite, postgresql)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,8 @@ def find(connection: Connection, key: bytes, since_us: int) -> Receipt | None:
 
 def add_all(connection: Connection, receipts: Mapping[bytes, Receipt]) -> bool:
     """Adds them all where none of them is there; False where one is, and the caller's transaction is then not to be kept."""
-    added = connection.execute(_ADD[connection.dialect.name], [_row(key, receipt) for key, receipt in receipts.items()]).rowcount
-    return added == len(receipts)
+    rows = [_row(key, receipt) for key, receipt in receipts.items()]
+    return _ADD[connection.dialect.name].run(connection, rows) == len(rows)
 
 
 def _row(key: bytes, receipt: Receipt) -> dict[str, Any]:
@@ -54,7 +52,7 @@ def _row(key: bytes, receipt: Receipt) -> dict[str, Any]:
 def add(connection: Connection, key: bytes, receipt: Receipt, since_us: int) -> Receipt | None:
     """Adds a receipt, and gives None; or gives the one that is there and not older than `since_us`, and changes nothing. On PostgreSQL it
     waits for another process that is about to commit the same key."""
-    while not connection.execute(_ADD[connection.dialect.name], _row(key, receipt)).rowcount:
+    while not _ADD[connection.dialect.name].run(connection, [_row(key, receipt)]):
         if (found := find(connection, key, since_us)) is not None:
             return found
         # Too old, or removed by another process in this moment: then this removes nothing.
