@@ -3,12 +3,13 @@
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, String, cast, func, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from relay.model.decision import Epoch
 from relay.model.delivery import State
 from relay.store import states
 from relay.store.along import along, behind
+from relay.store.search import names_rule
 from relay.store.tables import Delivery
 
 DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
@@ -27,12 +28,11 @@ def stale(connection: Connection, epoch: Epoch, after: uuid.UUID | None, limit: 
     those that another epoch held, or the brake; and where to go on, None at the end. It changes nothing."""
     query = along(connection, DELIVERY.c.state, State.HELD.value, DELIVERY.c.message_id, low=behind(after))
     looked_at = list(connection.execute(query.limit(limit)).scalars())
-    braked = cast(DELIVERY.c.rules, String).contains('"rule": "brake"')
     wanted = select(DELIVERY.c.message_id, DELIVERY.c.ordinal).where(
         DELIVERY.c.message_id.in_(set(looked_at)),
         DELIVERY.c.state == State.HELD.value,
         DELIVERY.c.disposition == BY_POLICY,
-        or_(DELIVERY.c.policy != epoch.policy, DELIVERY.c.phase != epoch.phase, braked),
+        or_(DELIVERY.c.policy != epoch.policy, DELIVERY.c.phase != epoch.phase, names_rule("brake")),
     )
     rows = connection.execute(wanted.order_by(DELIVERY.c.message_id, DELIVERY.c.ordinal))
     return [(row.message_id, row.ordinal) for row in rows], looked_at[-1] if len(looked_at) == limit else None

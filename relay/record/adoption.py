@@ -7,7 +7,6 @@ receipts that were heard, so that the same bytes once more within a day are take
 
 import asyncio
 import hashlib
-import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from relay.model.client import Peer
 from relay.model.envelope import Envelope
 from relay.model.errors import StoreError
 from relay.model.message import Adopted, Received
+from relay.model.plain_json import json_text
 from relay.model.ports import Clock
 from relay.record.accepting import Acceptance
 from relay.store import unheard
@@ -41,7 +41,7 @@ def receipt_key(client: str, peer: Peer, envelope: Envelope, digest: str) -> byt
     (all of the world), and what one of them brought must not stand for what another brings."""
     sender, recipients = sender_to_json(envelope.sender), [recipient_to_json(recipient) for recipient in envelope.recipients]
     whole = [client, peer.address, peer.login, peer.lmtp, sender, recipients, digest]
-    return hashlib.sha256(json.dumps(whole).encode()).digest()
+    return hashlib.sha256(json_text(whole).encode()).digest()
 
 
 class Adoption:

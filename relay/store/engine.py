@@ -9,6 +9,7 @@ from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from relay.model.errors import StoreError
+from relay.model.plain_json import json_text
 from relay.settings.models import Store
 from relay.settings.ownership import give, make_folder
 from relay.store.durability import watch_postgresql
@@ -37,14 +38,14 @@ def open_engine(settings: Store) -> Engine:
                 # addresses and subjects are in it; its WAL gets the same mode (SQLite documentation, WAL)
             except OSError as error:
                 raise StoreError(f"store.url: {path}: {error.strerror}") from None
-        engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=5)
+        engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=5, json_serializer=json_text)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
     if url.get_backend_name() != "postgresql" or url.get_driver_name() != "psycopg":
         raise StoreError(f"store.url: {url.get_backend_name()} is not supported: sqlite:///PATH or postgresql+psycopg://…")
     if url.password:
         raise StoreError("store.url holds a password; put it in a PostgreSQL password file (PGPASSFILE)")
-    engine = create_engine(url, pool_size=10, pool_pre_ping=True, connect_args=POSTGRESQL)
+    engine = create_engine(url, pool_size=10, pool_pre_ping=True, connect_args=POSTGRESQL, json_serializer=json_text)
     watch_postgresql(engine, settings.standby)
     return engine
 

@@ -168,12 +168,18 @@ def _terms(search: Search) -> list[ColumnElement[bool]]:
     if search.message_id is not None:
         terms.append(MESSAGE.c.header_message_id == search.message_id)
     if search.rule is not None:
-        terms.append(cast(DELIVERY.c.rules, String).contains(f'"rule": "{search.rule}"', autoescape=True))
+        terms.append(names_rule(search.rule))
     if search.since_us is not None:
         terms.append(DELIVERY.c.message_id >= _first_id(search.since_us))
     if search.until_us is not None:
         terms.append(DELIVERY.c.message_id < _first_id(search.until_us))
     return terms
+
+
+def names_rule(rule: str) -> ColumnElement[bool]:
+    """Whether a delivery met this rule. Rows of before 0004 have a space in their JSON."""
+    rules = cast(DELIVERY.c.rules, String)
+    return or_(*(rules.contains(f'"rule":{space}"{rule}"', autoescape=True) for space in ("", " ")))
 
 
 def _identity(message: uuid.UUID, ordinal: int | None) -> ColumnElement[bool]:
