@@ -1,5 +1,6 @@
 """RFC 8785 canonical JSON. The only place that knows rfc8785."""
 
+import contextlib
 from typing import Any
 
 import rfc8785
@@ -12,23 +13,22 @@ def canonical_json(value: dict[str, Any]) -> bytes:
 
     orjson writes the same octets where there are no fractions and no key needs more than ASCII, many times as fast (RFC 8785 §3.2: sorted
     keys, no space, shortest escapes); what it might write otherwise, or refuses, is left to rfc8785."""
-    if _is_plain(value):
-        try:
+    with contextlib.suppress(TypeError):
+        if _is_plain(value):
             return sorted_json(value)
-        except TypeError:
-            pass
     return rfc8785.dumps(value)
 
 
 def _is_plain(value: dict[str, Any]) -> bool:
-    """Whether no number is written otherwise (RFC 8785 §3.2.2.3), no key sorted otherwise (§3.2.3), and nothing is no JSON."""
+    """Whether no number is written otherwise (RFC 8785 §3.2.2.3), no key sorted otherwise (§3.2.3), and nothing is no JSON. Raises
+    TypeError for a key that is no text."""
     within: list[Any] = [value]
     for item in within:  # which grows meanwhile
         kind = type(item)
         if kind is str:
             continue
         if kind is dict:
-            if not all(type(key) is str and key.isascii() for key in item):
+            if not "".join(item).isascii():
                 return False
             within.extend(item.values())
         elif kind is list:

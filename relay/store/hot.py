@@ -86,6 +86,11 @@ class Hot:
         return prepared
 
 
+def run_text(connection: Connection, text: str) -> None:
+    """What has no values, such as BEGIN IMMEDIATE."""
+    _by_driver(connection, text, lambda cursor: cursor.execute(text))
+
+
 def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
     if len(names) > 1:
         return itemgetter(*names)

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from relay.model.errors import StoreError
 from relay.store.durability import Unconfirmed, confirmed
+from relay.store.hot import run_text
 
 log = logging.getLogger("sluis.store")
 KEEP_SECONDS = 1.0
@@ -135,21 +136,20 @@ class Journal:
             if first is None:
                 return
             entries = [first]
-            ending = self._collect(entries, 0.0)
-            if busy and not ending and len(entries) < self._batch:
-                ending = self._collect(entries, self._gather)
+            ending = self._collect(entries)
+            if busy and self._gather and not ending and len(entries) < self._batch:
+                time.sleep(self._gather)  # not woken by each that comes: that costs more than the work
+                ending = self._collect(entries)
             busy = len(entries) > 1
             _tell(self._commit([entry for entry in entries if entry.wanted()]))
             if ending:
                 return
 
-    def _collect(self, entries: list[_Entry], seconds: float) -> bool:
-        """What there is, and what comes within `seconds`; True at the end of all."""
-        until = time.monotonic() + seconds
+    def _collect(self, entries: list[_Entry]) -> bool:
+        """What there is; True at the end of all."""
         while len(entries) < self._batch:
             try:
-                left = until - time.monotonic()
-                entry = self._entries.get(timeout=left) if left > 0 else self._entries.get_nowait()
+                entry = self._entries.get_nowait()
             except queue.Empty:
                 return False
             if entry is None:
@@ -216,7 +216,7 @@ class Journal:
         transaction = connection.begin()
         try:
             if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                run_text(connection, "BEGIN IMMEDIATE")
             for batch, members in batches.items():
                 done = batch(connection, [entry.item for entry in members])
                 results.update((id(entry), result) for entry, result in zip(members, done, strict=True))
