@@ -61,6 +61,13 @@ def create(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+def create_on(connection: Connection, table: str) -> None:
+    """Makes those of one table of SQLite, for a migration that makes the table anew."""
+    for statement in _SQLITE.values():
+        if f" ON {table} " in statement:
+            connection.execute(text(statement))
+
+
 def check(connection: Connection) -> None:
     """Raises StoreError where one is missing, disabled or not as it was made."""
     wrong = _wrong_on_sqlite(connection) if connection.dialect.name == "sqlite" else _wrong_on_postgresql(connection)
