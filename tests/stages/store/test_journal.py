@@ -90,6 +90,31 @@ def test_a_commit_holds_no_more_works_than_the_batch(engine: Engine) -> None:
     assert (journal.commits, journal.works) == (3, 20)
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_while_there_is_much_a_commit_waits_for_what_comes_next(engine: Engine) -> None:
+    journal = Journal(engine, gather=1.0)
+
+    async def story() -> list[int]:
+        commits = []
+        waiting = [asyncio.ensure_future(journal.submit(add(str(number)))) for number in range(2)]
+        await asyncio.sleep(0)
+        journal.start()
+        await asyncio.gather(*waiting)
+        commits.append(journal.commits)
+        first = asyncio.ensure_future(journal.submit(add("first")))
+        await asyncio.sleep(0)
+        while journal.waiting:
+            await asyncio.sleep(0)
+        commits.append(journal.commits)  # the first one was taken, and is not committed
+        await journal.submit(add("second"))
+        commits.append(journal.commits)
+        await first
+        return commits
+
+    assert asyncio.run(story()) == [1, 1, 2]
+    journal.close()
+
+
 class Wrong(SluisError):
     """What a work may raise."""
 
