@@ -201,7 +201,8 @@ def test_a_month_of_which_all_may_go_is_dropped_and_one_with_mail_that_waits_is_
             await at.ask("anna", "message.show", id=old.hex, reason="a look")
             await retention(at, 400).run()
             before_us = Later(400).now_us() - 365 * DAY_US
-            assert reader.read_now(lambda connection: old_months.due_months(connection, before_us)) == []
+            due = reader.read_now(lambda connection: old_months.due_months(connection, before_us))
+            assert _month() not in due  # empty months after it may be: that depends on the day
             await at.ask("anna", "queue.delete", filters={"ids": [waiting.hex]}, reason="the end of a test")
             owner = Retention(journal, reader, None, Later(800), YEARS, ("owner", "command line", "a year"), may_drop=True, rest=0)
             await retention(at, 800).run()
