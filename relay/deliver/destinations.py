@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import SystemRandom
 
 from relay.deliver.answer import Answer, HopFailed, found
@@ -56,11 +57,11 @@ class Destinations:
             raise Unroutable(found("4.4.3", f"DNS gave no answer: {error}")) from error
 
     async def _smart_host(self, text: str) -> list[Host]:
-        match = SMART_HOST.fullmatch(text)
-        if match is None or not 1 <= int(match["port"]) <= 65_535:
+        host = _host_and_port(text)
+        if host is None:
             raise Unroutable(found("4.3.5", f"the route's smart host `{text}` is not host:port"))
-        port, name = int(match["port"]), domain_key(match["literal"] or match["name"])
-        if _is_address(name):
+        name, port, is_address = host
+        if is_address:
             return [Host(name, name, port)]
         addresses = await self._resolver.addresses(name)
         if not addresses:  # a mistake in the policy or in DNS: no reason to bounce mail
@@ -135,6 +136,16 @@ def _literal(domain: str, port: int) -> Host:
     if not domain.endswith("]") or not _is_address(address) or (":" in address) != text.lower().startswith("ipv6:"):
         raise Unroutable(found("5.1.3", f"{domain} is no address literal"))
     return Host(address, address, port)
+
+
+@lru_cache(maxsize=1000)
+def _host_and_port(text: str) -> tuple[str, int, bool] | None:
+    """A smart host's name as a key, its port, and whether the name is an address; None where the text is none of this."""
+    match = SMART_HOST.fullmatch(text)
+    if match is None or not 1 <= int(match["port"]) <= 65_535:
+        return None
+    name = domain_key(match["literal"] or match["name"])
+    return name, int(match["port"]), _is_address(name)
 
 
 def _is_address(text: str) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from relay.deliver.connection import Connection
 
@@ -21,7 +21,7 @@ class _Limit:
 @dataclass(slots=True)
 class _Idle:
     connection: Connection
-    timer: asyncio.TimerHandle = field(repr=False)
+    until: float  # loop time
 
 
 class Pool:
@@ -31,6 +31,7 @@ class Pool:
         self._idle_seconds = idle
         self._limits: dict[Hashable, _Limit] = {}
         self._idle: dict[Hashable, list[_Idle]] = {}
+        self._timer: asyncio.TimerHandle | None = None  # one for all: it fires no later than the first of them ends
 
     @asynccontextmanager
     async def place(self, destination: Hashable, limit: int) -> AsyncIterator[None]:
@@ -52,7 +53,6 @@ class Pool:
             entry = waiting.pop()
             if not waiting:
                 del self._idle[key]
-            entry.timer.cancel()
             if entry.connection.channel.alive:
                 return entry.connection
             entry.connection.channel.abort()
@@ -63,21 +63,30 @@ class Pool:
         if connection.channel.closing or connection.transactions >= TRANSACTIONS:
             connection.channel.quit()
             return
-        timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._expire, key, connection)
-        self._idle.setdefault(key, []).append(_Idle(connection, timer))
+        loop = asyncio.get_running_loop()
+        self._idle.setdefault(key, []).append(_Idle(connection, loop.time() + self._idle_seconds))
+        if self._timer is None:
+            self._timer = loop.call_later(self._idle_seconds, self._expire)
 
-    def _expire(self, key: Hashable, connection: Connection) -> None:
-        left = [entry for entry in self._idle.get(key, []) if entry.connection is not connection]
-        if left:
-            self._idle[key] = left
-        else:
-            self._idle.pop(key, None)
-        connection.channel.quit()
+    def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        over = loop.time()
+        waiting, self._idle, self._timer = self._idle, {}, None
+        for key, entries in waiting.items():
+            left = [entry for entry in entries if entry.until > over]
+            if left:
+                self._idle[key] = left
+            for entry in entries:
+                if entry.until <= over:
+                    entry.connection.channel.quit()
+        if self._idle:
+            self._timer = loop.call_at(min(entries[0].until for entries in self._idle.values()), self._expire)
 
     async def close(self) -> None:
         """Says QUIT on all that wait."""
         waiting = [entry for entries in self._idle.values() for entry in entries]
         self._idle.clear()
-        for entry in waiting:
-            entry.timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         await asyncio.gather(*(entry.connection.channel.quit_and_wait(GOODBYE) for entry in waiting))

@@ -1,6 +1,7 @@
 """Which client is this: login, certificate or address. Promise: who is not named in policy is nobody."""
 
 import ipaddress
+from functools import lru_cache
 
 from relay.model.client import Peer
 from relay.policy.models import Client, Policy
@@ -26,11 +27,18 @@ def _by_certificate(peer: Peer, clients: list[Client]) -> Client | None:
 
 
 def _by_address(text: str, clients: list[Client]) -> Client | None:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:  # a PROXY header may name a unix socket
+    address = _address(text)
+    if address is None:
         return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
     ranges = [(network.prefixlen, client) for client in clients for network in client.addresses if address in network]
     return max(ranges, key=lambda pair: pair[0])[1] if ranges else None
+
+
+@lru_cache(maxsize=1000)
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """A client brings many messages. None: a PROXY header may name a unix socket."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address

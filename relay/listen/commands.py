@@ -30,6 +30,8 @@ _POSTMASTER = re.compile(r"<(postmaster)>(?: (.*))?", re.IGNORECASE | re.DOTALL)
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+|(?:[\x21-\x3c\x3e-\x7e]|[^\x00-\x7f])+))?")
 _HELLO = re.compile(rf"{_DOMAIN}|{_LITERAL}")
 _CHUNK = re.compile(r"([0-9]{1,20})( LAST)?", re.IGNORECASE)
+_VERB = re.compile(r"[A-Za-z][A-Za-z0-9]{0,31}")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _XTEXT = re.compile(r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")
 
 MAX_LOCAL = 64  # RFC 5321 §4.5.3.1.1
@@ -52,14 +54,14 @@ class Command:
 
 def parse_line(line: bytes) -> Command:
     """A line without its CRLF. Raises SyntaxProblem for controls and bytes that are no UTF-8."""
-    if any(byte < 0x20 or byte == 0x7F for byte in line):
+    if _CONTROL.search(line):
         raise SyntaxProblem("control character")
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         raise SyntaxProblem("not UTF-8") from None
     verb, _, argument = text.partition(" ")
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,31}", verb):
+    if not _VERB.fullmatch(verb):
         return Command("", "")
     return Command(verb.upper(), argument.rstrip(" "))  # RFC 5321 §4.1.1: trailing white space is tolerated
 
@@ -89,14 +91,15 @@ def parse_mailbox(text: str) -> Mailbox:
 
 
 def _mailbox(local: str, domain: str) -> Mailbox:
-    if len(local.encode()) > MAX_LOCAL or len(domain.encode()) > MAX_DOMAIN or len(local.encode()) + len(domain.encode()) + 3 > MAX_PATH:
+    local_size, domain_size = len(local.encode()), len(domain.encode())
+    if local_size > MAX_LOCAL or domain_size > MAX_DOMAIN or local_size + domain_size + 3 > MAX_PATH:
         raise SyntaxProblem("too long")
     if domain.startswith("["):
         check_literal(domain)
     elif any(len(label.encode("punycode" if not label.isascii() else "ascii")) > MAX_LABEL for label in domain.split(".")):
         raise SyntaxProblem("label too long")
     # Unicode's controls, bidi overrides and separators are no atext of anybody's address, and would lie to who reads it.
-    if not all(char.isprintable() for char in local + domain):
+    if not (local.isprintable() and domain.isprintable()):
         raise SyntaxProblem("unprintable character")
     return Mailbox(local, domain)
 

@@ -8,6 +8,8 @@ than `most` allows.
 import asyncio
 from typing import Any
 
+from relay.model.patience import Patience
+
 COMMANDS = 4 * 1024
 """Octets that may wait while commands are read: two of the longest lines. The kernel keeps the rest, and the client's window closes."""
 CONTENT = 128 * 1024
@@ -17,13 +19,14 @@ CONTENT = 128 * 1024
 class Incoming:
     """`scratch` is the shared space; nothing in it outlives the call that read it."""
 
-    __slots__ = ("_buffer", "_loop", "_paused", "_scratch", "_transport", "_waiter", "ended", "most")
+    __slots__ = ("_buffer", "_loop", "_patience", "_paused", "_scratch", "_transport", "_waiter", "ended", "most")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, scratch: bytearray) -> None:
         self._loop = loop
         self._scratch = scratch
         self._buffer = bytearray()
         self._waiter: asyncio.Future[None] | None = None
+        self._patience = Patience(loop, self._expire)
         self._transport: Any = None
         self._paused = False
         self.ended = False
@@ -52,6 +55,7 @@ class Incoming:
     def end(self) -> None:
         """Nothing more will come."""
         self.ended = True
+        self._patience.close()
         self._wake()
 
     def _wake(self) -> None:
@@ -67,12 +71,16 @@ class Incoming:
             if not self._transport.is_closing():
                 self._transport.resume_reading()
         waiter = self._waiter = self._loop.create_future()
-        timer = self._loop.call_at(until, _expire, waiter)
+        self._patience.begin(until - self._loop.time())
         try:
             await waiter
         finally:
-            timer.cancel()
+            self._patience.end()
             self._waiter = None
+
+    def _expire(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
 
     def take(self, most: int) -> bytes:
         """What is here, and not more than `most`."""
@@ -122,8 +130,3 @@ class Incoming:
 
 
 _FOREVER = 3600.0
-
-
-def _expire(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_exception(TimeoutError())

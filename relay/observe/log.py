@@ -1,5 +1,6 @@
 """Logs: one JSON object a line on standard error; for each delivery a plain line beside it that greps like Postfix's."""
 
+import asyncio
 import json
 import logging
 import math
@@ -8,10 +9,11 @@ import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TextIO
 
 from relay.model.text import printable
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False)  # `_clean` copies what is nested
 _SECRET = ("password", "secret", "key")
 DELIVERY = "delivery"
 HIDDEN = "(not logged)"
@@ -40,7 +42,7 @@ class JsonFormatter(logging.Formatter):
             value["traceback"] = [printable(line, 500) for line in traceback.format_exception(*record.exc_info)]
         if record.msg == DELIVERY and fields:
             value["line"] = delivery_line(fields, record.created)
-        return json.dumps(value, ensure_ascii=False)
+        return _ENCODER.encode(value)
 
 
 def _is_clean(name: str, item: Any) -> bool:
@@ -85,11 +87,51 @@ def _delay(received_us: Any, now: float) -> str:
     return f"{max(0.0, now - received_us / 1e6):.2f}" if isinstance(received_us, int) else "unknown"
 
 
+class TurnHandler(logging.StreamHandler[TextIO]):
+    """What the event loop says in one of its turns is written together: a line by itself is a system call. From `warning` on, in other
+    threads and at the end nothing waits, nor what waited before it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+        self._turn: asyncio.AbstractEventLoop | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.append(self.format(record) + self.terminator)
+            loop = _running_loop() if record.levelno < logging.WARNING else None
+            if loop is None:
+                self.flush()
+            elif self._turn is not loop:
+                self._turn = loop
+                loop.call_soon(self.flush)
+        except Exception:  # noqa: BLE001 - as every handler of the standard library: what can't be logged stops nobody
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Writes what waits."""
+        assert self.lock is not None
+        with self.lock:
+            lines, self._lines, self._turn = self._lines, [], None
+            self.stream.write("".join(lines))
+            self.stream.flush()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def configure(level: str, process: str = "") -> None:
     """For the whole process, named `process` where there are several. Libraries speak from `warning` on; aiosmtpd would log every line of
     a dialogue at debug."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = TurnHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(process))
+    # The lines don't name these, and to find them out costs more than the rest of a record (logging HOWTO, "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

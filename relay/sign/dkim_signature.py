@@ -1,17 +1,17 @@
-"""One DKIM-Signature field. dkimpy selects, canonicalises and hashes the header fields; `cryptography` does the private key operation,
-twenty times as fast as dkimpy's own.
+"""DKIM-Signature fields. The header is made canonical here, once for all of them; `cryptography` does the private key operation, twenty
+times as fast as dkimpy's own.
 """
 
 import base64
 import hashlib
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa, utils
 from cryptography.hazmat.primitives.hashes import SHA256
-from dkim import select_headers
-from dkim.canonicalization import CanonicalizationPolicy
 
 from relay.sign.header_block import Field
 
@@ -56,7 +56,7 @@ SIGNED = (
 )
 """Signed as often as they occur: a next hop or a list may add the first one."""
 
-RELAXED = b"relaxed/relaxed"
+BLANKS = re.compile(rb"[ \t]+")
 LINE = 76  # RFC 5322 §2.1.1: 78 without CRLF; the tab counts for one
 
 
@@ -72,23 +72,33 @@ class SigningIdentity:
 
 def signature_fields(fields: list[Field], body_hash: str, identities: list[SigningIdentity], time_s: int) -> bytes:
     """A whole DKIM-Signature field for each identity, CRLF-ended (RFC 6376 §3.5, §5). `body_hash` is the base64 of the relaxed body's
-    SHA-256; `time_s` is the time of signing in seconds since 1970 UTC. The header is made canonical once for all of them."""
+    SHA-256; `time_s` is the time of signing in seconds since 1970 UTC."""
     names = signed_names(fields)
-    policy = CanonicalizationPolicy.from_c_value(RELAXED)
-    header = hashlib.sha256(b"".join(b"%b:%b" % field for field in select_headers(policy.canonicalize_headers(fields), names)))
-    return b"".join(_signature_field(names, policy, header, body_hash, identity, time_s) for identity in identities)
+    header = hashlib.sha256(b"".join(relaxed(name, value) for name, value in _selected(fields, names)))
+    return b"".join(_signature_field(names, header, body_hash, identity, time_s) for identity in identities)
 
 
-def _signature_field(
-    names: tuple[bytes, ...], policy: CanonicalizationPolicy, header: Any, body_hash: str, identity: SigningIdentity, time_s: int
-) -> bytes:
-    unsigned = _tags(names, body_hash, identity, time_s)
+def _signature_field(names: tuple[bytes, ...], header: Any, body_hash: str, identity: SigningIdentity, time_s: int) -> bytes:
+    lines = _tags(names, body_hash, identity, time_s)
     hasher = header.copy()
-    # RFC 6376 §3.7: the signature field itself comes last, with an empty b= and without its CRLF.
-    [(name, value)] = policy.canonicalize_headers([(b"DKIM-Signature", unsigned)])
-    hasher.update(name + b":" + value.rstrip())
+    # RFC 6376 §3.7: the signature field itself comes last, with an empty b= and without its CRLF. Our lines have no blanks but at folds
+    # and between tags, so that this is its relaxed form.
+    hasher.update(b"dkim-signature:" + b" ".join(lines))
     signature = base64.b64encode(_sign(identity.key, hasher.digest()))
-    return b"DKIM-Signature:" + unsigned + _folded_base64(signature) + b"\r\n"
+    return b"DKIM-Signature: " + b"\r\n\t".join(lines) + _folded_base64(signature) + b"\r\n"
+
+
+def relaxed(name: bytes, value: bytes) -> bytes:
+    """A field in relaxed form (RFC 6376 §3.4.2): unfolded, blanks as one space and none at the ends."""
+    return b"%b:%b\r\n" % (name.lower(), BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip(b" "))
+
+
+def _selected(fields: list[Field], names: tuple[bytes, ...]) -> Iterable[Field]:
+    """The fields that `names` stand for, from the bottom up; one that is not there is signed as nothing (RFC 6376 §5.4.2)."""
+    left: dict[bytes, list[Field]] = {}
+    for field in fields:
+        left.setdefault(field[0].lower(), []).append(field)
+    return [left[name].pop() for name in names if left.get(name)]
 
 
 def signed_names(fields: list[Field]) -> tuple[bytes, ...]:
@@ -107,24 +117,23 @@ def _signed_of(present: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple(names)
 
 
-def _tags(names: tuple[bytes, ...], body_hash: str, identity: SigningIdentity, time_s: int) -> bytes:
-    """The field's value up to and with `b=`. Folds stand between tags and between names, never inside a domain or selector."""
-    first = f" v=1; a={identity.algorithm}; c={RELAXED.decode()}; t={time_s};"
-    who = f"\td={identity.domain}; s={identity.selector};"
-    lines = [first, who] if len(who) <= LINE else [first, f"\td={identity.domain};", f"\ts={identity.selector};"]
-    lines += _folded_names(names)
-    lines += [f"\tbh={body_hash};", "\tb="]
-    return "\r\n".join(lines).encode("ascii")
+def _tags(names: tuple[bytes, ...], body_hash: str, identity: SigningIdentity, time_s: int) -> list[bytes]:
+    """The lines of the field's value up to and with `b=`, without their folds. Folds stand between tags and between names, never inside a
+    domain or selector."""
+    first = f"v=1; a={identity.algorithm}; c=relaxed/relaxed; t={time_s};"
+    who = f"d={identity.domain}; s={identity.selector};"
+    whose = [who] if len(who) < LINE else [f"d={identity.domain};", f"s={identity.selector};"]
+    return [line.encode("ascii") for line in (first, *whose, *_folded_names(names), f"bh={body_hash};", "b=")]
 
 
 @lru_cache(maxsize=1000)
 def _folded_names(names: tuple[bytes, ...]) -> tuple[str, ...]:
-    lines, line = [], "\th="
+    lines, line = [], "h="
     for index, name in enumerate(names):
         item = name.decode("ascii") + (";" if index == len(names) - 1 else ":")
-        if len(line) + len(item) > LINE:
+        if len(line) + len(item) >= LINE:
             lines.append(line)
-            line = "\t"
+            line = ""
         line += item
     return (*lines, line)
 

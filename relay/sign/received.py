@@ -4,6 +4,7 @@ import ipaddress
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from relay.model.address import Mailbox
 from relay.model.client import Peer
@@ -18,8 +19,9 @@ def received_field(message: StoredMessage, recipient: Mailbox | None, hostname: 
     """The whole field, CRLF-ended. `recipient` is given in `for` only if the message has one recipient in all: with several, `for`
     would tell one about another (RFC 5321 §7.6)."""
     peer = message.peer
-    lines = [f"from {_helo(peer)} ({_address_literal(peer.address)})"]
-    if not _known_helo(peer.helo) and peer.helo:
+    known = _known_helo(peer.helo)
+    lines = [f"from {peer.helo if known else 'unknown'} ({_address_literal(peer.address)})"]
+    if not known and peer.helo:
         lines.append(f"(greeted as {_comment(peer.helo, 100)})")
     if peer.tls:
         lines.append(f"(using {_comment(peer.tls.version, 20)} with cipher {_comment(peer.tls.cipher, 60)})")
@@ -27,8 +29,13 @@ def received_field(message: StoredMessage, recipient: Mailbox | None, hostname: 
     lines.append(f"(commitment {_comment(message.commitment, 128)})")
     if message.recipients_total == 1 and recipient is not None and _fit_for_clause(recipient, message.sender.smtputf8):
         lines.append(f"for <{recipient}>")
-    date = format_datetime(datetime.fromtimestamp(message.received_us // 1_000_000, UTC))
-    return ("Received: " + "\r\n\t".join(lines) + f";\r\n\t{date}\r\n").encode("utf-8")
+    return ("Received: " + "\r\n\t".join(lines) + f";\r\n\t{_date(message.received_us // 1_000_000)}\r\n").encode("utf-8")
+
+
+@lru_cache(maxsize=16)
+def _date(seconds: int) -> str:
+    """The same for all messages of a second."""
+    return format_datetime(datetime.fromtimestamp(seconds, UTC))
 
 
 def protocol(peer: Peer, smtputf8: bool) -> str:
@@ -39,14 +46,11 @@ def protocol(peer: Peer, smtputf8: bool) -> str:
     return "UTF8LMTP" + base[len("LMTP") :] if base.startswith("LMTP") else "UTF8SMTP" + base[len("ESMTP") :]
 
 
-def _helo(peer: Peer) -> str:
-    return peer.helo if _known_helo(peer.helo) else "unknown"
-
-
 def _known_helo(helo: str) -> bool:
     return bool(DOMAIN.fullmatch(helo) or LITERAL.fullmatch(helo))
 
 
+@lru_cache(maxsize=1000)
 def _address_literal(address: str) -> str:
     """RFC 5321 §4.1.3."""
     try:

@@ -1,5 +1,6 @@
 """Logs: one JSON object a line, whatever a value holds; secrets never; and for each delivery a line that greps like Postfix's."""
 
+import asyncio
 import io
 import json
 import logging
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.observe.log import JsonFormatter, configure, delivery_line
+from relay.observe.log import JsonFormatter, TurnHandler, configure, delivery_line
 
 HOSTILE = "a\x1b[2J\r\n\x00\x85\u2028\u202e\u2066\x9b\x7f\ud800\u200b b"
 FORMATTER = JsonFormatter()
@@ -118,7 +119,11 @@ def root_logger() -> Iterator[None]:
     names = ("sluis", "mail.log")
     handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in names}
     level = root.level
+    switches = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
+    before = {name: getattr(logging, name) for name in switches}
     yield
+    for name, value in before.items():
+        setattr(logging, name, value)
     root.handlers[:] = handlers
     root.setLevel(level)
     for name in names:
@@ -136,3 +141,63 @@ def test_libraries_speak_from_warning_on_and_no_dialogue_is_logged(monkeypatch: 
     logging.getLogger("asyncio").info("theirs")
     logging.getLogger("asyncio").warning("a warning of theirs")
     assert [json.loads(line)["event"] for line in heard.getvalue().splitlines()] == ["ours", "a warning of theirs"]
+
+
+class Written(io.StringIO):
+    """What was written, call by call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.calls.append(text)
+        return len(text)
+
+
+def handled() -> tuple[TurnHandler, Written]:
+    stream = Written()
+    handler = TurnHandler(stream)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    return handler, stream
+
+
+def say(handler: logging.Handler, text: str, level: int = logging.INFO) -> None:
+    handler.handle(logging.LogRecord("sluis.test", level, __file__, 1, text, (), None))
+
+
+def test_lines_of_one_turn_of_the_loop_are_written_together_in_their_order() -> None:
+    async def scene() -> None:
+        handler, stream = handled()
+        say(handler, "one")
+        say(handler, "two")
+        assert stream.calls == []
+        await asyncio.sleep(0)
+        assert stream.calls == ["one\ntwo\n"]
+        say(handler, "three")
+        await asyncio.sleep(0)
+        assert stream.calls == ["one\ntwo\n", "three\n"]
+
+    asyncio.run(scene())
+
+
+def test_a_warning_waits_for_nothing_and_overtakes_nothing() -> None:
+    async def scene() -> None:
+        handler, stream = handled()
+        say(handler, "one")
+        say(handler, "two", logging.WARNING)
+        assert stream.calls == ["one\ntwo\n"]
+
+    asyncio.run(scene())
+
+
+def test_what_a_thread_says_and_what_is_left_at_the_end_is_written_at_once() -> None:
+    async def scene() -> None:
+        handler, stream = handled()
+        await asyncio.to_thread(say, handler, "one")
+        assert stream.calls == ["one\n"]
+        say(handler, "two")
+        handler.flush()  # as logging.shutdown does at the end of the process
+        assert stream.calls == ["one\n", "two\n"]
+
+    asyncio.run(scene())
