@@ -1,5 +1,5 @@
-"""Content-Transfer-Encodings, without repair: what a decoder would have to mend, two decoders mend differently (RFC 2045 §6). The only place
-that knows pybase64: half of the work on a large message would be the standard library's Base64.
+"""Content-Transfer-Encodings, without repair: what a decoder would have to mend, two decoders mend differently (RFC 2045 §6). The only
+place that knows pybase64: half of the work on a large message would be the standard library's Base64.
 """
 
 import binascii
