@@ -37,7 +37,7 @@ def nonce(domain: int, counter: int, last: bool) -> bytes:
     return bytes([domain]) + counter.to_bytes(10, "big") + bytes([last])
 
 
-def seal_chunk(cipher: AESGCM, name: str, counter: int, chunk: bytes, last: bool) -> bytes:
+def seal_chunk(cipher: AESGCM, name: str, counter: int, chunk: bytes | memoryview, last: bool) -> bytes:
     """One chunk with its tag."""
     return cipher.encrypt(nonce(_BODY, counter, last), chunk, name.encode())
 

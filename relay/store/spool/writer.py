@@ -53,10 +53,11 @@ class SpoolWriter:
     def _flush(self) -> None:
         out = []
         offset = 0
-        while len(self._pending) - offset >= CHUNK:
-            out.append(seal_chunk(self._cipher, self._name, self._counter, bytes(self._pending[offset : offset + CHUNK]), False))
-            self._counter += 1
-            offset += CHUNK
+        with memoryview(self._pending) as pending:
+            while len(pending) - offset >= CHUNK:
+                out.append(seal_chunk(self._cipher, self._name, self._counter, pending[offset : offset + CHUNK], False))
+                self._counter += 1
+                offset += CHUNK
         del self._pending[:offset]
         self._append(b"".join(out))
 
