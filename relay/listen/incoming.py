@@ -10,7 +10,7 @@ from typing import Any
 
 COMMANDS = 4 * 1024
 """Octets that may wait while commands are read: two of the longest lines. The kernel keeps the rest, and the client's window closes."""
-CONTENT = 128 * 1024
+CONTENT = 256 * 1024
 """Octets that may wait while a message comes in."""
 
 
