@@ -95,6 +95,7 @@ def test_nothing_of_our_environment_reaches_a_worker(folder: Path, monkeypatch: 
     monkeypatch.setenv("PGPASSWORD", "secret")
     assert json.loads(asked("tell the environment", folder).header.subject) == [
         "LC_ALL",
+        "GLIBC_TUNABLES",
         "MALLOC_ARENA_MAX",
         "MALLOC_MMAP_THRESHOLD_",
         "MALLOC_TRIM_THRESHOLD_",
