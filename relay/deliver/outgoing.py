@@ -8,16 +8,22 @@ from relay.model.message import Signed
 from relay.model.ports import BodyReader
 
 Range = tuple[int, int]
+PIECE = 512 * 1024
+"""Octets of a large message that are sent at once: each piece is a hand-over from the thread that reads it, and a write."""
 
 
 def outgoing(signed: Signed, body: BodyReader) -> Iterator[bytes]:
     """Pieces ready for the wire, the final dot not among them. Raises SpoolError at the end if the body is not the one that was decided
     on (by SHA-256): then the final dot must not be sent."""
     stuffer = DotStuffer()
-    yield stuffer.stuffed(signed.prefix)
+    ready, size = [stuffer.stuffed(signed.prefix)], 0
     for piece in left_out(_checked(body, signed.claimed.message.digest), signed.skip):
-        yield stuffer.stuffed(piece)
-    yield stuffer.line_end()
+        ready.append(stuffer.stuffed(piece))
+        size += len(piece)
+        if size >= PIECE:
+            yield b"".join(ready)
+            ready, size = [], 0
+    yield b"".join([*ready, stuffer.line_end()])
 
 
 def octets(signed: Signed) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from relay.inspect import cms, openpgp
 from relay.inspect.compressed import compressed_form, read_compressed
-from relay.inspect.item import Item
+from relay.inspect.item import Item, Sign
 from relay.inspect.opening import NAME, ArchiveLimits, Budget, LimitMet, Opened
 from relay.inspect.tar_archive import read_tar, where_tar_begins
 from relay.inspect.unreadable import unreadable_forms
@@ -20,7 +20,7 @@ def open_archive(item: Item, budget: Budget, depth: int) -> Opened:
     """`depth` is 1 for what lies in the message itself. Never raises on what an archive holds."""
     opened = Opened(item)
     forms: list[str] = []
-    tar = where_tar_begins(item.data)
+    tar = where_tar_begins(item.data, Sign.TAR in item.signs)
     if tar is not None:
         forms.append("tar")
         _within_limits(lambda: read_tar(opened, tar, budget), opened, budget, depth)

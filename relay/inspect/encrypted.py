@@ -3,7 +3,7 @@
 import re
 
 from relay.inspect import cms, openpgp
-from relay.inspect.item import Item
+from relay.inspect.item import Item, Sign
 from relay.inspect.unreadable import CFB
 from relay.model.finding import Finding, Kind
 
@@ -38,7 +38,7 @@ def _class(item: Item) -> str | None:
         return "encrypted-odf"
     if data[:6] == _7Z and _7Z_AES in data[32 + int.from_bytes(data[12:20], "little") :]:
         return "encrypted-7z"
-    if item.declared == "application/pgp-encrypted" or openpgp.is_encrypted(data):
+    if item.declared == "application/pgp-encrypted" or openpgp.is_encrypted(data, Sign.ARMOUR in item.signs):
         return "encrypted-pgp"
     # Declared as what it is, it need not be as well-formed.
     if cms.is_encrypted(data) or (item.declared in _PKCS7_DECLARED and any(mark in data[:64] for mark in _ENVELOPED)):

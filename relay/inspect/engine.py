@@ -9,6 +9,7 @@ from relay.inspect.encrypted import encrypted, macro
 from relay.inspect.filetype import TypeInspector
 from relay.inspect.inner_message import Reader, open_message
 from relay.inspect.item import Inspector, Item, Unavailable
+from relay.inspect.signs import Signs
 from relay.model.features import Attachment
 from relay.model.finding import Finding, Kind
 from relay.model.text import file_name, printable
@@ -32,6 +33,7 @@ class Engine:
 
     def __init__(self, scanners: Sequence[Inspector], limits: ArchiveLimits, reader: Reader | None = None) -> None:
         self._type = TypeInspector()
+        self._signs = Signs()
         self._scanners = [self._type, *scanners]
         self._limits = limits
         self._reader = reader
@@ -59,7 +61,7 @@ class Engine:
 
     def _item(self, item: Item, depth: int, budget: Budget, result: Inspected) -> "_Inside":
         digest = item.sha256
-        item = replace(item, true_type=self._type.true_type(item.data, digest), digest=digest)
+        item = replace(item, true_type=self._type.true_type(item.data, digest), digest=digest, signs=self._signs.names(item.data))
         for scanner in self._scanners:
             self._scan(scanner, item, result)
         opened = open_archive(item, budget, depth + 1)

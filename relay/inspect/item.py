@@ -3,15 +3,27 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from relay.model.errors import SluisError
 from relay.model.finding import Finding
 
 
+class Sign(StrEnum):
+    """What some formats have anywhere in them, and most files nowhere (signs.py)."""
+
+    TAR = "tar"
+    SEVEN_ZIP = "sevenzip"
+    RAR = "rar"
+    ARMOUR = "armour"
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Decoded bytes with where they were found. `path` such as `1.2` or `1.2/inner.zip`; `true_type` is what the bytes are."""
+    """Decoded bytes with where they were found. `path` such as `1.2` or `1.2/inner.zip`; `true_type` is what the bytes are; what is not
+    among `signs` need not be looked for.
+    """
 
     path: str
     name: str
@@ -20,6 +32,7 @@ class Item:
     data: bytes
     true_type: str = ""
     digest: bytes = b""
+    signs: frozenset[str] = frozenset(Sign)
 
     @property
     def sha256(self) -> bytes:

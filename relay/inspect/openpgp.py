@@ -7,16 +7,16 @@ from collections.abc import Iterator
 _NAME = rb"-----BEGIN PGP MESSAGE(?:, PART [0-9/]{1,9})?-----"
 # At the end of a line, or of what HTML makes of one: not where a program or a manual names it.
 _ARMOUR = re.compile(_NAME + rb"[ \t]*(?:[\r\n<&]|\Z)")
-_ARMOUR_16 = tuple("-----BEGIN PGP MESSAGE".encode(charset) for charset in ("utf-16-le", "utf-16-be"))
+ARMOUR = b"PGP MESSAGE"
+ARMOUR_16 = tuple("-----BEGIN PGP MESSAGE".encode(charset) for charset in ("utf-16-le", "utf-16-be"))
 _KEY, _PASSPHRASE_KEY, _COMPRESSED, _ENCRYPTED, _MARKER, _PROTECTED, _AUTHENTICATED, _PADDING = 1, 3, 8, 9, 10, 18, 20, 21
 _MOST_PACKETS, _MANY_KEYS = 2000, 100
 
 
-def is_encrypted(data: bytes) -> bool:
-    """Armour anywhere (what is only signed and packed can't be told from it), or encrypted packets from octet 0 on."""
-    if b"PGP MESSAGE" in data and _ARMOUR.search(data):
-        return True
-    if any(mark in data for mark in _ARMOUR_16):
+def is_encrypted(data: bytes, armour: bool = True) -> bool:
+    """Armour anywhere (what is only signed and packed can't be told from it), unless it is known that there is none, or encrypted packets
+    from octet 0 on."""
+    if armour and ((ARMOUR in data and _ARMOUR.search(data)) or any(mark in data for mark in ARMOUR_16)):
         return True
     keys = 0
     for tag, body, _ in _packets(data):

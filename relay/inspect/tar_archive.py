@@ -6,17 +6,21 @@ import tarfile
 from relay.inspect.opening import Budget, Opened
 
 BLOCK = 512
+MAGIC = b"ustar"
 _MAGIC_AT = 257
 _DAMAGED = (tarfile.TarError, EOFError, OSError, ValueError, IndexError, KeyError, RecursionError)
 _NAME, _SIZE, _CHECKSUM = slice(0, 100), slice(124, 136), slice(148, 156)
 
 
-def where_tar_begins(data: bytes) -> int | None:
-    """The octet of the first whole header that stands where tools look for one (they skip blocks that are none)."""
+def where_tar_begins(data: bytes, magic: bool = True) -> int | None:
+    """The octet of the first whole header that stands where tools look for one (they skip blocks that are none). Without `magic` anywhere
+    there is none but at the beginning, of a tar that is older than it."""
     if _is_header(data[:BLOCK]):
         return 0
+    if not magic:
+        return None
     position = -1
-    while (position := data.find(b"ustar", position + 1)) >= 0:
+    while (position := data.find(MAGIC, position + 1)) >= 0:
         start = position - _MAGIC_AT
         if start >= 0 and start % BLOCK == 0 and _is_header(data[start : start + BLOCK]):
             return start

@@ -6,7 +6,7 @@ import re
 import zlib
 from collections.abc import Callable
 
-from relay.inspect.item import Item
+from relay.inspect.item import Item, Sign
 
 CFB = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """How a compound file ([MS-CFB]) begins."""
@@ -34,9 +34,11 @@ _TYPES = {
 }
 # Programs that unpack 7z and RAR look for their beginning anywhere in a file, as in those that unpack themselves. The octets behind it
 # tell an archive from a program that only knows how archives begin: the version, and the type of the first header.
+SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c\0"
+RAR = b"Rar!\x1a\x07"
 _ANYWHERE = {
-    "7z": re.compile(rb"7z\xbc\xaf\x27\x1c\0[\0-\x09]", re.DOTALL),
-    "rar": re.compile(rb"Rar!\x1a\x07(?:\0..\x73|\x01\0.{5,7}[\x01\x04])", re.DOTALL),
+    "7z": (Sign.SEVEN_ZIP, re.compile(re.escape(SEVEN_ZIP) + rb"[\0-\x09]", re.DOTALL)),
+    "rar": (Sign.RAR, re.compile(re.escape(RAR) + rb"(?:\0..\x73|\x01\0.{5,7}[\x01\x04])", re.DOTALL)),
 }
 _AT = {
     "7z": ((0, b"7z\xbc\xaf\x27\x1c"),),
@@ -84,8 +86,8 @@ def unreadable_forms(item: Item, held: Callable[[int, int], bool]) -> list[str]:
     data, forms = item.data, set[str]()
     if item.true_type in _TYPES:
         forms.add(_TYPES[item.true_type])
-    for form, pattern in _ANYWHERE.items():
-        if any(not held(*found.span()) for found in pattern.finditer(data)):
+    for form, (sign, pattern) in _ANYWHERE.items():
+        if sign in item.signs and any(not held(*found.span()) for found in pattern.finditer(data)):
             forms.add(form)
     if any(_stands(data, offset, magics) for offset, magics in _BY_OFFSET.items()):  # mostly not
         forms |= {form for form, places in _AT.items() if any(_stands(data, offset, magic) for offset, magic in places)}

@@ -14,7 +14,8 @@ from relay.model.reply import Reply
 
 MAX_LINE = 2048  # RFC 5321 §4.5.3.1.4: 512, more for SMTPUTF8 (RFC 6531 §3.4), DSN (RFC 3461 §4) and AUTH= parameters
 MAX_AUTH_LINE = 12_288  # RFC 4954 §4
-CHUNK = 64 * 1024
+CHUNK = 256 * 1024
+"""Octets of a message that are read at once: each read, hash and write is a turn of threads."""
 REPLY_SECONDS = 60.0  # how long a reply may wait for a client that reads nothing; replies are short, so its window is shut
 ARRIVAL_SECONDS = 1.0  # how long a QUIT that was sent ahead may wait for the reply before it to arrive: some round trips
 UNREAD = 4 * 1024  # octets of replies that may wait for a client that reads slowly; then nothing more is done for it until it reads
@@ -135,7 +136,7 @@ class Channel(asyncio.BufferedProtocol):
         return line[:-2]
 
     async def read_chunk(self, timeout: float, most: int = CHUNK) -> bytes:
-        """What there is, up to 64 KiB, and not more than `most`. Raises TimedOut, Gone."""
+        """What there is, up to 256 KiB, and not more than `most`. Raises TimedOut, Gone."""
         incoming = self.incoming
         incoming.most = CONTENT
         try:

@@ -7,6 +7,8 @@ that disagree about what ends one.
 
 import re
 
+from relay.model.line_ends import only_crlf
+
 END = b"\r\n.\r\n"
 _ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
 
@@ -20,8 +22,7 @@ class LineDiscipline:
 
     def check(self, plain: bytes) -> bytes:
         """`plain` never ends between CR and LF, but at the end of the message."""
-        pairs = plain.count(b"\r\n")
-        if plain.count(b"\n") != pairs or plain.count(b"\r") != pairs or b"\0" in plain:
+        if b"\0" in plain or not only_crlf(plain):
             self.bad_line_ends = True
             if self._normalise:
                 # In this order: CR NUL LF is two line ends, however the pieces fall.

@@ -12,19 +12,24 @@ from relay.model.patience import Patience
 
 COMMANDS = 4 * 1024
 """Octets that may wait while commands are read: two of the longest lines. The kernel keeps the rest, and the client's window closes."""
-CONTENT = 128 * 1024
+CONTENT = 256 * 1024
 """Octets that may wait while a message comes in."""
 
 
-class Incoming:
-    """`scratch` is the shared space; nothing in it outlives the call that read it."""
+PIECES = 4
+"""Reads of a message that may wait as they came: taken as they are, they are copied once, and not moved about."""
 
-    __slots__ = ("_buffer", "_loop", "_patience", "_paused", "_scratch", "_transport", "_waiter", "ended", "most")
+
+class Incoming:
+    """`scratch` is the shared space; nothing in it outlives the call that read it. What waits is `_buffer`, then `_pieces`."""
+
+    __slots__ = ("_buffer", "_loop", "_patience", "_paused", "_pieces", "_scratch", "_transport", "_waiter", "ended", "most")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, scratch: bytearray) -> None:
         self._loop = loop
         self._scratch = scratch
         self._buffer = bytearray()
+        self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
         self._patience = Patience(loop, self._expire)
         self._transport: Any = None
@@ -38,7 +43,7 @@ class Incoming:
         self._paused = False
 
     def __len__(self) -> int:
-        return len(self._buffer)
+        return len(self._buffer) + sum(map(len, self._pieces))
 
     def space(self) -> memoryview:
         """Where the next octets may be put."""
@@ -46,11 +51,21 @@ class Incoming:
 
     def came(self, octets: int) -> None:
         """So many were put there."""
-        self._buffer += memoryview(self._scratch)[:octets]
-        if len(self._buffer) >= self.most and not self._paused and not self._transport.is_closing():
+        came = memoryview(self._scratch)[:octets]
+        if self.most == CONTENT and not self._buffer and len(self._pieces) < PIECES:
+            self._pieces.append(bytes(came))
+        else:
+            self._gather()
+            self._buffer += came
+        if len(self) >= self.most and not self._paused and not self._transport.is_closing():
             self._transport.pause_reading()
             self._paused = True
         self._wake()
+
+    def _gather(self) -> None:
+        if self._pieces:
+            self._buffer += b"".join(self._pieces)
+            self._pieces.clear()
 
     def end(self) -> None:
         """Nothing more will come."""
@@ -83,34 +98,40 @@ class Incoming:
             self._waiter.set_exception(TimeoutError())
 
     def take(self, most: int) -> bytes:
-        """What is here, and not more than `most`."""
+        """Something of what is here, and not more than `most`."""
+        if self._pieces and not self._buffer and len(self._pieces[0]) <= most:
+            return self._pieces.pop(0)
+        self._gather()
         taken = bytes(self._buffer) if len(self._buffer) <= most else bytes(memoryview(self._buffer)[:most])
         del self._buffer[: len(taken)]
         return taken
 
     def put_back(self, octets: bytes) -> None:
         """To be read again, before what has come since."""
+        self._gather()
         self._buffer[:0] = octets
 
     def clear(self) -> None:
         """Throws away what is here."""
         self._buffer.clear()
+        self._pieces.clear()
 
     def find(self, what: bytes, start: int = 0) -> int:
         """Where it begins, or -1."""
+        self._gather()
         return self._buffer.find(what, start)
 
     # As the reader of PROXY headers asks; what bounds its waiting is around the whole of it.
 
     async def read(self, most: int) -> bytes:
         """As asyncio.StreamReader.read."""
-        if not self._buffer and not self.ended:
+        if not len(self) and not self.ended:
             await self.more(self._loop.time() + _FOREVER)
         return self.take(most)
 
     async def readexactly(self, octets: int) -> bytes:
         """As asyncio.StreamReader.readexactly. Raises IncompleteReadError."""
-        while len(self._buffer) < octets:
+        while len(self) < octets:
             try:
                 await self.more(self._loop.time() + _FOREVER)
             except EOFError:

@@ -1,8 +1,12 @@
-"""Content-Transfer-Encodings, without repair: what a decoder would have to mend, two decoders mend differently (RFC 2045 §6)."""
+"""Content-Transfer-Encodings, without repair: what a decoder would have to mend, two decoders mend differently (RFC 2045 §6). The only
+place that knows pybase64: half of the work on a large message would be the standard library's Base64.
+"""
 
 import binascii
 import io
 import re
+
+import pybase64
 
 from relay.read.ambiguity import Ambiguous
 
@@ -40,15 +44,28 @@ def _base64(data: bytes, start: int, end: int) -> bytes:
         if stop < end:  # whole lines, and never between CR and LF
             line_end = data.rfind(b"\r\n", start, stop)
             stop = line_end + 2 if line_end >= 0 else stop - (data[stop - 1] == 13)
-        text = rest + data[start:stop].translate(None, b"\r\n")  # in pairs, as was asked of the whole message
+        text = rest + _without_line_ends(data[start:stop])
         if over := len(text) % 4:
             rest, text = text[-over:], text[:-over]
         else:
             rest = b""
-        if text and (text.endswith(b"===") or decoded.tell() % 3):  # which strict_mode lets pass; something behind a padding
+        if text and decoded.tell() % 3:  # something behind a padding
             raise binascii.Error
-        decoded.write(binascii.a2b_base64(text, strict_mode=True))
+        decoded.write(pybase64.b64decode(text, validate=True))
         start = stop
     if rest:
         raise binascii.Error
     return decoded.getvalue()
+
+
+def _without_line_ends(lines: bytes) -> bytes | bytearray:
+    """CR and LF stand in pairs, as was asked of the whole message. Where all lines are as long as the first, as they mostly are, the pairs
+    are cut out by their places, which costs half of looking at every octet."""
+    length = lines.find(b"\r\n")
+    size, over = divmod(len(lines), length + 2)
+    if length > 0 and not over and lines[length :: length + 2] == b"\r" * size and lines[length + 1 :: length + 2] == b"\n" * size:
+        text = bytearray(lines)
+        del text[length + 1 :: length + 2], text[length :: length + 1]
+        if b"\r" not in text:
+            return text
+    return lines.translate(None, b"\r\n")

@@ -7,6 +7,7 @@ raises Ambiguous.
 import itertools
 import re
 
+from relay.model.line_ends import only_crlf
 from relay.read import charsets
 from relay.read.ambiguity import Ambiguous
 from relay.read.decode import ENCODED, IDENTITY, decode_body
@@ -46,9 +47,7 @@ class StrictReader:
 
     def read(self) -> Reading:
         """The whole message."""
-        # Some readers end a line at each of them (RFC 5321 §2.3.8).
-        line_ends = self._data.count(b"\r\n")
-        if self._data.count(b"\r") != line_ends or self._data.count(b"\n") != line_ends:
+        if not only_crlf(self._data):  # some readers end a line at each CR and each LF
             raise Ambiguous("line-ends")
         fields = self._entity(0, len(self._data), "", 0, _TEXT, ())
         return Reading(fields, self._leaves, self._spans)

@@ -107,8 +107,8 @@ class ArrivingWriter(SpoolWriter):
         """Lets go of what was written; the key was nowhere else."""
         self._arriving.close()
 
-    def _append(self, data: bytes) -> None:
-        self._arriving.append(data)
+    def _append(self, data: bytes | bytearray) -> None:
+        self._arriving.append(bytes(data))
 
 
 def nameless(folder: Path) -> int:

@@ -27,6 +27,8 @@ SLOTS = (16, 16 + SLOT_SIZE)
 BODY_START = 512
 CHUNK = 64 * 1024
 TAG = 16
+AT_ONCE = 8
+"""Chunks that are read at once where a body is read on: each read and each hash is a turn of threads, and 512 KB are no burden."""
 TRAILER = struct.Struct(">QQ")
 _BODY = 0
 _MANIFEST = 1
@@ -42,6 +44,18 @@ def seal_chunk(cipher: AESGCM, name: str, counter: int, chunk: bytes, last: bool
     return cipher.encrypt(nonce(_BODY, counter, last), chunk, name.encode())
 
 
+def seal_chunks(cipher: AESGCM, name: str, counter: int, chunks: memoryview) -> bytearray:
+    """Full chunks, none of them the last, each with its tag."""
+    count = len(chunks) // CHUNK
+    sealed = bytearray(count * (CHUNK + TAG))
+    data = name.encode()
+    with memoryview(sealed) as room:
+        for index in range(count):
+            target = room[index * (CHUNK + TAG) : (index + 1) * (CHUNK + TAG)]
+            cipher.encrypt_into(nonce(_BODY, counter + index, False), chunks[index * CHUNK : (index + 1) * CHUNK], data, target)
+    return sealed
+
+
 def seal_manifest(cipher: AESGCM, name: str, manifest: bytes) -> bytes:
     """The manifest with its tag."""
     return cipher.encrypt(nonce(_MANIFEST, 0, True), manifest, name.encode())
@@ -53,31 +67,40 @@ def body_length(size: int) -> int:
 
 
 def read_body(file: BinaryIO, name: str, key: bytes, start: int = 0, size: int | None = None) -> Iterator[bytes]:
-    """The body from offset `start` on, chunk by chunk, each checked before it is given out. Raises SpoolError where the object is altered,
-    cut short, or longer than its last chunk allows. An object that is not sealed yet has no trailer: its `size` is then given, and the
-    last chunk's flag proves it as well."""
+    """The body from offset `start` on, some chunks at a time, each checked before it is given out. Raises SpoolError where the object is
+    altered, cut short, or longer than its last chunk allows. An object that is not sealed yet has no trailer: its `size` is then given, and
+    the last chunk's flag proves it as well."""
     cipher = AESGCM(key)
     if size is None:
         size = read_size(file, name)
-    counter = start // CHUNK
-    skip = start % CHUNK
+    counter, skip = divmod(start, CHUNK)
     file.seek(BODY_START + counter * (CHUNK + TAG))
-    last_counter = size // CHUNK
-    while counter <= last_counter:
-        last = counter == last_counter
-        length = (size % CHUNK if last else CHUNK) + TAG
-        sealed = file.read(length)
-        try:
-            chunk = cipher.decrypt(nonce(_BODY, counter, last), sealed, name.encode())
-        except InvalidTag:
-            raise SpoolError(f"spool object {name}: chunk {counter} is altered or cut short") from None
-        if len(sealed) != length:
-            raise SpoolError(f"spool object {name}: shorter than its size says")
+    end = size // CHUNK + 1
+    at_once = 1  # whoever wants the header only reads no more
+    while counter < end:
+        chunks = range(counter, min(counter + at_once, end))
+        piece = _opened(cipher, name, chunks, size, file)
         if skip:
-            chunk, skip = chunk[skip:], 0
-        if chunk:
-            yield chunk
-        counter += 1
+            piece, skip = piece[skip:], 0
+        if piece:
+            yield piece
+        counter, at_once = chunks.stop, min(2 * at_once, AT_ONCE)
+
+
+def _opened(cipher: AESGCM, name: str, chunks: range, size: int, file: BinaryIO) -> bytes:
+    """These chunks of a body of `size` octets, read from where the file stands. Raises SpoolError."""
+    plain = bytearray(min(len(chunks) * CHUNK, size - chunks.start * CHUNK))
+    room, sealed = memoryview(plain), memoryview(file.read(len(plain) + len(chunks) * TAG))
+    for index, counter in enumerate(chunks):
+        place = room[index * CHUNK : (index + 1) * CHUNK]  # of the last chunk less, or nothing
+        start = index * (CHUNK + TAG)
+        try:
+            cipher.decrypt_into(
+                nonce(_BODY, counter, counter == size // CHUNK), sealed[start : start + len(place) + TAG], name.encode(), place
+            )
+        except (InvalidTag, ValueError):  # ValueError: shorter than its place
+            raise SpoolError(f"spool object {name}: chunk {counter} is altered or cut short") from None
+    return bytes(plain)
 
 
 def read_size(file: BinaryIO, name: str) -> int:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from relay.model.message import Body
 from relay.model.ports import BodyHash
-from relay.store.spool.format import BODY_START, CHUNK, MAGIC, SLOT_SIZE, SLOTS, seal_chunk
+from relay.store.spool.format import BODY_START, CHUNK, MAGIC, SLOT_SIZE, SLOTS, seal_chunk, seal_chunks
 from relay.store.spool.keys import SpoolKeys
 
 # As far as the umask lets it (relay/cli/serve.py): the group is for a relay in two services under users of their own, of which one writes
@@ -51,14 +51,12 @@ class SpoolWriter:
             self._flush()
 
     def _flush(self) -> None:
-        out = []
-        offset = 0
-        while len(self._pending) - offset >= CHUNK:
-            out.append(seal_chunk(self._cipher, self._name, self._counter, bytes(self._pending[offset : offset + CHUNK]), False))
-            self._counter += 1
-            offset += CHUNK
-        del self._pending[:offset]
-        self._append(b"".join(out))
+        full = len(self._pending) // CHUNK
+        with memoryview(self._pending) as pending:
+            sealed = seal_chunks(self._cipher, self._name, self._counter, pending[: full * CHUNK])
+        self._counter += full
+        del self._pending[: full * CHUNK]
+        self._append(sealed)
 
     def finish(self, normalised: bool) -> Body:
         """The last chunk, which says that it is the last. Not yet durable."""
@@ -81,7 +79,7 @@ class SpoolWriter:
         self._close()
         self._path.unlink(missing_ok=True)
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: bytes | bytearray) -> None:
         if self._file is None:
             self._file = self._made()
             data = self._header + data

@@ -134,5 +134,11 @@ def test_a_rule_that_does_not_compile_is_refused_with_its_file(tmp_path: Path, t
         YaraInspector(tmp_path)
 
 
+def test_a_rule_with_the_name_of_one_that_ships_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ours.yar").write_text("rule eicar { condition: false }", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="eicar is the name of a rule that ships"):
+        YaraInspector(tmp_path)
+
+
 def test_what_was_dug_out_of_an_ambiguous_message_is_scanned_and_has_no_type_finding() -> None:
     assert found(EXE + EICAR, "", "") == [(Kind.MALWARE, "eicar")]
