@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from relay.model.errors import ConfigurationError
 from relay.sign.dkim_signature import PrivateKey
+from relay.sign.tried import try_key
 
 DOMAIN = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 SELECTOR = re.compile(r"(?=.{1,120}\Z)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
@@ -55,7 +56,9 @@ class KeyRing:
                         raise ConfigurationError(
                             [f"{path}: others may read or change this key (chmod 600, or 640 with a group of the relay's own)"]
                         )
-                    known = (stamp, parse_key(file.read(65_536), path))
+                    key = parse_key(file.read(65_536), path)
+                    try_key(key, algorithm_of(key), path)
+                    known = (stamp, key)
                     self._known[domain, selector] = known
         except FileNotFoundError:
             raise ConfigurationError(
