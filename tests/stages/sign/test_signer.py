@@ -13,7 +13,6 @@ from relay.model.client import Side
 from relay.model.errors import ConfigurationError
 from relay.model.features import Inspection
 from relay.policy.models import Client
-from relay.sign.keys import algorithm_of
 from relay.sign.signer import Signer
 from relay.sign.tried import try_key
 from tests.fakes.custody import NOW_US, MemoryBody, claimed, stored
@@ -233,12 +232,9 @@ class TestKeyFiles:
             Signer(tmp_path).sign(claimed(stored(MESSAGE)), changed, MemoryBody(MESSAGE), HOSTNAME, NOW_US)
 
 
-@pytest.mark.parametrize("selector", [RSA, ED25519])
-def test_a_key_is_tried_with_dkimpy_before_it_signs(keys: Keys, selector: str) -> None:
-    key = keys.rsa if selector == RSA else keys.ed25519
-    path = keys.folder / DOMAIN / f"{selector}.pem"
+def test_an_rsa_key_is_tried_with_dkimpy_before_it_signs(keys: Keys) -> None:
+    path = keys.folder / DOMAIN / f"{RSA}.pem"
 
-    try_key(key, algorithm_of(key), path)
-    other = "ed25519-sha256" if selector == RSA else "rsa-sha256"
+    try_key(keys.rsa, "rsa-sha256", path)
     with pytest.raises(ConfigurationError, match=f"{path}: what is signed with this key does not verify"):
-        try_key(key, other, path)
+        try_key(keys.rsa, "ed25519-sha256", path)
