@@ -13,8 +13,9 @@ from relay.model.client import Side
 from relay.model.errors import ConfigurationError
 from relay.model.features import Inspection
 from relay.policy.models import Client
+from relay.sign.dns_record import record_text
 from relay.sign.signer import Signer
-from relay.sign.tried import try_key
+from relay.sign.tried import try_key, verifies
 from tests.fakes.custody import NOW_US, MemoryBody, claimed, stored
 from tests.stages.sign import opendkim
 from tests.stages.sign.keys import DOMAIN, ED25519, RSA, policy, txt_record, write_key
@@ -233,8 +234,10 @@ class TestKeyFiles:
 
 
 def test_an_rsa_key_is_tried_with_dkimpy_before_it_signs(keys: Keys) -> None:
-    path = keys.folder / DOMAIN / f"{RSA}.pem"
+    try_key(keys.rsa, "rsa-sha256", keys.folder)
 
-    try_key(keys.rsa, "rsa-sha256", path)
-    with pytest.raises(ConfigurationError, match=f"{path}: what is signed with this key does not verify"):
-        try_key(keys.rsa, "ed25519-sha256", path)
+    signed, record = leaving(keys), record_text(keys.rsa)
+    assert verifies(signed, record)
+    assert not verifies(signed.replace(b"Verslag", b"Verslog"), record)
+    assert not verifies(signed.replace(b"Piet", b"Pier"), record)
+    assert not verifies(signed, record_text(rsa.generate_private_key(65_537, 2048)))
