@@ -18,11 +18,10 @@ gcc -O2 -w -o bin/sink src/sink.c; gcc -O2 -w -o bin/loadgen src/loadgen.c
 openssl rsa -in keys/dkim.pem -pubout -outform DER 2>/dev/null | base64 -w0 > keys/dkim.pub.b64
 eicar='X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*'
 printf 'Eicar-Test-Local:0:0:%s\n' "$(printf %s "$eicar" | od -An -tx1 | tr -d ' \n')" > clamav/db/local.ndb
-cat > clamav/clamd.conf <<M
+cat > clamav/clamd.conf.in <<M
 LocalSocket $BENCH_HOME/clamav/clamd.sock
 LocalSocketMode 666
 FixStaleSocket true
-TCPSocket 3310
 TCPAddr 127.0.0.1
 User root
 Foreground true
@@ -35,5 +34,6 @@ StreamMaxLength 100M
 MaxScanSize 100M
 MaxFileSize 100M
 AlertExceedsMax yes
+LogClean yes
 M
 python3 mkmsgs.py >/dev/null
