@@ -21,7 +21,7 @@ from bench.compare.table import BASE, WORKLOADS, counted, table
 COUNTS = {"w1": 1500, "w2": 600, "w2r": 600, "w3": 20}
 WARM = {"w1": 60, "w2": 30, "w2r": 30, "w3": 3}
 SHORT_PART = 0.2
-COUNTED_PART, COUNTED_LEAST = 0.1, 20
+COUNTED_PART, COUNTED_LEAST = 0.1, 5
 """Of the messages of a measured round, in the pass that counts; and as many where the round has them."""
 NOT_HERE = 77
 """The exit status of what can't run on this machine, as of a skipped test (GNU Automake, "Scripts-based Testsuites")."""
