@@ -21,11 +21,11 @@ from relay.store.spool import Spool
 
 Result = TypeVar("Result")
 DAY_US = 86_400 * 1_000_000
-LOOKED_AT = 2000
+LOOKED_AT = 500
 AIM_SECONDS, AIM_ALONE_SECONDS = 0.05, 0.2
 """What a commit should take while there is mail, and while there is none: on SQLite all mail waits for it, also what comes just then. How
 many messages that are shows each commit for the next."""
-LEAST, MOST = 50, 1000
+LEAST, MOST = 50, LOOKED_AT
 """Messages in one commit."""
 EVENTS_FOR_ONE = 4
 """Records that are looked through in the time of one message."""
