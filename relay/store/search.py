@@ -74,7 +74,7 @@ def page(connection: Connection, search: Search, after: Key | None, limit: int, 
     step = min(max(limit, MIN_STEP), MAX_STEP)
     rows = []
     while True:
-        candidates = way(after, step)
+        candidates = way(after, step, None)
         rows += _read(connection, search, after, limit - len(rows), candidates)
         if len(rows) == limit:
             return Found(rows, _key(rows[-1]))
@@ -111,8 +111,9 @@ def _among(connection: Connection, column: Any, ids: list[uuid.UUID]) -> ColumnE
     return column == any_(literal(ids, ARRAY(Uuid())))  # type: ignore[no-any-return]
 
 
-Way = Callable[[Key | None, int], list[uuid.UUID]]
-"""Message ids of one index behind a key, newest first, at most so many; a message with several recipients may come several times."""
+Way = Callable[[Key | None, int, int | None], list[uuid.UUID]]
+"""Message ids of one index behind a key, newest first, at most so many, from so many of the `spans` (None: all); a message with several
+recipients may come several times."""
 
 
 def _ways(connection: Connection, search: Search) -> list[Way]:
@@ -139,9 +140,9 @@ def _ways(connection: Connection, search: Search) -> list[Way]:
         return min((bound for bound in (high, after and after[0]) if bound is not None), default=None)
 
     def way(branches: list[tuple[Any, str, Any]]) -> Way:
-        def candidates(after: Key | None, limit: int) -> list[uuid.UUID]:
+        def candidates(after: Key | None, limit: int, parts: int | None) -> list[uuid.UUID]:
             found: list[uuid.UUID] = []
-            for first, last in spans(connection, low, end(after)):
+            for first, last in spans(connection, low, end(after))[:parts]:
                 for column, value, key in branches:
                     found += connection.execute(
                         along(connection, column, value, key, newest=True, low=first, high=last).limit(limit)
@@ -152,9 +153,9 @@ def _ways(connection: Connection, search: Search) -> list[Way]:
 
         return candidates
 
-    def everything(after: Key | None, limit: int) -> list[uuid.UUID]:
+    def everything(after: Key | None, limit: int, parts: int | None) -> list[uuid.UUID]:
         found: list[uuid.UUID] = []
-        for first, last in spans(connection, low, end(after)):
+        for first, last in spans(connection, low, end(after))[:parts]:
             bounds = [MESSAGE.c.id >= first] if first is not None else []
             bounds += [MESSAGE.c.id <= last] if last is not None else []
             query = select(MESSAGE.c.id).where(*bounds).order_by(MESSAGE.c.id.desc())
@@ -174,9 +175,16 @@ def _newest(connection: Connection) -> uuid.UUID | None:
 
 
 def _narrowest(connection: Connection, search: Search, after: Key | None) -> Way:
-    """Looks how many each has left, and at no more than MAX_STEP of them."""
+    """Looks how many each has left, and at no more than MAX_STEP of them: of the newest months, where each has some there."""
     ways = _ways(connection, search)
-    return ways[0] if len(ways) == 1 else min(ways, key=lambda way: len(way(after, MAX_STEP)))
+    if len(ways) == 1:
+        return ways[0]
+    numbers: list[int] = []
+    for parts in (1, None) if connection.dialect.name == "postgresql" else (None,):
+        numbers = [len(way(after, MAX_STEP, parts)) for way in ways]
+        if min(numbers):
+            break
+    return ways[numbers.index(min(numbers))]
 
 
 def _terms(search: Search) -> list[ColumnElement[bool]]:
