@@ -82,7 +82,7 @@ def _measure(
             try:
                 for workload in workloads:
                     messages = _part(COUNTS[workload], part)
-                    measure(stage, side, workload, min(WARM[workload], messages), quiet=0)
+                    measure(stage, side, workload, _part(WARM[workload], part), quiet=0)
                     figures = measure(stage, side, workload, messages, quiet=quiet)
                     found.setdefault((side.name, workload), []).append(figures)
                     print(f"round {number + 1}, {side.title}, {workload}: {figures.rate:.1f}/s", file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ from bench.compare.groups import Group, prefix
 from bench.sluis.set_up import set_up
 
 PORTS = ("side", "http", "sink", "clamd", "redis")
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 REPOSITORY = Path(__file__).parents[2]
 
 

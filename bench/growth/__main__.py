@@ -16,7 +16,7 @@ from bench.growth.due import drain
 from bench.growth.generate import check_room, fill, size_of
 from bench.growth.installation import OWNER, RELAY, Cluster, cluster, set_up, started
 from bench.growth.load import Sink, send
-from bench.growth.measure import Cost, beside, cost, erase_as_owner, erase_here, median, pages, the_rest
+from bench.growth.measure import Cost, Erased, beside, cost, erase_as_owner, erase_here, median, pages, the_rest
 from bench.growth.rows import Plan
 from relay.settings.load import load_settings
 from relay.settings.models import Store
@@ -118,20 +118,22 @@ async def retention(arguments: argparse.Namespace, owner: Store, server: Cluster
     relay, _ = await started(folder)
     try:
         alone, found, erased = await beside(relay, sink, arguments.messages, pid, arguments.connections, erase, seconds)
+        medians = {"alone": median(alone), "beside": median(found)}
+        for name, (cpu, rate, p99) in medians.items():
+            print(f"{name}: {cpu:.2f} ms CPU a message, {rate:.0f}/s, p99 {p99:.0f} ms", flush=True)
+        ratio = [medians["beside"][index] / medians["alone"][index] for index in range(3)]
+        print(f"beside / alone: CPU {ratio[0]:.2f}, rate {ratio[1]:.2f}, p99 {ratio[2]:.2f}; {len(found)} loads beside it")
+        _say_erased("beside the loads", erased)
         rest = await the_rest(erase)
+        _say_erased("then, without mail, to the end", rest)
     finally:
         await relay.stop()
-    medians = {"alone": median(alone), "beside": median(found)}
-    for name, (cpu, rate, p99) in medians.items():
-        print(f"{name}: {cpu:.2f} ms CPU a message, {rate:.0f}/s, p99 {p99:.0f} ms", flush=True)
-    ratio = [medians["beside"][index] / medians["alone"][index] for index in range(3)]
-    print(f"beside / alone: CPU {ratio[0]:.2f}, rate {ratio[1]:.2f}, p99 {ratio[2]:.2f}; {len(found)} loads beside it")
-    for name, part in (("beside the loads", erased), ("then, without mail, to the end", rest)):
-        print(
-            f"erased {name} in {part.seconds:.0f} s: {dict(part.counts)}, {part.counts['messages'] / part.seconds:.0f} messages/s",
-            flush=True,
-        )
     return {**medians, "erased": asdict(erased), "rest": asdict(rest)}
+
+
+def _say_erased(when: str, part: Erased) -> None:
+    rate = part.counts["messages"] / part.seconds
+    print(f"erased {when} in {part.seconds:.0f} s: {dict(part.counts)}, {rate:.0f} messages/s", flush=True)
 
 
 async def waiting(
