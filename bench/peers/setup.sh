@@ -5,9 +5,10 @@ set -eu
 : "${BENCH_HOME:?set BENCH_HOME to an empty scratch folder outside the repository}"
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$BENCH_HOME"/{bin,out,msgs,keys,clamav/db}; cp -r "$here"/. "$BENCH_HOME"/; cd "$BENCH_HOME"
-missing=0
-for program in postfix clamd clamav-milter opendkim rspamd redis-server gcc openssl; do command -v $program >/dev/null || missing=1; done
-if [ $missing = 1 ]; then
+missing=""
+for program in postfix clamd clamav-milter opendkim rspamd redis-server gcc openssl; do command -v $program >/dev/null || missing="$missing $program"; done
+if [ -n "$missing" ]; then
+[ "${BENCH_INSTALL:-yes}" = yes ] || { echo "not installed:$missing" >&2; exit 1; }
 export DEBIAN_FRONTEND=noninteractive
 printf 'exit 101\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d # nothing starts by itself
 apt-get update -qq

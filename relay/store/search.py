@@ -74,6 +74,7 @@ def page(connection: Connection, search: Search, after: Key | None, limit: int, 
     step = min(max(limit, MIN_STEP), MAX_STEP)
     rows = []
     while True:
+        begun = time.monotonic()
         candidates = way(after, step, None)
         rows += _read(connection, search, after, limit - len(rows), candidates)
         if len(rows) == limit:
@@ -81,9 +82,11 @@ def page(connection: Connection, search: Search, after: Key | None, limit: int, 
         if len(candidates) < step:
             return Found(rows, None)
         after = (candidates[-1], MAX_ORDINAL)
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             return Found(rows, after)
-        step = min(4 * step, MAX_STEP)
+        fitting = int(step * (deadline - now) / (now - begun))
+        step = min(4 * step, MAX_STEP, max(fitting, MIN_STEP))
 
 
 def _key(row: Any) -> Key:
