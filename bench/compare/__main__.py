@@ -21,6 +21,7 @@ from bench.compare.table import BASE, WORKLOADS, counted, table
 COUNTS = {"w1": 1500, "w2": 600, "w2r": 600, "w3": 20}
 WARM = {"w1": 60, "w2": 30, "w2r": 30, "w3": 3}
 SHORT_PART = 0.2
+"""Of the messages. With fewer nothing is held against the bars."""
 COUNTED_PART, COUNTED_LEAST = 0.1, 5
 """Of the messages of a measured round, in the pass that counts; and as many where the round has them."""
 NOT_HERE = 77
@@ -39,7 +40,6 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="one round of few messages, Sluis and Postfix + rspamd: shows that all runs")
     parser.add_argument("--part", type=float, help=f"this part of the messages (default: 1; with --short {SHORT_PART})")
     parser.add_argument("--quiet", type=float, default=QUIET_SECONDS, help="wait so many seconds at most for a quiet machine before each")
-    parser.add_argument("--no-settings", action="store_true", help="leave the settings of each side out")
     parser.add_argument("--json", type=Path, help="write every single figure there")
     given = parser.parse_args()
     missing = why_not()
@@ -57,13 +57,13 @@ def main() -> None:
     try:
         stage.set_up()
         found, counts = _measure(stage, sides, workloads, 1 if given.short else given.rounds, part, given.quiet)
-        settings = [] if given.no_settings else effective(home, sides)
+        settings = effective(home, sides)
     finally:
         stage.tear_down()
         if kept is None:
             shutil.rmtree(home, ignore_errors=True)
     medians = {key: median(figures) for key, figures in found.items()}
-    print("\n".join([*table(medians), *counted(counts), *settings]))
+    print("\n".join([*table(medians, enough=part >= SHORT_PART), *counted(counts), *settings]))
     if given.json:
         given.json.write_text(json.dumps(_plain(found, counts), indent=1))
     if any(one.lost for one in (*medians.values(), *counts.values())):
