@@ -18,7 +18,7 @@ from bench.compare.run import measure
 from bench.compare.sides import Side, Stage
 
 SYNCS = "fsync,fdatasync"
-ATTACH_SECONDS, SETTLE_SECONDS = 20.0, 20.0
+ATTACH_SECONDS, SETTLE_SECONDS = 60.0, 60.0
 STEP_SECONDS = 0.02
 _COMMITS = re.compile(rb"^sluis_journal_commits_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
 _SCANNED = re.compile(r"^.*(?:: OK| FOUND)$", re.MULTILINE)
@@ -73,14 +73,13 @@ def _syncs_of(groups: Sequence[Group], output: Path) -> Iterator[list[int]]:
     strace = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until = time.monotonic() + ATTACH_SECONDS
-        while strace.poll() is None and not all(map(_is_traced, pids)) and time.monotonic() < until:
+        while not (traced := all(map(_is_traced, pids))) and strace.poll() is None and time.monotonic() < until:
             time.sleep(STEP_SECONDS)
-        traced = strace.poll() is None
         yield found
     finally:
         strace.send_signal(signal.SIGINT)  # it lets go of them, and writes its table
         strace.wait()
-    if traced and output.exists():
+    if traced and output.exists():  # what was seen of some processes only would be too little
         lines = [line.split() for line in output.read_text().splitlines()]
         found.append(sum(int(words[0]) for words in lines if len(words) == 2 and words[1] in SYNCS.split(",")))
 

@@ -54,7 +54,7 @@ def test_the_short_bench_runs_every_side_and_loses_nothing(tmp_path: Path, recor
         assert not [one for one in figures[kind] if one["lost"]]
     assert all(one["rate"] > 0 and one["own_ms"] > 0 and one["refused"] == 0 for one in figures["measured"])
     counts = {(one["side"], one["workload"]): one for one in figures["counted"]}
-    assert [counts["sluis", workload]["events"] for workload in WORKLOADS] == [2, 2, 2, 2], "before the 250, and of the outcome"
+    assert all(counts["sluis", workload]["events"] >= 2 for workload in WORKLOADS), "before the 250, and of the outcome"
     assert all(counts[side, workload]["scans"] >= 1 for side in SIDES for workload in ("w2", "w3")), "what differs is scanned by each"
     assert all(counts[side, workload]["syncs"] is None or counts[side, workload]["syncs"] >= 1 for side, workload in everything)
     for said in ("scan_text_mime = true", "smtpd_milters", "SignatureAlgorithm rsa-sha256", "AlertExceedsMax yes", "ed25519-sha256"):
