@@ -69,8 +69,8 @@ def page(connection: Connection, search: Search, after: Key | None, limit: int, 
     if search.ids:
         rows = _read(connection, search, after, limit, None)
         return Found(rows, _key(rows[-1]) if len(rows) == limit else None)
-    way = _narrowest(connection, search, after)
     deadline = time.monotonic() + seconds
+    way = _narrowest(connection, search, after)
     step = min(max(limit, MIN_STEP), MAX_STEP)
     rows = []
     while True:
