@@ -24,7 +24,7 @@ check: $(VENV)/ready-test
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto
 
-# Sluis beside what people run today (bench/README.md): about twenty minutes, as root. `make bench SHORT=1` shows in two that all runs.
+# Sluis beside what people run today (bench/README.md): about half an hour, as root. `make bench SHORT=1` shows in minutes that all runs.
 bench: $(VENV)/ready-test
 	$(BIN)/python -m bench.compare $(if $(SHORT),--short)
 

@@ -7,7 +7,8 @@ and on PostgreSQL as a role that owns nothing. `new_database` gives the same sto
 
 The PostgreSQL cluster is started when the first test asks for it, one for each pytest process.
 
-Beside that: no test connects to anything but this machine.
+Beside that: no test connects to anything but this machine; and what a test records as the property `told`, a title and a text, stands at
+the end of the run whether it passed or failed.
 """
 
 import shutil
@@ -137,3 +138,13 @@ def nothing_leaves_this_machine() -> Iterator[None]:
     with only_loopback() as tried:
         yield
     assert tried == [], f"tests left this machine: {tried}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Properties come from the processes of xdist, too, and pytest shows nothing that a passed test has printed."""
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, value in report.user_properties if report.when == "call" else ():
+            if name == "told":
+                title, text = value
+                terminalreporter.section(title)
+                terminalreporter.write_line(text)

@@ -11,13 +11,31 @@ V1, V2 = Path("/sys/fs/cgroup/cpuacct"), Path("/sys/fs/cgroup")
 STOP_SECONDS = 20.0
 
 
-class Group:
-    """One control group, `peers_NAME`. Needs root, and cgroup v1 `cpuacct` or v2."""
+def prefix() -> str:
+    """What the control groups of this run begin with: cgroup v1 `cpuacct`, or v2. No two runs share one."""
+    return f"{V1 if V1.is_dir() else V2}/sluis-bench-{os.getpid()}-"
 
-    def __init__(self, name: str) -> None:
-        self._v1 = V1.is_dir()
-        self._folder = (V1 if self._v1 else V2) / f"peers_{name}"
+
+def why_not() -> str | None:
+    """What this machine lacks to measure with control groups; None where it lacks nothing."""
+    if os.geteuid():
+        return "needs root, for control groups and for daemons that change their user"
+    probe = Path(prefix() + "probe")
+    try:
+        probe.mkdir()
+    except OSError as error:
+        return f"no control group can be made ({probe}: {error.strerror}), and without one nobody knows what dead children used"
+    probe.rmdir()
+    return None
+
+
+class Group:
+    """One control group. Needs root."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
         self._folder.mkdir(exist_ok=True)
+        self._v1 = (self._folder / "cpuacct.usage").exists()
 
     def start(self, *command: str, log: Path, environment: dict[str, str] | None = None, folder: Path | None = None) -> None:
         """A process that is in the group from its first instruction on."""
@@ -64,3 +82,8 @@ class Group:
             until = time.monotonic() + STOP_SECONDS
             while self.pids and time.monotonic() < until:
                 time.sleep(0.05)
+
+    def remove(self) -> None:
+        """Of a group that was stopped; the kernel refuses any other."""
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()

@@ -51,21 +51,25 @@ class Sink:
         return values[1], values[5]
 
 
-def measure(stage: Stage, side: Side, workload: str, count: int, connections: int = 20) -> Figures:
-    """Sends `count` messages, and waits until all that heard 250 have arrived."""
+def measure(stage: Stage, side: Side, workload: str, count: int, connections: int = 20, quiet: float = QUIET_SECONDS) -> Figures:
+    """Sends `count` messages, and waits until all that heard 250 have arrived. Before it, waits for others to be quiet, at most `quiet`
+    seconds."""
     sink, own = Sink(stage.home), [stage.groups[name] for name in side.groups]
-    _await_quiet()
+    _await_quiet(quiet)
     run = f"{time.time_ns() // 1_000_000 & 0xFFFFFFFF:08x}"
     sink.expect(run)
     everything = [*own, stage.groups["clamd"], stage.groups["sink"]]
     before = {id(group): group.cpu_ms() for group in everything}
     busy, begun = _busy_seconds(), time.monotonic()
     watch = _Memory(own)
-    given = json.loads(_generate(stage, side, workload, count, connections, run))
-    until = time.monotonic() + SETTLE_SECONDS
-    while sink.unique()[0] < given["ok"] and time.monotonic() < until:
-        time.sleep(0.01)
-    arrived, last_ns = sink.unique()
+    try:
+        given = json.loads(_generate(stage, workload, count, connections, run))
+        until = time.monotonic() + SETTLE_SECONDS
+        while sink.unique()[0] < given["ok"] and time.monotonic() < until:
+            time.sleep(0.01)
+        arrived, last_ns = sink.unique()
+    finally:
+        peak = watch.peak()
     took = time.monotonic() - begun
     used = {id(group): group.cpu_ms() - before[id(group)] for group in everything}
     foreign = max(0.0, _busy_seconds() - busy - sum(used.values()) / 1e3 - given["cpu_s"]) / took
@@ -77,7 +81,7 @@ def measure(stage: Stage, side: Side, workload: str, count: int, connections: in
         clamd_ms=clamd_ms / number,
         p50_ms=given.get("lat_p50") or 0.0,
         p99_ms=given.get("lat_p99") or 0.0,
-        pss_mb=watch.peak(),
+        pss_mb=peak,
         foreign_cores=foreign,
         lost=given["ok"] - arrived,
         refused=given["permfail"],
@@ -91,10 +95,10 @@ def median(figures: Sequence[Figures]) -> Figures:
     return Figures(**values, lost=sum(one.lost for one in figures), refused=sum(one.refused for one in figures))
 
 
-def _generate(stage: Stage, side: Side, workload: str, count: int, connections: int, run: str) -> str:
+def _generate(stage: Stage, workload: str, count: int, connections: int, run: str) -> str:
     """The generator's JSON, with the processor time that it used itself (`cpu_s`)."""
     message = stage.home / "msgs" / f"{workload}.eml"
-    words = [str(stage.home / "bin" / "loadgen"), str(side.port), str(count), str(connections), str(message), run, "120", "0"]
+    words = [str(stage.home / "bin" / "loadgen"), str(stage.port), str(count), str(connections), str(message), run, "120", "0"]
     done = subprocess.run(["bash", "-c", 'TIMEFORMAT="%U %S"; time "$@"', "bash", *words], capture_output=True, text=True, check=True)
     user, system = done.stderr.split()[-2:]
     return json.dumps({**json.loads(done.stdout), "cpu_s": float(user) + float(system)})
@@ -128,9 +132,9 @@ def _busy_seconds() -> float:
     return (sum(words[:8]) - words[3] - words[4]) / 100
 
 
-def _await_quiet() -> None:
-    """Until others use less than a seventh of a core, or three seconds are over."""
-    until = time.monotonic() + QUIET_SECONDS
+def _await_quiet(seconds: float) -> None:
+    """Until others use less than a seventh of a core, or the time is over."""
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         before = _busy_seconds()
         time.sleep(0.3)

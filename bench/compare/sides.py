@@ -5,14 +5,15 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.compare.groups import Group
+from bench.compare.groups import Group, prefix
 from bench.sluis.set_up import set_up
 
-SINK_PORT = 2600
-START_SECONDS = 60.0
+PORTS = ("side", "http", "sink", "clamd", "redis")
+START_SECONDS = 180.0
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -22,47 +23,55 @@ class Side:
 
     name: str
     title: str
-    port: int
     folder: str = ""
     groups: tuple[str, ...] = ("gw",)
     environment: dict[str, str] = field(default_factory=dict)
 
 
 SIDES = (
-    Side("sluis", "Sluis", 2507),
-    Side("rspamd-text", "Postfix + rspamd, text scanned", 2504, "d", ("gw", "redis"), {"AVEXTRA": "scan_text_mime = true;"}),
-    Side("rspamd", "Postfix + rspamd, as it comes", 2504, "d", ("gw", "redis")),
-    Side("milters", "Postfix + OpenDKIM + clamav-milter", 2502, "b"),
-    Side("naive", "naive aiosmtpd script", 2506, "f"),
+    Side("sluis", "Sluis"),
+    Side("rspamd-text", "Postfix + rspamd, text scanned", "d", ("gw", "redis"), {"AVEXTRA": "scan_text_mime = true;"}),
+    Side("rspamd", "Postfix + rspamd, as it comes", "d", ("gw", "redis")),
+    Side("milters", "Postfix + OpenDKIM + clamav-milter", "b"),
+    Side("naive", "naive aiosmtpd script", "f"),
 )
 
 
 class Stage:
-    """The scratch folder, with clamd and the sink that all sides share."""
+    """The scratch folder, with clamd and the sink that all sides share; the side that is started has port `port`."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.groups = {name: Group(name) for name in ("gw", "redis", "clamd", "sink")}
-        self.environment = {**os.environ, "BENCH_HOME": str(home), "PYTHON": sys.executable}
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        begins = prefix()
+        self.groups = {name: Group(begins + name) for name in ("gw", "redis", "clamd", "sink")}
+        ports = {f"BENCH_{name.upper()}_PORT": str(port) for name, port in self.ports.items()}
+        told = {"BENCH_HOME": str(home), "BENCH_GROUPS": begins, "BENCH_PORT": str(self.port), "PYTHON": sys.executable}
+        self.environment = {**os.environ, **ports, **told}
+
+    @property
+    def port(self) -> int:
+        """Where the side that is started takes mail."""
+        return self.ports["side"]
 
     def set_up(self) -> None:
         """Tools, keys, messages; installs from Debian what is missing."""
         self.home.mkdir(parents=True, exist_ok=True)
         self._script("setup.sh", folder=REPOSITORY / "bench" / "peers")
         self._script("clamav/start.sh")
-        wait_for(3310)
+        wait_for(self.ports["clamd"])
         self._script("sink.sh", "start")
-        wait_for(SINK_PORT)
+        wait_for(self.ports["sink"])
 
     def start(self, side: Side) -> None:
         """Returns when it takes mail."""
         if side.folder:
             self._script(f"{side.folder}/start.sh", environment=side.environment)
         else:
-            config = set_up(self.home / "sluis", side.port, SINK_PORT, self.home / "clamav" / "clamd.sock", self.home / "keys" / "dkim.pem")
-            log = self.home / "sluis" / "log"
+            clamd, key, log = self.home / "clamav" / "clamd.sock", self.home / "keys" / "dkim.pem", self.home / "sluis.log"
+            config = set_up(self.home / "sluis", self.port, self.ports["sink"], clamd, key, http=self.ports["http"])
             self.groups["gw"].start(sys.executable, "-m", "relay", "serve", "--config", str(config), log=log, folder=REPOSITORY)
-        wait_for(side.port)
+        wait_for(self.port)
 
     def stop(self, side: Side) -> None:
         """Ends it, and what it has left."""
@@ -75,6 +84,7 @@ class Stage:
         """Ends clamd and the sink."""
         for group in self.groups.values():
             group.stop()
+            group.remove()
 
     def _script(self, *words: str, folder: Path | None = None, environment: dict[str, str] | None = None) -> None:
         """Daemons outlive the script, so that their output goes to a file and not to a pipe that would be waited for."""
@@ -106,3 +116,12 @@ def wait_for(port: int) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on now, no two the same."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]

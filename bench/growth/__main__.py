@@ -7,14 +7,16 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.growth.due import drain
 from bench.growth.generate import check_room, fill, size_of
 from bench.growth.installation import OWNER, RELAY, Cluster, cluster, set_up, started
 from bench.growth.load import Sink, send
-from bench.growth.measure import Cost, beside, cost, erase_as_owner, erase_here, median, pages
+from bench.growth.measure import Cost, Erased, beside, cost, erase_as_owner, erase_here, median, pages, the_rest
 from bench.growth.rows import Plan
 from relay.settings.load import load_settings
 from relay.settings.models import Store
@@ -103,24 +105,54 @@ async def measure(arguments: argparse.Namespace, server: Cluster | None, sink: S
     return result
 
 
-async def retention(arguments: argparse.Namespace, owner: Store, server: Cluster | None, sink: Sink) -> None:
-    """A year is erased while mail comes in."""
+async def retention(arguments: argparse.Namespace, owner: Store, server: Cluster | None, sink: Sink) -> dict[str, Any]:
+    """A year is erased, first while mail comes in, then to its end."""
     folder = arguments.folder / "grown"
     config = folder / "sluis.toml"
     if "[retention]" not in config.read_text():
         config.write_text(config.read_text() + "\n[retention]\nrecord_days = 365\nevery = 1000000\n")
     settings = load_settings(config)
     erase = partial(erase_here, settings) if server is None else partial(erase_as_owner, config, owner.url)
+    pid = server.process.pid if server else None
+    seconds = 60 * arguments.beside_minutes
     relay, _ = await started(folder)
     try:
-        pid = server.process.pid if server else None
-        alone, found, counts, seconds = await beside(relay, sink, arguments.messages, pid, arguments.connections, erase)
+        alone, found, erased = await beside(relay, sink, arguments.messages, pid, arguments.connections, erase, seconds)
+        medians = {"alone": median(alone), "beside": median(found)}
+        for name, (cpu, rate, p99) in medians.items():
+            print(f"{name}: {cpu:.2f} ms CPU a message, {rate:.0f}/s, p99 {p99:.0f} ms", flush=True)
+        ratio = [medians["beside"][index] / medians["alone"][index] for index in range(3)]
+        print(f"beside / alone: CPU {ratio[0]:.2f}, rate {ratio[1]:.2f}, p99 {ratio[2]:.2f}; {len(found)} loads beside it")
+        _say_erased("beside the loads", erased)
+        rest = await the_rest(erase)
+        _say_erased("then, without mail, to the end", rest)
     finally:
         await relay.stop()
-    for name, one in (("alone", alone), ("beside a retention run", found)):
-        print(f"{name}: {one.cpu_ms:.2f} ms CPU a message, {one.sent.rate:.0f}/s, p99 {one.sent.p99_ms:.0f} ms", flush=True)
-    print(f"erased in {seconds:.0f} s: {dict(counts)}")
-    print(f"beside / alone: rate {found.sent.rate / alone.sent.rate:.2f}, p99 {found.sent.p99_ms / alone.sent.p99_ms:.2f}")
+    return {**medians, "erased": asdict(erased), "rest": asdict(rest)}
+
+
+def _say_erased(when: str, part: Erased) -> None:
+    rate = part.counts["messages"] / part.seconds
+    print(f"erased {when} in {part.seconds:.0f} s: {dict(part.counts)}, {rate:.0f} messages/s", flush=True)
+
+
+async def waiting(
+    arguments: argparse.Namespace, known: dict[str, tuple[Store, Store]], server: Cluster | None, sink: Sink
+) -> dict[str, Any]:
+    """As many as `--due` says are due at once while mail comes in: in the empty store, and in the grown one."""
+    pid = server.process.pid if server else None
+    found = {}
+    for kind in KINDS:
+        folder, owner = arguments.folder / kind, known[kind][1]
+        one = await drain(folder, owner, sink, arguments.due, arguments.messages, pid, arguments.connections)
+        found[kind] = asdict(one)
+        print(
+            f"{one.due} due, {kind}: all gone after {one.seconds:.0f} s, {one.cpu_ms:.2f} ms CPU a message; of them {one.gone} while",
+            end=" ",
+        )
+        print(f"{one.new.count} new ones came in, at {one.new.rate:.0f}/s, p99 {one.new.p99_ms:.0f} ms", flush=True)
+    print(f"grown / empty: CPU {found['grown']['cpu_ms'] / found['empty']['cpu_ms']:.2f}", flush=True)
+    return found
 
 
 async def run(arguments: argparse.Namespace) -> None:
@@ -132,8 +164,10 @@ async def run(arguments: argparse.Namespace) -> None:
         await prepare(arguments, known, server, sink)
         if not arguments.generate_only:
             result = await measure(arguments, server, sink)
+            if arguments.due:
+                result["due"] = await waiting(arguments, known, server, sink)
             if arguments.retention:
-                await retention(arguments, known["grown"][1], server, sink)
+                result["retention"] = await retention(arguments, known["grown"][1], server, sink)
             (arguments.folder / "result.json").write_text(json.dumps(result, indent=1))
 
 
@@ -148,7 +182,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=20)
     parser.add_argument("--no-pages", action="store_true")
-    parser.add_argument("--retention", action="store_true", help="then erase a year, with a load beside it")
+    parser.add_argument("--due", type=int, default=0, help="then let so many deliveries wait, and be due at once while new mail comes in")
+    parser.add_argument("--retention", action="store_true", help="then erase a year, with loads beside it, and what is left to its end")
+    parser.add_argument("--beside-minutes", type=float, default=5.0, help="how long at most with loads beside it")
     parser.add_argument("--generate-only", action="store_true")
     asyncio.run(run(parser.parse_args()))
 

@@ -13,10 +13,11 @@ CONNECTIONS = 20
 
 
 class Sink:
-    """Counts the messages that it has taken."""
+    """Counts the messages that it has taken. While it is `closed` it greets with 421, so that all mail waits."""
 
     def __init__(self) -> None:
         self.messages = 0
+        self.closed = False
         self._wanted = 0
         self._reached = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -34,9 +35,9 @@ class Sink:
             await self._reached.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 sink\r\n")
+        writer.write(b"421 4.3.2 closed\r\n" if self.closed else b"220 sink\r\n")
         try:
-            while line := await reader.readline():
+            while not self.closed and (line := await reader.readline()):
                 word = line[:4].upper()
                 if word == b"EHLO":
                     writer.write(b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n")
@@ -79,11 +80,18 @@ class Sent:
 
 async def send(port: int, sink: Sink, count: int, recipients: int = 1, connections: int = CONNECTIONS) -> Sent:
     """`count` messages, each delivered when it returns."""
+    before, begun = sink.messages, time.monotonic()
+    sent = await hand_in(port, count, recipients, connections)
+    await sink.until(before + count)
+    return Sent(count, time.monotonic() - begun, sent.replies)
+
+
+async def hand_in(port: int, count: int, recipients: int = 1, connections: int = CONNECTIONS) -> Sent:
+    """`count` messages, each answered with 250 when it returns, delivered or not."""
     left = iter(range(count))
     replies: list[float] = []
-    before, begun = sink.messages, time.monotonic()
+    begun = time.monotonic()
     await asyncio.gather(*(_session(port, left, recipients, replies) for _ in range(min(connections, count))))
-    await sink.until(before + count)
     return Sent(count, time.monotonic() - begun, replies)
 
 

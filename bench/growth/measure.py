@@ -144,19 +144,41 @@ def _timed(work: Callable[[], dict[str, Any]], pause: float = 0.0) -> tuple[list
     return times, answer
 
 
+@dataclass(frozen=True)
+class Erased:
+    """What went in a part of a run, and in how many seconds."""
+
+    counts: Counter[str]
+    seconds: float
+
+
+Erase = Callable[[threading.Event], Counter[str]]
+"""Erases until the event is set, or all that may go is gone; gives how many of each."""
+
+
 async def beside(
-    relay: Relay, sink: Sink, count: int, database_pid: int | None, connections: int, erase: Callable[[threading.Event], Counter[str]]
-) -> tuple[Cost, Cost, Counter[str], float]:
-    """The cost of a load alone, and of one with `erase` at work beside it: a function that ends when the event is set; what it erased, and
-    in how many seconds."""
-    alone = await cost(relay, sink, count, database_pid, connections)
+    relay: Relay, sink: Sink, count: int, database_pid: int | None, connections: int, erase: Erase, seconds: float
+) -> tuple[list[Cost], list[Cost], Erased]:
+    """Loads alone, before and after; and load after load with `erase` at work beside them, until it is done or `seconds` are over."""
+    alone = [await cost(relay, sink, count, database_pid, connections)]
     stop = threading.Event()
     begun = time.monotonic()
     erasing = asyncio.create_task(asyncio.to_thread(erase, stop))
-    found = await cost(relay, sink, count, database_pid, connections)
+    found: list[Cost] = []
+    while not found or (not erasing.done() and time.monotonic() - begun < seconds):
+        found.append(await cost(relay, sink, count, database_pid, connections))
     stop.set()
     counts = await erasing
-    return alone, found, counts, time.monotonic() - begun
+    erased = Erased(counts, time.monotonic() - begun)
+    alone.append(await cost(relay, sink, count, database_pid, connections))
+    return alone, found, erased
+
+
+async def the_rest(erase: Erase) -> Erased:
+    """To the end, on a relay without mail."""
+    begun = time.monotonic()
+    counts = await asyncio.to_thread(erase, threading.Event())
+    return Erased(counts, time.monotonic() - begun)
 
 
 def erase_here(settings: Settings, stop: threading.Event) -> Counter[str]:

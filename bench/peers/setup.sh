@@ -5,9 +5,10 @@ set -eu
 : "${BENCH_HOME:?set BENCH_HOME to an empty scratch folder outside the repository}"
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$BENCH_HOME"/{bin,out,msgs,keys,clamav/db}; cp -r "$here"/. "$BENCH_HOME"/; cd "$BENCH_HOME"
-missing=0
-for program in postfix clamd clamav-milter opendkim rspamd redis-server gcc openssl; do command -v $program >/dev/null || missing=1; done
-if [ $missing = 1 ]; then
+missing=""
+for program in postfix clamd clamav-milter opendkim rspamd redis-server gcc openssl; do command -v $program >/dev/null || missing="$missing $program"; done
+if [ -n "$missing" ]; then
+[ "${BENCH_INSTALL:-yes}" = yes ] || { echo "not installed:$missing" >&2; exit 1; }
 export DEBIAN_FRONTEND=noninteractive
 printf 'exit 101\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d # nothing starts by itself
 apt-get update -qq
@@ -18,11 +19,10 @@ gcc -O2 -w -o bin/sink src/sink.c; gcc -O2 -w -o bin/loadgen src/loadgen.c
 openssl rsa -in keys/dkim.pem -pubout -outform DER 2>/dev/null | base64 -w0 > keys/dkim.pub.b64
 eicar='X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*'
 printf 'Eicar-Test-Local:0:0:%s\n' "$(printf %s "$eicar" | od -An -tx1 | tr -d ' \n')" > clamav/db/local.ndb
-cat > clamav/clamd.conf <<M
+cat > clamav/clamd.conf.in <<M
 LocalSocket $BENCH_HOME/clamav/clamd.sock
 LocalSocketMode 666
 FixStaleSocket true
-TCPSocket 3310
 TCPAddr 127.0.0.1
 User root
 Foreground true
@@ -35,5 +35,6 @@ StreamMaxLength 100M
 MaxScanSize 100M
 MaxFileSize 100M
 AlertExceedsMax yes
+LogClean yes
 M
 python3 mkmsgs.py >/dev/null

@@ -47,7 +47,7 @@ socket = "state/control.sock"
 two_people = false
 
 [http]
-address = "127.0.0.1:0"
+address = "127.0.0.1:{http}"
 
 [log]
 level = "info"
@@ -104,16 +104,24 @@ internal: [clamd, yara, type, archive]
 
 
 def set_up(
-    folder: Path, port: int, sink: int, clamd: Path, rsa_key: Path | None = None, store: str = "sqlite:///state/sluis.db", workers: int = 2
+    folder: Path,
+    port: int,
+    sink: int,
+    clamd: Path,
+    rsa_key: Path | None = None,
+    store: str = "sqlite:///state/sluis.db",
+    workers: int = 2,
+    http: int = 0,
 ) -> Path:
-    """An empty relay in `folder`, open for everybody. `rsa_key`: a private key that is used for selector `sel`. Gives the settings file."""
+    """An empty relay in `folder`, open for everybody. `rsa_key`: a private key that is used for selector `sel`; `http`: the port of its
+    metrics. Gives the settings file."""
     shutil.rmtree(folder, ignore_errors=True)
     shipped = Path(__file__).parents[2] / "policies"
     shutil.copytree(shipped, folder / "policies")
     for name, text in POLICY.items():
         (folder / "policies" / name).write_text(text.replace("{sink}", str(sink)))
     config = folder / "sluis.toml"
-    config.write_text(SETTINGS.format(port=port, store=store, clamd=clamd, workers=workers))
+    config.write_text(SETTINGS.format(port=port, store=store, clamd=clamd, workers=workers, http=http))
     settings = load_settings(config)
     assert settings.spool.private_keys is not None
     new_keypair(settings.spool.public_key, settings.spool.private_keys)

@@ -5,11 +5,27 @@ The ids and commitments of events stay for ever; what they committed to is erase
 
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    TextClause,
+    Uuid,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from relay.audit.event import erase
 from relay.model.delivery import WAITING, State
@@ -85,6 +101,31 @@ def _locked(connection: Connection, ids: Sequence[uuid.UUID], before_us: int) ->
     connection.execute(select(MESSAGE.c.id).where(MESSAGE.c.id.in_(ids)).order_by(MESSAGE.c.id).with_for_update()).all()
     query = select(MESSAGE.c.id, MESSAGE.c.spool_object).where(MESSAGE.c.id.in_(ids), _may_go(before_us))
     return list(connection.execute(query).all())
+
+
+def read_ahead(connection: Connection, ids: Sequence[uuid.UUID]) -> None:
+    """Reads the pages of all indexes that erasing these records will change, so that they are in memory then: on SQLite all mail waits for
+    a commit, which in a large store would mostly wait for the disk. Elsewhere it does nothing."""
+    if connection.dialect.name == "sqlite":
+        for statement in _AHEAD:
+            connection.execute(statement, {"ids": ids})
+
+
+def _ahead(table: Any, key: str) -> Iterator[TextClause]:
+    """By the index that is named, and no other: it holds all that is asked for, so that nothing else is read."""
+    for index in table.indexes:
+        if index.dialect_options["sqlite"]["where"] is None:
+            same = " AND ".join(f"found.{column.name} = old.{column.name}" for column in index.columns)
+            found = f"{table.name} AS found INDEXED BY {index.name} ON {same}"
+            query = f"SELECT count(*) FROM {table.name} AS old CROSS JOIN {found} WHERE old.{key} IN :ids"  # noqa: S608 - our names
+            yield text(query).bindparams(bindparam("ids", expanding=True, type_=Uuid()))
+
+
+_AHEAD: tuple[Executable, ...] = (
+    *_ahead(MESSAGE, "id"),
+    *_ahead(DELIVERY, "message_id"),
+    select(func.sum(func.length(RECORD.c.canonical))).where(RECORD.c.message_id.in_(bindparam("ids", expanding=True))),
+)
 
 
 def erase_records(connection: Connection, ids: Sequence[uuid.UUID], before_us: int) -> Counter[str]:

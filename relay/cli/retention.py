@@ -81,7 +81,7 @@ async def _as_owner(settings: Settings, url: str, dry_run: bool, reason: str) ->
         journal, reader = Journal(engine), Reader(engine)
         journal.start()
         who = (actor_of(os.getuid(), settings.control).name, "command line", reason)
-        run = Retention(journal, reader, None, SystemClock(), settings.retention, who, may_drop=True, dry_run=dry_run)
+        run = Retention(journal, reader, None, SystemClock(), settings.retention, who, may_drop=True, own_journal=True, dry_run=dry_run)
         try:
             return await run.run(_progress)
         finally:

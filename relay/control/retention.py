@@ -4,7 +4,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,11 +22,15 @@ from relay.store.spool import Spool
 Result = TypeVar("Result")
 DAY_US = 86_400 * 1_000_000
 LOOKED_AT = 500
-ERASED_AT_ONCE = 50
-"""Messages in one commit: all mail waits for it."""
-EVENTS_AT_ONCE = 200
+AIM_SECONDS, AIM_ALONE_SECONDS = 0.05, 0.2
+"""What a commit should take while there is mail, and while there is none: on SQLite all mail waits for it, also what comes just then. How
+many messages that are shows each commit for the next."""
+LEAST, MOST = 50, LOOKED_AT
+"""Messages in one commit."""
+EVENTS_FOR_ONE = 4
+"""Records that are looked through in the time of one message."""
 REST = 3.0
-"""Pauses, in times of what a commit took."""
+"""Pauses, in times of what a commit took, as long as there is mail."""
 DROP_TRIES, DROP_REST = 20, 1.0
 TOLD_SECONDS = 60.0
 """An event at least as often: a crash leaves little untold."""
@@ -41,7 +45,8 @@ NAMES = ("bodies", "months", "messages", "recipients", "records")
 
 class Retention:
     """`spool` None: bodies are left to who has it. `may_drop`: the role owns the tables, so that whole months can be dropped. With
-    `dry_run` it is counted what would go, and nothing changes. `who` is actor, origin and reason of its events."""
+    `dry_run` it is counted what would go, and nothing changes. `who` is actor, origin and reason of its events. `own_journal`: no mail goes
+    through it, so that it can't tell whether there is any, and every commit has its pause."""
 
     def __init__(
         self,
@@ -53,8 +58,9 @@ class Retention:
         who: tuple[str, str, str],
         *,
         may_drop: bool = False,
+        own_journal: bool = False,
         dry_run: bool = False,
-        rest: float = REST,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._journal = journal
         self._reader = reader
@@ -63,7 +69,9 @@ class Retention:
         self._who = who
         self._may_drop = may_drop
         self._dry_run = dry_run
-        self._rest = rest
+        self._own_journal = own_journal
+        self._pause = pause
+        self._size = LEAST
         self._untold: Counter[str] = Counter()
         now_us = clock.now_us()
         days = [number for number in (settings.body_days, settings.record_days) if number is not None]
@@ -113,7 +121,7 @@ class Retention:
             return Counter(bodies=len(looked.ids)), looked.next
         assert self._spool is not None
         gone = 0
-        for ids in _pieces(looked.ids):
+        for ids in self._pieces(looked.ids):
             names = await self._commit(partial(retention.erase_bodies, ids=ids, before_us=before_us))
             await asyncio.to_thread(self._spool.discard, *names)
             self._untold["bodies"] += len(names)
@@ -146,7 +154,7 @@ class Retention:
             try:
                 return await self._commit(partial(old_months.drop_month, month=month, before_us=before_us))
             except StoreError:
-                await asyncio.sleep(DROP_REST)
+                await self._pause(DROP_REST)
         return Counter()
 
     async def _messages(self, after: uuid.UUID | None) -> tuple[Counter[str], uuid.UUID | None]:
@@ -157,7 +165,8 @@ class Retention:
         if self._dry_run:
             return Counter(messages=len(looked.ids)), looked.next
         total: Counter[str] = Counter()
-        for ids in _pieces(looked.ids):
+        for ids in self._pieces(looked.ids):
+            await self._reader.read(partial(retention.read_ahead, ids=ids))
             counts = await self._commit(partial(retention.erase_records, ids=ids, before_us=before_us))
             self._untold += counts
             total += counts
@@ -171,14 +180,28 @@ class Retention:
         if self._dry_run:
             number, behind = await self._reader.read(partial(retention.events_due, before_us=before_us, after=after, limit=LOOKED_AT))
             return Counter(records=number), behind
-        erased, behind = await self._commit(partial(retention.erase_events, before_us=before_us, limit=EVENTS_AT_ONCE))
+        limit = EVENTS_FOR_ONE * self._size
+        erased, behind = await self._commit(partial(retention.erase_events, before_us=before_us, limit=limit))
         self._untold["records"] += erased
         return Counter(records=erased), behind
 
+    def _pieces(self, ids: list[uuid.UUID]) -> Iterator[list[uuid.UUID]]:
+        """Of as many as one commit may have by then."""
+        start = 0
+        while start < len(ids):
+            piece = ids[start : start + self._size]
+            start += len(piece)
+            yield piece
+
     async def _commit(self, work: Callable[[Connection], Result]) -> Result:
-        begun = time.monotonic()
+        begun, works = time.monotonic(), self._journal.works
         result = await self._journal.submit(work)
-        await asyncio.sleep(self._rest * (time.monotonic() - begun))
+        took = time.monotonic() - begun
+        mail = self._own_journal or self._journal.works - works > 1 or self._journal.waiting > 0
+        aim = AIM_SECONDS if mail else AIM_ALONE_SECONDS
+        self._size = max(LEAST, min(MOST, int(self._size * max(0.5, min(2.0, aim / took)))))
+        if mail:
+            await self._pause(REST * took)
         return result
 
     async def _say(self) -> None:
@@ -197,7 +220,3 @@ class Retention:
 
     def _ends(self) -> dict[str, int | None]:
         return {"bodies": self.bodies_before_us, "records": self.records_before_us}
-
-
-def _pieces(ids: list[uuid.UUID]) -> list[list[uuid.UUID]]:
-    return [ids[start : start + ERASED_AT_ONCE] for start in range(0, len(ids), ERASED_AT_ONCE)]

@@ -6,6 +6,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, select, tuple_
 
 FIRST, LAST = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
+DAY_MS = 86_400_000
+NEWEST_DAYS = 62
+"""At least one whole month with what there is of the newest."""
 
 
 def along(
@@ -30,6 +33,19 @@ def along(
     pair = tuple_(column, key)
     within = (pair >= tuple_(value, low or FIRST), pair <= tuple_(value, high or LAST))
     return select(key).where(*within, *bounds).order_by(column.desc() if newest else column, order)
+
+
+def spans(connection: Connection, low: uuid.UUID | None, high: uuid.UUID | None) -> list[tuple[uuid.UUID | None, uuid.UUID | None]]:
+    """The range between two ids (bounds inclusive) in parts, newest first: who has found enough in one leaves the others. PostgreSQL plans
+    a query over every partition that its bounds don't exclude: 6 ms for the fifty months of a table, and 30 ms where a connection sees
+    them for the first time. What people look for lies mostly in the newest. SQLite has no partitions, and gets one part."""
+    if connection.dialect.name == "sqlite":
+        return [(low, high)]
+    bottom, top = (low or FIRST).int, (high or LAST).int
+    border = top - (NEWEST_DAYS * DAY_MS << 80)  # a UUIDv7 begins with its time, of 48 bits (RFC 9562 §5.7)
+    if border <= bottom:
+        return [(low, high)]
+    return [(uuid.UUID(int=border), high), (low, uuid.UUID(int=border - 1))]
 
 
 def behind(identity: uuid.UUID | None) -> uuid.UUID | None:

@@ -45,7 +45,8 @@ def open_engine(settings: Store) -> Engine:
         raise StoreError(f"store.url: {url.get_backend_name()} is not supported: sqlite:///PATH or postgresql+psycopg://…")
     if url.password:
         raise StoreError("store.url holds a password; put it in a PostgreSQL password file (PGPASSFILE)")
-    engine = create_engine(url, pool_size=10, pool_pre_ping=True, connect_args=POSTGRESQL, json_serializer=json_text)
+    # The connection that was used last is used next: it knows the partitions, and has its statements prepared.
+    engine = create_engine(url, pool_size=10, pool_pre_ping=True, pool_use_lifo=True, connect_args=POSTGRESQL, json_serializer=json_text)
     watch_postgresql(engine, settings.standby)
     return engine
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, and_, cast, or_, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, String, Uuid, and_, any_, cast, literal, or_, select
 
 from relay.model.address import address_key, domain_key
 from relay.model.delivery import State
 from relay.model.ids import id_time_us
-from relay.store.along import along
+from relay.store.along import along, spans
 from relay.store.tables import Delivery, Message
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
@@ -19,6 +19,7 @@ DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 
 Key = tuple[uuid.UUID, int]
 """A delivery: message id and ordinal."""
+DAY_US = 86_400 * 1_000_000
 MAX_ORDINAL = 2**31 - 1
 PAGE_SECONDS = 0.1
 """A person waits for a page; a search that fits little goes on with the next one."""
@@ -68,21 +69,24 @@ def page(connection: Connection, search: Search, after: Key | None, limit: int, 
     if search.ids:
         rows = _read(connection, search, after, limit, None)
         return Found(rows, _key(rows[-1]) if len(rows) == limit else None)
-    way = _narrowest(connection, search, after)
     deadline = time.monotonic() + seconds
+    way = _narrowest(connection, search, after)
     step = min(max(limit, MIN_STEP), MAX_STEP)
     rows = []
     while True:
-        candidates = way(after, step)
+        begun = time.monotonic()
+        candidates = way(after, step, None)
         rows += _read(connection, search, after, limit - len(rows), candidates)
         if len(rows) == limit:
             return Found(rows, _key(rows[-1]))
         if len(candidates) < step:
             return Found(rows, None)
         after = (candidates[-1], MAX_ORDINAL)
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             return Found(rows, after)
-        step = min(4 * step, MAX_STEP)
+        fitting = int(step * (deadline - now) / (now - begun))
+        step = min(4 * step, MAX_STEP, max(fitting, MIN_STEP))
 
 
 def _key(row: Any) -> Key:
@@ -96,15 +100,23 @@ def _read(connection: Connection, search: Search, after: Key | None, limit: int,
     if candidates is not None:
         ids = list(dict.fromkeys(candidates))
         # Said of both tables: PostgreSQL leaves out partitions by what is said of each.
-        query = query.where(DELIVERY.c.message_id.in_(ids), MESSAGE.c.id.in_(ids))
+        query = query.where(_among(connection, DELIVERY.c.message_id, ids), _among(connection, MESSAGE.c.id, ids))
     if after is not None:
         same = and_(DELIVERY.c.message_id == after[0], DELIVERY.c.ordinal > after[1])
         query = query.where(or_(DELIVERY.c.message_id < after[0], same))
     return list(connection.execute(query.order_by(DELIVERY.c.message_id.desc(), DELIVERY.c.ordinal).limit(limit)))
 
 
-Way = Callable[[Key | None, int], list[uuid.UUID]]
-"""Message ids of one index behind a key, newest first, at most so many; a message with several recipients may come several times."""
+def _among(connection: Connection, column: Any, ids: list[uuid.UUID]) -> ColumnElement[bool]:
+    """PostgreSQL takes them as one value: hundreds of them one by one cost more to read than the rows."""
+    if connection.dialect.name == "sqlite":
+        return column.in_(ids)  # type: ignore[no-any-return]
+    return column == any_(literal(ids, ARRAY(Uuid())))  # type: ignore[no-any-return]
+
+
+Way = Callable[[Key | None, int, int | None], list[uuid.UUID]]
+"""Message ids of one index behind a key, newest first, at most so many, from so many of the `spans` (None: all); a message with several
+recipients may come several times."""
 
 
 def _ways(connection: Connection, search: Search) -> list[Way]:
@@ -124,31 +136,58 @@ def _ways(connection: Connection, search: Search) -> list[Way]:
     low = _first_id(search.since_us) if search.since_us is not None else None
     high = uuid.UUID(int=max(_first_id(search.until_us).int - 1, 0)) if search.until_us is not None else None
 
+    if high is None and connection.dialect.name == "postgresql":
+        high = _newest(connection)
+
     def end(after: Key | None) -> uuid.UUID | None:
         return min((bound for bound in (high, after and after[0]) if bound is not None), default=None)
 
     def way(branches: list[tuple[Any, str, Any]]) -> Way:
-        def candidates(after: Key | None, limit: int) -> list[uuid.UUID]:
+        def candidates(after: Key | None, limit: int, parts: int | None) -> list[uuid.UUID]:
             found: list[uuid.UUID] = []
-            for column, value, key in branches:
-                query = along(connection, column, value, key, newest=True, low=low, high=end(after))
-                found += connection.execute(query.limit(limit)).scalars()
+            for first, last in spans(connection, low, end(after))[:parts]:
+                for column, value, key in branches:
+                    found += connection.execute(
+                        along(connection, column, value, key, newest=True, low=first, high=last).limit(limit)
+                    ).scalars()
+                if len(found) >= limit:
+                    break
             return sorted(found, reverse=True)[:limit]
 
         return candidates
 
-    def everything(after: Key | None, limit: int) -> list[uuid.UUID]:
-        bounds = [MESSAGE.c.id >= low] if low is not None else []
-        bounds += [MESSAGE.c.id <= bound] if (bound := end(after)) is not None else []
-        return list(connection.execute(select(MESSAGE.c.id).where(*bounds).order_by(MESSAGE.c.id.desc()).limit(limit)).scalars())
+    def everything(after: Key | None, limit: int, parts: int | None) -> list[uuid.UUID]:
+        found: list[uuid.UUID] = []
+        for first, last in spans(connection, low, end(after))[:parts]:
+            bounds = [MESSAGE.c.id >= first] if first is not None else []
+            bounds += [MESSAGE.c.id <= last] if last is not None else []
+            query = select(MESSAGE.c.id).where(*bounds).order_by(MESSAGE.c.id.desc())
+            found += connection.execute(query.limit(limit - len(found))).scalars()
+            if len(found) >= limit:
+                break
+        return found
 
     return [way(branches) for branches in wanted] or [everything]
 
 
+def _newest(connection: Connection) -> uuid.UUID | None:
+    """The last message of the store; a clock that was ahead may have written it into a month to come."""
+    query = select(MESSAGE.c.id).order_by(MESSAGE.c.id.desc()).limit(1)
+    yesterday = MESSAGE.c.id >= _first_id(time.time_ns() // 1000 - DAY_US)  # leaves out the months behind us
+    return connection.execute(query.where(yesterday)).scalar() or connection.execute(query).scalar()
+
+
 def _narrowest(connection: Connection, search: Search, after: Key | None) -> Way:
-    """Looks how many each has left, and at no more than MAX_STEP of them."""
+    """Looks how many each has left, and at no more than MAX_STEP of them: of the newest months, where each has some there."""
     ways = _ways(connection, search)
-    return ways[0] if len(ways) == 1 else min(ways, key=lambda way: len(way(after, MAX_STEP)))
+    if len(ways) == 1:
+        return ways[0]
+    numbers: list[int] = []
+    for parts in (1, None) if connection.dialect.name == "postgresql" else (None,):
+        numbers = [len(way(after, MAX_STEP, parts)) for way in ways]
+        if min(numbers):
+            break
+    return ways[numbers.index(min(numbers))]
 
 
 def _terms(search: Search) -> list[ColumnElement[bool]]:

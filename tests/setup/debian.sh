@@ -3,6 +3,8 @@
 # Safe to run again: it does nothing when everything is there. Needs root, or sudo without a password.
 set -eu
 packages="python3-venv libmagic1 clamav-daemon postfix opendkim-tools postgresql swaks strace faketime openssl bind9 sudo systemd util-linux"
+# What the short bench sets beside Sluis, and the compiler of its load generator.
+packages="$packages rspamd redis-server clamav-milter opendkim gcc libc6-dev"
 # Ceph with its S3 gateway: bodies in an object store.
 packages="$packages ceph-mon ceph-osd radosgw"
 # The shared libraries of Exim, which is unpacked below and so brings none along.

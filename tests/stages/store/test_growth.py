@@ -1,19 +1,22 @@
 """A store that grows: lists, searches and what the relay does by itself look at no more rows for it, each by the index meant for it."""
 
+import datetime
+import re
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, insert, text
+from sqlalchemy import Connection, Engine, event, insert, select, text
 
 from relay.control.operations import audit
 from relay.control.operations.message import identity_of, journey_of
 from relay.model.decision import Epoch
 from relay.model.delivery import WAITING, State
 from relay.phases import held
-from relay.store import queue, states
-from relay.store.along import along
+from relay.store import queue, schema, states
+from relay.store.along import NEWEST_DAYS, along
 from relay.store.search import Search, page
 from relay.store.tables import Delivery, Event, EventRecord, Message
 
@@ -30,6 +33,17 @@ def identity(number: int, bits: int = 0) -> uuid.UUID:
     return uuid.UUID(int=START_MS + number * 1000 << 80 | 7 << 76 | 2 << 62 | bits << 40 | number)
 
 
+SPREAD = 4800
+"""Messages over two years, some two hundred a month."""
+MONTHS = 25
+
+
+def over_two_years(number: int, bits: int = 0) -> uuid.UUID:
+    """The same, until now."""
+    milliseconds = time.time_ns() // 1_000_000 - (SPREAD - number) * 730 * 86_400_000 // SPREAD
+    return uuid.UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62 | bits << 40 | number)
+
+
 def state_of(number: int, size: int) -> State:
     """The newer half is held; what nobody would come upon soon came in first."""
     if number < 2:
@@ -37,7 +51,7 @@ def state_of(number: int, size: int) -> State:
     return State.HELD if number > size // 2 else State.DELIVERED
 
 
-def fill(engine: Engine, size: int) -> None:
+def fill(engine: Engine, size: int, identity: Callable[..., uuid.UUID] = identity) -> None:
     """`size` messages, each with a recipient and an event; half of them of one sender."""
     plain: dict[str, Any] = {
         "received_us": 0,
@@ -58,8 +72,9 @@ def fill(engine: Engine, size: int) -> None:
         own = {"message_id": key, "recipient": f"r{number}@d{number % 7}.example", "recipient_domain": f"d{number % 7}.example"}
         own |= {"state": state.value, "disposition": "hold" if state is State.HELD else "deliver"}
         deliveries.append({**own, "ordinal": 0, "envelope": {}, "rules": [], "policy": "p", "phase": "open", "changed_us": 0})
-        events.append({"id": identity(number, 1), "kind": "phase" if number == 9 else "accepted", "commitment": b"x"})
-        records.append({"event_id": identity(number, 1), "message_id": key, "canonical": b"{}", "salt": b"x"})
+        told = identity(number, 1)
+        events.append({"id": told, "kind": "phase" if number == 9 else "accepted", "commitment": b"x"})
+        records.append({"event_id": told, "message_id": key, "canonical": b"{}", "salt": b"x"})
     with engine.begin() as connection:
         for name, rows in (("message", messages), ("delivery", deliveries), ("event", events), ("event_record", records)):
             connection.execute(insert(TABLES[name]), rows)
@@ -150,6 +165,57 @@ def test_no_list_and_no_search_works_more_in_a_store_three_times_as_large(engine
     after = work(engine)
     grown = {name: (before[name], after[name]) for name in LOOKS if after[name] > 1.3 * before[name] + 20}
     assert grown == {}
+
+
+FREQUENT = ("queue list", "queue list --sender", "message find", "--sender", "--sender @domain")
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_a_first_page_that_the_newest_months_fill_plans_no_month_before_them(engine: Engine, owner: Engine) -> None:
+    with owner.begin() as connection:
+        schema.make_partitions(connection, MONTHS)
+    fill(engine, SPREAD, over_two_years)
+    statements: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda _1, _2, statement, parameters, _3, _4: statements.append((statement, parameters)))
+    oldest = f"{datetime.datetime.now(datetime.UTC) - datetime.timedelta(NEWEST_DAYS + 1):%Y_%m}"
+    for name in FREQUENT:
+        look, expected = LOOKS[name]
+        with engine.connect() as connection:
+            statements.clear()
+            assert look(connection) == expected, name
+            months: set[str] = set()
+            for statement, parameters in list(statements):
+                cursor: Any = connection.connection.cursor()
+                cursor.execute(f"EXPLAIN {statement}", parameters)
+                months.update(re.findall(r"(?:message|delivery)_(\d{4}_\d{2})\b", " ".join(line for (line,) in cursor)))
+        assert months, name
+        assert min(months) >= oldest, name
+
+
+def pages_of(connection: Connection, search: Search) -> list[uuid.UUID]:
+    """All that a search finds, page by page."""
+    rows, after = [], None
+    while True:
+        found = page(connection, search, after, 50, seconds=0.01)
+        rows += [row.message_id for row in found.rows]
+        after = found.next
+        if after is None:
+            return rows
+
+
+def test_pages_reach_over_all_months_newest_first_and_a_clock_that_was_ahead(engine: Engine, owner: Engine) -> None:
+    if engine.dialect.name == "postgresql":
+        with owner.begin() as connection:
+            schema.make_partitions(connection, MONTHS)
+    fill(engine, 480, lambda number, bits=0: over_two_years(10 * number + (SPREAD // 24 if number > 470 else 0), bits))
+    with engine.connect() as connection:
+        everything = connection.execute(select(TABLES["message"].c.id).order_by(TABLES["message"].c.id.desc())).scalars().all()
+        held_ones = [one for one, number in zip(everything, reversed(range(480)), strict=True) if number > 240]
+        assert pages_of(connection, Search()) == everything
+        assert pages_of(connection, Search(states=QUEUE_LIST)) == [*held_ones, everything[-2]]
+        assert pages_of(connection, Search(sender="s1@ours.example")) == everything[::2]
+        assert pages_of(connection, Search(recipient="r7@d0.example")) == [everything[-8]]
+        assert pages_of(connection, Search(sender="nobody@ours.example")) == []
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
