@@ -40,8 +40,8 @@ class _HeardBefore(SluisError):
 
 def accept(connection: Connection, items: list[Acceptance]) -> list[Receipt | None]:
     """Writes them, and gives None for each; or, for one whose client has not heard the receipt of the same transaction, that receipt, and
-    nothing of it is written (relay/record/adoption.py). ClientLeft where one of the clients is gone, looked at as late as can be: it may have
-    gone to another process with its message, and been heard there."""
+    nothing of it is written (relay/record/adoption.py). Raises ClientLeft where a client is gone, looked at as late as can be: it
+    may have taken its message to another process, and been answered there."""
     for item in items:
         if item.left is not None and item.left():
             raise ClientLeft

@@ -4,22 +4,27 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine
+from sqlmodel import SQLModel
 
-from relay.model.errors import SpoolError, StoreError
+from relay.model.errors import SpoolError, SpoolUnavailable, StoreError
+from relay.settings.models import Spool as SpoolSettings
 from relay.settings.models import Store
 from relay.settings.ownership import give, make_folder
 from relay.store import schema, transfer
 from relay.store.backup_files import Backup, measure
+from relay.store.bodies import Bodies, bodies_of
 from relay.store.engine import open_engine, sqlite_path
 from relay.store.object_copy import copy_object, key_of, look, object_path, side_by_side, sync_folder
 from relay.store.transfer import Progress
 
+MESSAGE = SQLModel.metadata.tables["message"]
 SHOWN = 20
 ROOM = 64 * 1024 * 1024
 """Octets that must be left over on a disk."""
@@ -31,18 +36,20 @@ Finish = Callable[[Connection], None]
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a check found. `problems` names the first of what is wrong, `wrong` counts all; `new` bodies are to be copied, `octets` in all;
-    the others are in the spool already. `keys`: ids of the spool keys that the bodies need."""
+    the others are in the spool already. `renamed` are those that had their place in a pack and get one of their own: name of before and
+    after. `keys`: ids of the spool keys that the bodies need."""
 
     bodies: int
     new: list[str]
+    renamed: list[tuple[str, str]]
     octets: int
     keys: frozenset[str]
     problems: list[str]
     wrong: int
 
 
-def check(backup: Backup, store: Store, spool: Path, progress: Progress) -> Found:
-    """Reads the whole backup, and what is where it is to go. Changes nothing. Raises StoreError, OSError."""
+def check(backup: Backup, store: Store, spool: SpoolSettings, progress: Progress) -> Found:
+    """Reads the whole backup, and what is where it is to go. Changes nothing. Raises StoreError, OSError, SpoolUnavailable."""
     said = _Problems()
     for name, wanted in (("store.db", backup.manifest.store), ("objects.txt", backup.manifest.objects)):
         progress("files", 0, 2)
@@ -52,12 +59,14 @@ def check(backup: Backup, store: Store, spool: Path, progress: Progress) -> Foun
         said(f"missing since the backup was made: {text}", wrong=False)
     _check_sqlite(backup.store, said)
     _check_empty(store)
-    new, octets, count, keys = _check_bodies(backup, spool, said, progress)
-    _check_room(spool, octets, said)
+    names = iter(()) if said.wrong else backup.names()  # what is damaged is not read
+    bodies = _check_bodies(backup, _lines(backup, names), spool, said, progress)
+    if spool.s3 is None:
+        _check_room(spool.folder, bodies.octets, said)
     database = sqlite_path(store)
     if database is not None:
         _check_room(database.parent, backup.manifest.store.size, said)
-    return Found(count, new, octets, frozenset(keys), said.first, said.wrong)
+    return Found(bodies.count, bodies.new, bodies.renamed, bodies.octets, frozenset(bodies.keys), said.first, said.wrong)
 
 
 class _Problems:
@@ -107,34 +116,89 @@ def _check_empty(store: Store) -> None:
         engine.dispose()
 
 
-def _check_bodies(backup: Backup, spool: Path, said: _Problems, progress: Progress) -> tuple[list[str], int, int, set[str]]:
-    new: list[str] = []
-    keys: set[str] = set()
-    octets = count = 0
+@dataclass
+class _BodiesFound:
+    """As in Found."""
+
+    new: list[str] = field(default_factory=list)
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+    octets: int = 0
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A body of a backup, and what it was called in the store that it comes from."""
+
+    name: str
+    before: str
+    size: int
+    digest: str
+
+
+@dataclass
+class _Looked:
+    """What is wrong with it, which key it needs, and under which name it is in the spool already."""
+
+    wrong: list[str] = field(default_factory=list)
+    key: str | None = None
+    place: str | None = None
+
+
+def _check_bodies(backup: Backup, lines: Iterator[_Line], spool: SpoolSettings, said: _Problems, progress: Progress) -> _BodiesFound:
+    found, there = _BodiesFound(), bodies_of(spool)
+    for line, looked in side_by_side(lambda line: _look(backup, there, line, packs=spool.s3 is not None), lines):
+        found.count += 1
+        for text in looked.wrong:
+            said(text)
+        if looked.key is not None:
+            found.keys.add(looked.key)
+        if looked.place is None:
+            found.new.append(line.name)
+            found.octets += line.size
+        if (looked.place or line.name) != line.before:
+            found.renamed.append((line.before, line.name))
+        progress("checking bodies", found.count, backup.manifest.bodies)
+    if found.count != backup.manifest.bodies:
+        said(f"{backup.folder / 'objects.txt'}: {found.count} bodies, the manifest says {backup.manifest.bodies}")
+    return found
+
+
+def _lines(backup: Backup, names: Iterator[tuple[str, str]]) -> Iterator[_Line]:
+    """Both are in the order of the names."""
+    named = next(names, None)
     for name, size, digest in backup.bodies():
-        count += 1
-        source, there = object_path(backup.objects, name), object_path(spool, name)
+        while named is not None and named[0] < name:
+            named = next(names, None)
+        yield _Line(name, named[1] if named is not None and named[0] == name else name, size, digest)
+
+
+def _look(backup: Backup, spool: Bodies, line: _Line, *, packs: bool) -> _Looked:
+    """By one of several threads. Raises SpoolUnavailable."""
+    looked, source = _Looked(), object_path(backup.objects, line.name)
+    try:
+        found = look(source)
+        looked.key = key_of(source).hex()
+        if (found.size, found.digest) != (line.size, line.digest):
+            looked.wrong.append(f"{source}: not what {backup.folder / 'objects.txt'} says: altered or cut short")
+    except (SpoolError, OSError) as error:
+        looked.wrong.append(str(error))
+    # In an object store it may still be where it was, beside others of its pack.
+    for name in dict.fromkeys((line.before, line.name) if packs else (line.name,)):
         try:
-            found = look(source)
-            keys.add(key_of(source).hex())
-            if (found.size, found.digest) != (size, digest):
-                said(f"{source}: not what {backup.folder / 'objects.txt'} says: altered or cut short")
-        except (SpoolError, OSError) as error:
-            said(str(error))
-        if there.exists():
-            try:
-                found = look(there)
-                if (found.size, found.digest) != (size, digest):
-                    said(f"{there}: another body of this name is in the spool")
-            except SpoolError as error:
-                said(f"{there}: in the spool already, and damaged: {error}")
-        else:
-            new.append(name)
-            octets += size
-        progress("checking bodies", count, backup.manifest.bodies)
-    if count != backup.manifest.bodies:
-        said(f"{backup.folder / 'objects.txt'}: {count} bodies, the manifest says {backup.manifest.bodies}")
-    return new, octets, count, keys
+            there = spool.look(name)
+        except SpoolUnavailable:
+            raise
+        except SpoolError as error:
+            looked.wrong.append(f"spool object {name}: in the spool already, and damaged: {error}")
+            there = None
+        if there is not None and (there.size, there.digest) != (line.size, line.digest):
+            looked.wrong.append(f"spool object {name}: another body of this name is in the spool")
+        if there is not None:
+            looked.place = name
+            break
+    return looked
 
 
 def _check_room(folder: Path, octets: int, said: _Problems) -> None:
@@ -145,8 +209,26 @@ def _check_room(folder: Path, octets: int, said: _Problems) -> None:
         said(f"{folder}: {octets} octets are to come, and {free} are free")
 
 
-def restore(backup: Backup, found: Found, store: Store, spool: Path, finish: Finish, progress: Progress) -> None:
+def restore(backup: Backup, found: Found, store: Store, spool: SpoolSettings, finish: Finish, progress: Progress) -> None:
     """Bodies first, then the store, which is there all at once or can be gone on with. Raises StoreError, SpoolError, OSError."""
+    if spool.s3 is None:
+        _into_folder(backup, found, spool.folder, progress)
+    else:
+        _into_object_store(backup, found, bodies_of(spool), progress)
+
+    def finished(connection: Connection) -> None:
+        for _, name in found.renamed:
+            connection.execute(MESSAGE.update().where(MESSAGE.c.id == UUID(name)).values(spool_object=name))
+        finish(connection)
+
+    database = sqlite_path(store)
+    if database is not None:
+        _place(backup, database, finished)
+    else:
+        _fill(backup, store, finished, progress)
+
+
+def _into_folder(backup: Backup, found: Found, spool: Path, progress: Progress) -> None:
     owner = make_folder(spool)
     touched: set[Path] = set()
 
@@ -162,11 +244,19 @@ def restore(backup: Backup, found: Found, store: Store, spool: Path, finish: Fin
         progress("bodies", number, len(found.new))
     for folder in (*touched, spool):
         sync_folder(folder)
-    database = sqlite_path(store)
-    if database is not None:
-        _place(backup, database, finish)
-    else:
-        _fill(backup, store, finish, progress)
+
+
+def _into_object_store(backup: Backup, found: Found, spool: Bodies, progress: Progress) -> None:
+    """What is there is read again, and compared."""
+
+    def copy(name: str) -> None:
+        source = object_path(backup.objects, name)
+        spool.put(name, source)
+        if spool.look(name) != look(source):
+            raise SpoolError(f"spool object {name}: the copy is not the same")
+
+    for number, _ in enumerate(side_by_side(copy, found.new), 1):
+        progress("bodies", number, len(found.new))
 
 
 def _place(backup: Backup, database: Path, finish: Finish) -> None:

@@ -1,5 +1,4 @@
-"""A client that is gone when its message would be committed: nothing is taken, for it will send it again. One that hears all the same has it
-taken."""
+"""A client that is gone when its message would be committed: nothing is taken, for it will send it again."""
 
 import asyncio
 from dataclasses import dataclass, field, replace
