@@ -151,8 +151,8 @@ class Inspection(Strict):
     """The workers that read hostile bytes, and their limits for each message. Past a limit a message is undecidable: quarantine."""
 
     workers: int = Field(default=2, ge=1, le=64, description="worker processes")
-    # what the strict reader refuses of 25 MB takes 190 MB more, and the relay stays under 400 MB whatever comes (docs/performance.md)
-    memory: Octets = Field(default=320 * 1024 * 1024, description="octets of memory for a worker")
+    # what the strict reader refuses of 25 MB takes 110 MB more, and the relay stays under 400 MB whatever comes (docs/performance.md)
+    memory: Octets = Field(default=224 * 1024 * 1024, description="octets of memory for a worker")
     cpu_seconds: int = Field(default=60, ge=1, description="seconds of CPU for a message")
     deadline: Seconds = Field(default=120, description="seconds for a message, then the worker is killed")
     queue: int = Field(default=200, ge=1, description="messages that may wait for a worker; more hear 451")
