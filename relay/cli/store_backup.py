@@ -21,7 +21,8 @@ from relay.store.backup_files import Backup, newest_backup, prune
 from relay.store.duplicates import name_possible_duplicates
 from relay.store.engine import must_be_made, open_engine
 from relay.store.high_water import Gap, marks_of
-from relay.store.restore import Found, check, restore
+from relay.store.restore import restore
+from relay.store.restore_check import Found, check
 from relay.store.spool.keys import load_keys
 from relay.store.transfer import one_moment
 
