@@ -188,6 +188,7 @@ def _received(transaction: Transaction, body: Body, now_us: int) -> Received:
         authorised=transaction.authorised,
         already_accepted=transaction.client.already_accepted,
         receipt=transaction.receipt,
+        hearing=transaction.hearing,
     )
 
 

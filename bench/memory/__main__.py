@@ -14,6 +14,7 @@ SCENES: list[tuple[str, tuple[str, int, object], str, int]] = [
     ("5,000 idle connections, STARTTLS", ("idle", 5000, "starttls"), "inside", 350),
     ("500 idle connections, implicit TLS", ("idle", 500, "tls"), "tls", 200),
     ("40 sessions with 25 MB each at a time", ("big", 40, BIG), "inside", 400),
+    ("14 sessions with 25 MB each that hurt a reader", ("big", 14, f"{BIG} hostile"), "inside", 400),
     ("5,000 messages at one octet a second", ("drip", 5000, ""), "inside", 350),
     ("2,000 clients that flood and read nothing", ("deaf", 2000, ""), "inside", 200),
 ]
@@ -23,7 +24,8 @@ async def measure(what: tuple[str, int, object], listener: str) -> Measured:
     """One scene, on a relay of its own."""
     kind, count, more = what
     with tempfile.TemporaryDirectory(prefix="sluis-memory-") as folder:
-        async with relay(Path(folder)) as sluis, clients(sluis, kind, count, *([more] if more else []), listener=listener) as measured:
+        words = str(more).split()
+        async with relay(Path(folder)) as sluis, clients(sluis, kind, count, *words, listener=listener) as measured:
             return measured
 
 

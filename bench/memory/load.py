@@ -2,13 +2,15 @@
 has come about, and ends when its standard input does.
 
     idle PORT COUNT plain|starttls|tls    connections that have said EHLO, and then nothing
-    big PORT COUNT OCTETS                 one message of this size in each connection, all at a time; the line says what they heard
+    big PORT COUNT OCTETS [hostile]       one message of this size in each connection, all at a time; the line says what they heard. Hostile
+                                          ones are those of HOSTILE in turn
     drip PORT COUNT                       a message in each connection, one octet a second
     deaf PORT COUNT                       commands without end, and no reply is read
     greetings PORT COUNT                  connects, and says what was heard first
 """
 
 import base64
+import itertools
 import json
 import os
 import socket
@@ -83,14 +85,15 @@ def greetings(port: int, count: int) -> tuple[Any, Any]:
     return kept, Counter(reply(connection)[:3] for connection in kept)
 
 
-def big(port: int, count: int, octets: str, seed: str = "") -> tuple[Any, Any]:
+def big(port: int, count: int, octets: str, kind: str = "") -> tuple[Any, Any]:
     """Each sends its own bytes, so that no answer about one serves for another."""
     heard: list[str] = []
+    made = _hostile if kind == "hostile" else _message
 
     def send(number: int) -> None:
         connection, _ = connected(port)
         start(connection)
-        for piece in _message(int(octets), number):
+        for piece in made(int(octets), number):
             connection.sendall(piece)
         heard.append(ask(connection, "\r\n."))
 
@@ -107,10 +110,45 @@ def big(port: int, count: int, octets: str, seed: str = "") -> tuple[Any, Any]:
     }
 
 
+def _header(number: int) -> str:
+    header = f"From: {SENDER}\r\nTo: {RECIPIENT}\r\nSubject: {number}\r\nMessage-ID: <{number}.{os.getpid()}@prosecution.example>\r\n"
+    return header + "Date: Tue, 24 Nov 2026 09:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+
+
+HOSTILE = {
+    "line ends": "\r\n",  # in a part that is never closed, so that the lenient readers and the salvage look at all of it
+    "parts": "--b\r\n\r\n",
+    "nested parts": 'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n',
+    "nested messages": "Content-Type: message/rfc822\r\n\r\n",
+    "uuencoded": "begin 644 a\r\nend\r\n",
+    "soft line ends": "Content-Transfer-Encoding: quoted-printable\r\n\r\n",
+    "unclosed": "",
+}
+"""What a reader needs much memory for, again and again up to the size."""
+
+
+def _hostile(octets: int, number: int) -> Any:
+    """One kind after the other."""
+    kind = list(HOSTILE)[number % len(HOSTILE)]
+    again = HOSTILE[kind]
+    yield (_header(number) + "--b\r\n").encode()
+    if kind == "unclosed":
+        yield from itertools.islice(_message(octets, number), 1, octets // 78_000)
+    elif kind == "soft line ends":
+        yield again.encode()
+        yield from (b"=\r\n" * 30_000 for _ in range(octets // 90_000))
+    elif "%" in again:
+        yield from (again.replace("%d", str(depth)).encode() for depth in range(octets // 60))
+    else:
+        yield (b"" if again.startswith(("--b", "Content")) else b"\r\n")
+        many = 100_000 // len(again)
+        yield from (again.encode() * many for _ in range(octets // (many * len(again))))
+    yield b"\r\n"
+
+
 def _message(octets: int, number: int) -> Any:
     """A text and one attachment in base64, of about so many octets, in pieces."""
-    header = f"From: {SENDER}\r\nTo: {RECIPIENT}\r\nSubject: {number}\r\nMessage-ID: <{number}.{os.getpid()}@prosecution.example>\r\n"
-    header += "Date: Tue, 24 Nov 2026 09:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    header = _header(number)
     part = "--b\r\nContent-Type: text/plain\r\n\r\nSee the attachment.\r\n--b\r\nContent-Type: application/octet-stream; name=a.bin\r\n"
     part += "Content-Disposition: attachment; filename=a.bin\r\nContent-Transfer-Encoding: base64\r\n\r\n"
     yield (header + part).encode()

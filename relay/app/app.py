@@ -48,7 +48,7 @@ from relay.sign.body_hash import RelaxedBodyHash
 from relay.sign.signer import Signer
 from relay.store import queue, schema
 from relay.store.counters import Counters
-from relay.store.durability import doubts
+from relay.store.durability import check_standby, doubts
 from relay.store.engine import WriterLock, check_durability, open_engine, sqlite_path
 from relay.store.high_water import marks_of
 from relay.store.journal import Journal
@@ -145,7 +145,9 @@ class App:
     async def _look_at_high_water(self) -> None:
         """A store that went back in time gets the brake before anything of it is looked at."""
         marks = marks_of(self.settings.spool)
-        self.high_water = HighWaterWatch(marks, self.journal, self.reader, self.clock, self.alerts, socket.gethostname(), self._owner)
+        self.high_water = HighWaterWatch(
+            marks, self.journal, self.reader, self.clock, self.alerts, socket.gethostname(), self._owner, self.settings.store.standby
+        )
         await self.high_water.begin()
         self.high_water.pulled = self.in_force.refresh
         self.high_water.watch_connections(self.engine)
@@ -168,6 +170,7 @@ class App:
         self._stack.callback(self.engine.dispose)
         schema.check_schema(self.engine)
         check_durability(self.engine)
+        check_standby(self.engine, self.settings.store.standby)
         with self.engine.connect() as connection:
             for doubt in doubts(connection, self.settings.store.standby):
                 log.warning("a failover would lose mail", extra={"fields": {"reason": doubt}})

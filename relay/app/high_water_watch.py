@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
+from relay.app.seen import Seen, look
 from relay.audit.event import make_event, write
 from relay.model.errors import SluisError
 from relay.model.ids import id_time_us
@@ -22,19 +23,16 @@ from relay.store import high_water
 from relay.store.duplicates import name_possible_duplicates
 from relay.store.high_water import BEHIND, Behind, Gap, Mark, Marks
 from relay.store.journal import Journal
+from relay.store.lineage import LINEAGE, parse
 from relay.store.reader import Reader
 
 log = logging.getLogger("sluis.store")
 SECONDS = 1.0
-WHAT_NOW = (
-    "what was delivered since may be queued again, and what was accepted since is only in the spool "
-    "(sluis store rebuild); a person lets go: sluis brake release"
-)
 
 
 class HighWaterWatch:
-    """For the process that delivers, on `machine`. `suspect`: a new connection reached a store that does not know the last mark; nothing
-    may leave until that was looked into. `pulled` is awaited after the brake was pulled."""
+    """For the process that delivers, on `machine`. `standby` is `store.standby`. `suspect`: a new connection reached a store that does not
+    know the last mark, or another server; nothing may leave until that was looked into. `pulled` is awaited after the brake was pulled."""
 
     def __init__(
         self,
@@ -45,6 +43,7 @@ class HighWaterWatch:
         alert: Alert,
         machine: str,
         actor: str,
+        standby: str = "none",
     ) -> None:
         self._marks = marks
         self._journal = journal
@@ -53,6 +52,8 @@ class HighWaterWatch:
         self._alert = alert
         self._machine = machine
         self._actor = actor
+        self._standby = standby
+        self._followed = False
         self._last: Mark | None = None
         self._behind: Behind | None = None
         self._writable = True
@@ -70,21 +71,24 @@ class HighWaterWatch:
                 return
             marks = list(self._behind.marks)
         now_us = self._clock.now_us()
-        unknown, newest = await self._reader.read(
-            lambda c: (high_water.unknown_marks(c, marks, now_us), high_water.newest_event(c, now_us))
-        )
-        if unknown:
-            await self._went_back(unknown, newest)
+        seen = await self._look(marks)
+        if seen.lost:
+            await self._went_back(seen)
             return
         if self._behind is not None:  # the right store is back
             await asyncio.to_thread(self._marks.remove, BEHIND)
             self._behind = None
-        if not marks and newest is not None and await self._reader.read(high_water.has_messages):
-            await self._missing(newest)
+        if not marks and seen.newest is not None and await self._reader.read(high_water.has_messages):
+            await self._missing(seen.newest)
         for mark in marks:
             if mark.machine != self._machine and mark.time_us < now_us - high_water.OTHERS_US:
                 await asyncio.to_thread(self._marks.remove, mark.name)
-        await self._move(newest)
+        await self._switched(marks, seen)
+        await self._move(seen)
+
+    async def _look(self, marks: Sequence[Mark]) -> Seen:
+        """All from one server. Raises StoreError."""
+        return await self._reader.read(partial(look, marks=marks, now_us=self._clock.now_us()))
 
     def watch_connections(self, engine: Engine) -> None:
         """On PostgreSQL a connection that is made anew may reach another server: each one is asked for the last mark first."""
@@ -96,7 +100,9 @@ class HighWaterWatch:
             return
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM event WHERE id = %s", (self._last.event,))
-            if cursor.fetchone() is None:
+            known = cursor.fetchone() is not None
+            cursor.execute(LINEAGE)
+            if not known or self._last.left_by(parse(*cursor.fetchone())):
                 self.suspect = True
         connection.rollback()
 
@@ -113,21 +119,47 @@ class HighWaterWatch:
                 if await self._reader.read(self._was_let_go):
                     await self._resolve()
                 return
-            now_us = self._clock.now_us()
             marks = [self._last] if self._last is not None else []
-            unknown, newest = await self._reader.read(
-                lambda c: (high_water.unknown_marks(c, marks, now_us), high_water.newest_event(c, now_us))
-            )
-            if unknown:
-                await self._went_back(unknown, newest)
+            seen = await self._look(marks)
+            if seen.lost:
+                await self._went_back(seen)
                 return
             self.suspect = False
-            await self._move(newest)
+            self._look_at_followers(seen)
+            await self._switched(marks, seen)
+            await self._move(seen)
 
-    async def _move(self, newest: uuid.UUID | None) -> None:
-        if newest is None or (self._last is not None and self._last.event == newest):
+    def _look_at_followers(self, seen: Seen) -> None:
+        """At a start it would have been refused (relay/store/durability.py)."""
+        followed = self._standby == "none" and seen.here is not None and bool(seen.here.followers) and not seen.here.waits
+        if followed and not self._followed:
+            self._alert("store-followed", reason="a standby follows PostgreSQL, and store.standby is none: promoting it may lose mail")
+        self._followed = followed
+
+    async def _switched(self, marks: Sequence[Mark], seen: Seen) -> None:
+        """A standby that has every commit took over: nothing is lost, and it is said. Bodies without rows are spared all the same: that it
+        was the right one is the word of whoever promoted it. Other machines say so of their own marks."""
+        mine = [mark for mark in marks if mark.machine == self._machine]
+        gone = [mark for mark in mine if seen.here is not None and mark.carried_to(seen.here.lineage)]
+        if not gone or seen.here is None:
             return
-        mark = Mark(self._machine, newest)
+        now_us = self._clock.now_us()
+        gap = Behind(tuple(gone), seen.newest, now_us, uuid.UUID(int=0)).gap
+        reason = f"PostgreSQL was failed over from {gone[0].lineage} to {seen.here.lineage}, a standby for which each commit had waited"
+        name = f"{high_water.GAP}{seen.here.lineage.timeline}-{gone[0].name}"
+        await self._keep(name, {"reason": reason, "from_us": gap.from_us, "until_us": gap.until_us})
+        log.warning("the store was failed over", extra={"fields": {"reason": reason}})
+        self._alert("store-switched", reason=reason)
+        await self._say("switched", reason)
+
+    async def _move(self, seen: Seen) -> None:
+        if seen.newest is None:
+            return
+        here = seen.here
+        waits = here is not None and here.waits and self._standby == "synchronous"
+        mark = Mark(self._machine, seen.newest, here.lineage if here is not None else None, waits)
+        if mark == self._last:
+            return
         try:
             await asyncio.to_thread(self._marks.write, mark.name, high_water.encoded(mark.to_json()))
         except OSError as error:
@@ -138,14 +170,10 @@ class HighWaterWatch:
         self._writable = True
         self._last = mark
 
-    async def _went_back(self, unknown: list[Mark], newest: uuid.UUID | None) -> None:
+    async def _went_back(self, seen: Seen) -> None:
         """The brake first, then the evidence: a crash in between finds it again."""
-        highest = max(unknown, key=lambda mark: mark.time_us)
-        knows = f"ends at {time_text(id_time_us(newest))}" if newest else "has no events"
-        reason = (
-            f"the store {knows}, but {highest.name} in the spool says that event {highest.event} of {time_text(highest.time_us)} was "
-            f"committed: this store was restored from a backup, or is a standby that lagged; {WHAT_NOW}"
-        )
+        highest = max(seen.lost, key=lambda mark: mark.time_us)
+        newest, reason = seen.newest, seen.reason(highest)
         now_us = self._clock.now_us()
         found = high_water.read_behind(await asyncio.to_thread(self._marks.read))  # another process may have been first
         brake = await self._journal.submit(lambda connection: self._pull(connection, found, reason, now_us))
@@ -154,7 +182,7 @@ class HighWaterWatch:
             self._behind = found
         else:
             await self._name_duplicates()
-            self._behind = Behind(tuple(unknown), newest, now_us, brake)
+            self._behind = Behind(tuple(seen.lost), newest, now_us, brake)
             await self._keep(BEHIND, self._behind.to_json())
         if self.pulled is not None:
             await self.pulled()
@@ -188,12 +216,17 @@ class HighWaterWatch:
         if name not in await asyncio.to_thread(self._marks.read):  # another process may have been first
             await self._keep(name, {**behind.to_json(), "from_us": gap.from_us, "until_us": gap.until_us})
             lost = ", ".join(f"{mark.event}" for mark in behind.marks)
-            await self._say("moved", f"the brake was let go: the mark moves on from here; lost were {lost} and what came with them")
-        for mark in behind.marks:
+            await self._say(
+                "moved",
+                f"the brake was let go: the mark moves on from here; what came with {lost} or after it may be lost",
+            )
+        # Those of other machines too, which would say the same again when these start.
+        seen = await self._look(high_water.read_marks(await asyncio.to_thread(self._marks.read)))
+        for mark in (*behind.marks, *seen.lost):
             await asyncio.to_thread(self._marks.remove, mark.name)
         await asyncio.to_thread(self._marks.remove, BEHIND)
         self._behind = self._last = None
-        await self._move(await self._reader.read(lambda connection: high_water.newest_event(connection, self._clock.now_us())))
+        await self._move(seen)
 
     async def _keep(self, name: str, value: dict[str, Any]) -> None:
         try:

@@ -13,7 +13,7 @@ KINDS = MappingProxyType(
         "stop": "a process stopped",
         "reload": "settings and policy were read again: done, or refused with the problems",
         "policy": "another policy is in force",
-        "high-water": "the mark of how far commits have come was missing, or moves on after a store went back behind it",
+        "high-water": "the mark of how far commits have come was missing, or moves on after a store went back or was failed over",
         "backup": "a copy of the whole store and its encrypted bodies was made: where to",
         "restored": "a backup was put back: of when, from where",
         "rebuilt": "a message was found in the spool that the store did not know, and waits for a person; or the whole run",

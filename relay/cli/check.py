@@ -22,7 +22,7 @@ from relay.settings.models import Settings, TlsFiles
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.sign.keys import KeyRing
 from relay.store import schema
-from relay.store.durability import doubts
+from relay.store.durability import check_standby, doubts
 from relay.store.engine import check_durability, open_engine, sqlite_path
 from relay.store.logins import read_logins
 from relay.store.spool import open_spool
@@ -190,6 +190,7 @@ def _store(settings: Settings, warnings: list[str]) -> Iterator[str]:
         try:
             schema.check_schema(engine)
             check_durability(engine)
+            check_standby(engine, settings.store.standby)
             with engine.connect() as connection:
                 warnings += (f"store: {doubt}" for doubt in doubts(connection, settings.store.standby))
         finally:

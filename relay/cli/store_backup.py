@@ -21,7 +21,8 @@ from relay.store.backup_files import Backup, newest_backup, prune
 from relay.store.duplicates import name_possible_duplicates
 from relay.store.engine import must_be_made, open_engine
 from relay.store.high_water import Gap, marks_of
-from relay.store.restore import Found, check, restore
+from relay.store.restore import restore
+from relay.store.restore_check import Found, check
 from relay.store.spool.keys import load_keys
 from relay.store.transfer import one_moment
 
@@ -41,11 +42,10 @@ def backup(target: Path, keep: int | None, config: Path, reason: str, as_json: b
     settings = settings_from(config)
     bar = Bar()
     with problems_told(), closing(bar):
-        _in_a_folder(settings)
         must_be_made(settings.store)
         asked(settings, "store.backup", {"reason": reason, "target": printable(str(target.absolute()), 4000)})
         try:
-            made = back_up(settings.store, settings.spool.folder, target, socket.gethostname(), SystemClock().now_us(), bar)
+            made = back_up(settings.store, settings.spool, target, socket.gethostname(), SystemClock().now_us(), bar)
             removed = prune(target, keep) if keep else (0, 0)
         except OSError as error:
             raise StoreError(f"{error.filename or target}: {error.strerror or error}") from None
@@ -75,14 +75,13 @@ def restore_(source: Path, only_check: bool, config: Path, reason: str, as_json:
     settings = settings_from(config)
     bar = Bar()
     with problems_told(), closing(bar), stopped(settings):
-        _in_a_folder(settings)
         try:
             chosen = newest_backup(source)
-            found = check(chosen, settings.store, settings.spool.folder, bar)
+            found = check(chosen, settings.store, settings.spool, bar)
             missing = sorted(found.keys - _own_keys(settings.spool))
             if not found.wrong and not only_check:
                 why = _reason(chosen)
-                restore(chosen, found, settings.store, settings.spool.folder, lambda c: _finish(c, settings, chosen, why, reason), bar)
+                restore(chosen, found, settings.store, settings.spool, lambda c: _finish(c, settings, chosen, why, reason), bar)
                 _keep_gap(settings, chosen)
         except OSError as error:
             raise StoreError(f"{error.filename or source}: {error.strerror or error}") from None
@@ -163,11 +162,3 @@ def _keep_gap(settings: Settings, chosen: Backup) -> None:
             high_water.mark_first(marks, connection, socket.gethostname(), now_us)
     finally:
         engine.dispose()
-
-
-def _in_a_folder(settings: Settings) -> None:
-    """An object store and PostgreSQL have backups of their own, which take more than we could."""
-    if settings.spool.s3 is not None:
-        raise ConfigurationError(
-            [f"bodies are in {settings.spool.s3.url}: back up PostgreSQL with its own tools, and the bucket after it (docs/backup.md)"]
-        )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from relay.inspect import gzip_archive
-from relay.inspect.opening import Budget, Opened
+from relay.inspect.opening import Budget, Opened, joined
 from relay.inspect.stream import Stream
 
 MEMORY = 256 * 1024 * 1024
@@ -66,7 +66,7 @@ def read_compressed(opened: Opened, form: str, budget: Budget) -> None:
     except _DAMAGED as error:
         opened.ambiguous("archive-damaged", type(error).__name__)
     finally:
-        opened.add(name, b"".join(pieces))
+        opened.add(name, joined(pieces))
 
 
 def _streams(data: bytes, form: str, budget: Budget, pieces: list[bytes]) -> int:

@@ -175,7 +175,8 @@ class InspectPool:
             self._replace(worker)
             raise
         worker.jobs += 1
-        if worker.jobs >= self._settings.inspection.jobs_per_worker:
+        # One that met its limit may keep much of it (what small pieces lie between), beside another that is given as much.
+        if worker.jobs >= self._settings.inspection.jobs_per_worker or _MEMORY in inspection.findings:
             self._replace(worker)
         else:
             self._idle.put_nowait(worker)
@@ -217,6 +218,9 @@ class InspectPool:
         for worker in list(self._workers):
             self._drop(worker)
         self._template.close()
+
+
+_MEMORY = Finding(Kind.LIMIT, INSPECTOR, "memory")
 
 
 def _unavailable() -> Inspection:

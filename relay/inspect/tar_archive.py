@@ -3,7 +3,7 @@
 import io
 import tarfile
 
-from relay.inspect.opening import Budget, Opened
+from relay.inspect.opening import Budget, Opened, joined
 
 BLOCK = 512
 MAGIC = b"ustar"
@@ -83,7 +83,7 @@ def _content(opened: Opened, archive: tarfile.TarFile, member: tarfile.TarInfo, 
         # Against the archive, and not the member: a sparse one is larger than what it takes.
         budget.read_into(pieces, stream, len(data))
     finally:
-        opened.add(member.name, b"".join(pieces))
+        opened.add(member.name, joined(pieces))
 
 
 def _compare(opened: Opened, member: tarfile.TarInfo, header: bytes) -> None:

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from contextlib import suppress
 
-from relay.inspect.opening import Budget, LimitMet, Opened
+from relay.inspect.opening import Budget, LimitMet, Opened, joined
 from relay.inspect.stream import Stream, raw_deflate
 from relay.inspect.zip_layout import DESCRIBED, ENCRYPTED, LOCAL, LocalHeader, layout, local_header
 from relay.model.finding import Kind
@@ -89,6 +89,7 @@ def _by_directory(opened: Opened, budget: Budget) -> bool:
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, opened: Opened, budget: Budget) -> bool:
     pieces: list[bytes] = []
+    whole = b""
     try:
         with archive.open(member) as stream:
             budget.read_into(pieces, stream, max(member.compress_size, 1))
@@ -97,8 +98,9 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, opened: Opened, b
         return False
     finally:
         if pieces:
-            opened.add(member.filename, b"".join(pieces))
-    if not pieces:
+            whole = joined(pieces)
+            opened.add(member.filename, whole)
+    if not whole:
         opened.add(member.filename, b"")
     return True
 
@@ -146,4 +148,4 @@ def _unpacked(data: bytes, header: LocalHeader, budget: Budget) -> bytes:
     with suppress(*DAMAGED):
         budget.read_into(pieces, stream, end - header.data)
     budget.take(stream.position - header.data)  # reading costs too: each of ten thousand headers may claim the rest of the file
-    return b"".join(pieces)
+    return joined(pieces)

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import hashlib
+import socket
 import ssl
 import struct
 import termios
@@ -17,8 +18,10 @@ MAX_AUTH_LINE = 12_288  # RFC 4954 §4
 CHUNK = 256 * 1024
 """Octets of a message that are read at once: each read, hash and write is a turn of threads."""
 REPLY_SECONDS = 60.0  # how long a reply may wait for a client that reads nothing; replies are short, so its window is shut
-ARRIVAL_SECONDS = 1.0  # how long a QUIT that was sent ahead may wait for the reply before it to arrive: some round trips
+ARRIVAL_SECONDS = 1.0  # how long what was said may take to arrive, where that is waited for: some round trips
+ALONG_SECONDS = 1.0  # what comes so long after a final dot was not sent along with it; no client loses its patience sooner
 UNREAD = 4 * 1024  # octets of replies that may wait for a client that reads slowly; then nothing more is done for it until it reads
+_CLOSED = 7  # TCP_CLOSE, the first octet of struct tcp_info (linux/tcp.h, tcp(7))
 FLUSH_SECONDS = 10.0  # how long the last reply may wait, once the session is over
 
 
@@ -55,6 +58,12 @@ class Channel(asyncio.BufferedProtocol):
         self._over_ssl = False
         self._full = False  # the client reads too slowly
         self._drained: asyncio.Future[None] | None = None
+        self._begun = b""  # of the next reply
+        self._whole: float | None = None  # when a message had come in whole whose receipt nobody is known to have heard
+        self._replied = False
+        self.ahead = False
+        """Whether what came in last was sent before the receipt could be heard, and not along with the final dot either: by a client that
+        has given up."""
 
     async def dialogue(self) -> None:
         """From the greeting to the end."""
@@ -83,6 +92,14 @@ class Channel(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self.incoming.came(nbytes)
+        if self._whole is not None and self._sent_ahead(self._whole):
+            self.ahead = True
+
+    def _sent_ahead(self, whole: float) -> bool:
+        """What was sent after the receipt had arrived confirms it: it comes with the acknowledgement (RFC 9293 §3.10.7.4)."""
+        if not self._replied:
+            return self.loop.time() - whole > ALONG_SECONDS
+        return not self._has_arrived()
 
     def eof_received(self) -> bool | None:
         """Keeps the other direction open, where TLS does not forbid that."""
@@ -160,7 +177,14 @@ class Channel(asyncio.BufferedProtocol):
         """Writes a reply, and waits a while for a client that does not read. Raises Gone."""
         if self.transport is None or self.transport.is_closing():
             raise Gone
-        self.transport.write(reply.wire())
+        wire = reply.wire()
+        if self._begun:
+            begun, self._begun = self._begun, b""
+            if not wire.startswith(begun):
+                self.transport.abort()
+                raise Gone("another reply was begun")
+            wire = wire[len(begun) :]
+        self.transport.write(wire)
         if not self._full:
             return
         self._drained = self.loop.create_future()
@@ -174,18 +198,46 @@ class Channel(asyncio.BufferedProtocol):
         if self.transport is None:
             raise Gone
 
+    def begin(self, octets: bytes) -> None:
+        """Writes the first octets of the next reply. One that does not begin with them can't be sent any more: Gone."""
+        self._begun = octets
+        self.transport.write(octets)
+
+    def came_whole(self) -> None:
+        """A message came in whole: from here on it is looked at whether what comes was sent ahead of its receipt."""
+        self._whole, self._replied, self.ahead = self.loop.time(), False, False
+
+    def receipt_said(self) -> None:
+        """Its receipt was sent."""
+        self._replied = True
+
+    def receipt_over(self) -> None:
+        """It was heard, or there is none."""
+        self._whole = None
+
     async def arrived(self) -> bool:
         """Whether the machine at the other end has confirmed all that was said; waits a while for that. A client that gave up and closed
         its connection confirms nothing."""
         pause = 0.001
         while pause < ARRIVAL_SECONDS:
-            if self.transport is None or self.transport.is_closing():
+            if self.transport is None or self.transport.is_closing() or self._is_reset():
                 return False
-            if not self.transport.get_write_buffer_size() and not _on_the_way(self.transport.get_extra_info("socket").fileno()):
+            if self._has_arrived():
                 return True
             await asyncio.sleep(pause)  # nothing announces it
             pause *= 2
         return False
+
+    def _has_arrived(self) -> bool:
+        if self.transport is None or self.transport.get_write_buffer_size():
+            return False
+        descriptor = self.transport.get_extra_info("socket").fileno()
+        return descriptor >= 0 and not _on_the_way(descriptor)
+
+    def _is_reset(self) -> bool:
+        """The event loop does not see it where it has read to the end."""
+        info: bytes = self.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        return info[0] == _CLOSED
 
     async def start_tls(self, context: ssl.SSLContext, timeout: float) -> Tls:
         """Upgrades; what was buffered in clear text is thrown away first (RFC 3207 §4.2, CVE-2011-0411). Raises Gone where the

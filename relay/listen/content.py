@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from relay.listen import replies
 from relay.listen.data import ChunkDecoder, DataDecoder
-from relay.model.errors import Refusal, StoreError
+from relay.listen.hearing import Hearing
+from relay.model.errors import ClientLeft, Refusal, StoreError
 from relay.model.message import Body
 from relay.model.ports import BodyWriter
 from relay.model.reply import Reply
@@ -79,6 +80,8 @@ class Content:
 
     async def _conclude(self, bad_line_ends: bool) -> tuple[Reply, ...]:
         transaction, limit = self._transaction, self._session.settings.message_size
+        self._session.came_whole()
+        transaction.hearing = Hearing(self._session)
         body = self._finished(bad_line_ends)
         if body is None:
             self.discard()
@@ -125,6 +128,10 @@ async def _take(session: "Session", transaction: Transaction, body: Body, refusa
         return await group.intake.accept(transaction, body)
     except Refusal as refused:
         return _each(session, transaction, refused.reply)
+    except ClientLeft:  # nobody hears that it is in custody, so it is not: as after a 4yz reply (RFC 5321 §4.1.1.10)
+        log.info("not taken, the client is gone", extra={"fields": {"message": transaction.id.hex}})
+        session.abort()
+        return ()
     except StoreError as error:  # away or full: the client keeps the message
         log.error("a message can't be recorded now", extra={"fields": {"message": transaction.id.hex, "error": str(error)}})
         return _each(session, transaction, replies.FAULT)

@@ -38,6 +38,7 @@ class Mailing:
         if self.unheard:
             self._session.group.intake.heard(self.unheard)
             self.unheard = []
+            self._session.receipt_over()
 
     async def mail(self, argument: str) -> Reply:
         session = self._session
@@ -142,6 +143,9 @@ class Mailing:
         await session.error(*answers)
         if transaction.receipt and any(answer.positive for answer in answers):
             self.unheard.append(transaction.receipt)
+            session.receipt_said()
+        elif not self.unheard:
+            session.receipt_over()
 
     async def rset(self, argument: str) -> Reply:
         if argument:

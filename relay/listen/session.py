@@ -181,6 +181,8 @@ class Session(Channel):
             await self.close_with(replies.STOPPING)
             return
         waiting = not self.pending()
+        if waiting:
+            self.ahead = False
         self.idle = True
         try:
             line = await self.read_line(MAX_LINE, self.settings.command_timeout)
@@ -189,7 +191,7 @@ class Session(Channel):
             return
         finally:
             self.idle = False
-        if waiting:  # it has heard all our replies, and then said this; what was sent ahead of them shows nothing of the kind
+        if waiting and not self.ahead:  # it has heard all our replies, and then said this; what was sent ahead of them shows nothing
             self.mailing.heard()
         self.group.counts.commands += 1
         try:
@@ -275,7 +277,8 @@ class Session(Channel):
     async def _quit(self, argument: str) -> Reply:
         if argument:
             return replies.NO_ARGUMENTS
-        # Some send QUIT along with the final dot, and close as soon as they have their 250 (Postfix, smtp_skip_quit_response).
-        if self.mailing.unheard and await self.arrived():
+        # Some send QUIT along with the final dot, and close as soon as they have their 250 (Postfix, smtp_skip_quit_response). Others
+        # say it when they have waited too long, and will send again what they heard nothing of.
+        if self.mailing.unheard and not self.ahead and await self.arrived():
             self.mailing.heard()
         return replies.BYE

@@ -52,3 +52,7 @@ class Withdrawn(SluisError):
     """What was about to leave may not leave any more: the lease was lost or the brake fell. The connection is dropped before the final
     dot.
     """
+
+
+class ClientLeft(SluisError):
+    """Nobody is there any more who could hear that a message was taken: nothing of it was committed."""

@@ -2,13 +2,16 @@
 
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay.model.client import Peer
 from relay.model.decision import Decision, Epoch, Release
 from relay.model.delivery import State
 from relay.model.envelope import Envelope, Recipient, Sender
 from relay.model.features import Inspection
+
+if TYPE_CHECKING:
+    from relay.model.ports import Hearing
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Received:
     """After the last byte of DATA. `client` is the policy name of the client. `vouched`: a bounce may go to the reverse-path (promise 13).
     `authorised`: the sender was checked against policy, so that we may sign as its domain. `already_accepted`: this client never hears 5xx
     after DATA. `received_us` is microseconds since 1970 UTC. `receipt` is the same when the same transaction is sent a
-    second time; empty where no client waits for a reply."""
+    second time; empty where no client waits for a reply, as `hearing` is None then."""
 
     id: uuid.UUID
     peer: Peer
@@ -48,6 +51,7 @@ class Received:
     authorised: bool
     already_accepted: bool = False
     receipt: bytes = b""
+    hearing: "Hearing | None" = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,18 @@ class BodyWriter(Protocol):
         ...
 
 
+class Hearing(Protocol):
+    """The client of a message, who waits for its reply."""
+
+    def left(self) -> bool:
+        """Whether it has closed its connection, or at least its side of it. May be called by any thread."""
+        ...
+
+    async def hears(self, code: int) -> bool:
+        """Whether one that `left` can hear a reply all the same, which will have this code. From then on no other one can be said."""
+        ...
+
+
 class BodyReader(Protocol):
     """An opened spool object. No byte is given out before its chunk's tag is checked; raises SpoolError."""
 

@@ -4,7 +4,7 @@ stdlib `email` with compat32 (policy.SMTP is quadratic on hostile headers), and 
 give zero parts without a warning.
 """
 
-import email
+import email.parser
 import email.policy
 from email.message import Message
 
@@ -14,6 +14,9 @@ from relay.read.limits import LimitReached, ReadLimits
 from relay.read.part import Leaf
 from relay.read.words import decoded_words
 
+PIECE = 8192
+"""Octets that the standard reader is given at once, as it does by itself (email.parser.Parser.parse)."""
+
 
 class Unreadable(Exception):
     """The fast parser gave up."""
@@ -22,7 +25,11 @@ class Unreadable(Exception):
 def with_stdlib(data: bytes, limits: ReadLimits) -> list[Leaf]:
     """Raises LimitReached; anything else that the reader raises is the caller's to name."""
     leaves: list[Leaf] = []
-    message = email.message_from_bytes(data, policy=email.policy.compat32)
+    # As email.message_from_bytes, without a second copy and a third in four octets for each character.
+    parser = email.parser.BytesFeedParser(policy=email.policy.compat32)
+    for start in range(0, len(data), PIECE):
+        parser.feed(data[start : start + PIECE])
+    message = parser.close()
     _walk(message, "", 0, limits, leaves)
     return leaves
 

@@ -1,6 +1,6 @@
 """The commit that takes custody: messages, deliveries, queue rows, receipts and events of many messages with one statement a table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert
 
 from relay.audit.event import NewEvent, write
 from relay.model.delivery import State
-from relay.model.errors import SluisError
+from relay.model.errors import ClientLeft, SluisError
 from relay.store import states, unheard
 from relay.store.hot import Hot
 from relay.store.tables import Delivery, Message, Queue
@@ -21,7 +21,8 @@ _INSERT_QUEUE = Hot(insert(Queue.__table__))  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The rows of one message. `key` is empty where no client waits for a receipt; receipts count that are not older than `since_us`."""
+    """The rows of one message. `key` is empty where no client waits for a receipt; receipts count that are not older than `since_us`.
+    `left` says whether that client is gone."""
 
     message: Mapping[str, Any]
     deliveries: Sequence[Mapping[str, Any]]
@@ -31,6 +32,7 @@ class Acceptance:
     key: bytes
     receipt: Receipt
     since_us: int
+    left: Callable[[], bool] | None = None
 
 
 class _HeardBefore(SluisError):
@@ -39,7 +41,11 @@ class _HeardBefore(SluisError):
 
 def accept(connection: Connection, items: list[Acceptance]) -> list[Receipt | None]:
     """Writes them, and gives None for each; or, for one whose client has not heard the receipt of the same transaction, that receipt, and
-    nothing of it is written (relay/record/adoption.py)."""
+    nothing of it is written (relay/record/adoption.py). Raises ClientLeft where a client is gone, looked at as late as can be: it
+    may have taken its message to another process, and been answered there."""
+    for item in items:
+        if item.left is not None and item.left():
+            raise ClientLeft
     if len(items) == 1:
         item = items[0]
         found = unheard.add(connection, item.key, item.receipt, item.since_us) if item.key else None

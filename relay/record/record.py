@@ -14,7 +14,7 @@ from relay.model.client import Peer
 from relay.model.decision import Decision, Verdict
 from relay.model.delivery import QUEUED, State
 from relay.model.envelope import Recipient, Sender
-from relay.model.errors import SpoolError
+from relay.model.errors import ClientLeft, SpoolError
 from relay.model.features import Inspection
 from relay.model.message import Adopted, Claimed, Decided, Outcome, Received, Recorded, Signed, Ticket
 from relay.model.ports import Clock
@@ -56,7 +56,7 @@ class Record:
     async def accept(self, decided: Decided, states_: Sequence[State], codes: tuple[int, ...] = (250,)) -> Recorded | Adopted:
         """Takes custody: the body is durable first, then message, deliveries, queue and event in one commit; with the first claim on what
         may leave at once, where somebody here has time for it. `codes` are those of the replies that the client will hear. Adopted: it is
-        in custody already, and its client had not heard so."""
+        in custody already, and its client had not heard so. Raises ClientLeft where there is no client to hear it: nothing is kept then."""
         received = decided.inspected.received
         event = self._event("accepted", received, accepted_details(decided, states_), result="accepted", reason=_because(decided.decision))
         manifest = {"event": event.canonical.decode(), "commitment": event.commitment.hex()}
@@ -65,7 +65,11 @@ class Record:
         try:
             queued = [self._queue_row(decided, index, state, lease) for index, state in enumerate(states_) if state in QUEUED]
             item = self._acceptance(decided, states_, message_row(decided, "250", event.commitment.hex(), kept), event, codes)
-            first = await self.adoption.commit(received, accepting.accept, replace(item, queue=queued))
+            first = await self._commit(received, replace(item, queue=queued), codes)
+        except ClientLeft:
+            self.first_claims.release(lease)
+            await self._let_go(partial(self._spool.discard, kept), kept)
+            raise
         except BaseException:
             self.first_claims.release(lease)
             raise
@@ -75,6 +79,18 @@ class Record:
             return first
         self.first_claims.take(lease, first_claims(decided, states_, event.commitment.hex(), kept, queued), received.body)
         return Recorded(decided, event.commitment.hex(), tuple(states_))
+
+    async def _commit(self, received: Received, item: Acceptance, codes: tuple[int, ...]) -> Adopted | None:
+        """A client that has only shut down its side is still answered, and what it sent is taken."""
+        hearing = received.hearing
+        if hearing is None:
+            return await self.adoption.commit(received, accepting.accept, item)
+        try:
+            return await self.adoption.commit(received, accepting.accept, replace(item, left=hearing.left))
+        except ClientLeft:
+            if not await hearing.hears(codes[0]):
+                raise
+        return await self.adoption.commit(received, accepting.accept, item)
 
     def _queue_row(self, decided: Decided, index: int, state: State, lease: Lease | None) -> dict[str, Any]:
         received_us = decided.inspected.received.received_us

@@ -11,12 +11,14 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine, event
 from sqlmodel import SQLModel
 
-from relay.model.errors import SpoolError, StoreError
-from relay.settings.models import Store
+from relay.model.errors import SpoolError, SpoolUnavailable, StoreError
+from relay.settings.models import Spool, Store
 from relay.store import schema, transfer
 from relay.store.backup_files import (
     BODIES,
+    FLAT,
     MANIFEST,
+    NAMED,
     OBJECTS,
     STORE,
     Backup,
@@ -27,8 +29,9 @@ from relay.store.backup_files import (
     read_list,
     write_manifest,
 )
+from relay.store.bodies import Bodies, bodies_of, flat
 from relay.store.engine import open_engine, sqlite_path
-from relay.store.object_copy import Sealed, copy_object, key_of, look, object_path, same_but_for_keys, side_by_side, sync_folder
+from relay.store.object_copy import Sealed, key_of, look, object_path, side_by_side, sync_folder
 from relay.store.transfer import Progress
 
 MESSAGE = SQLModel.metadata.tables["message"]
@@ -36,8 +39,8 @@ PAGES = 2000
 """Of the SQLite file, copied between two words to the progress."""
 
 
-def back_up(store: Store, spool: Path, target: Path, machine: str, now_us: int, progress: Progress) -> Backup:
-    """Raises StoreError, OSError. What is unfinished has no manifest, and the next one takes its place."""
+def back_up(store: Store, spool: Spool, target: Path, machine: str, now_us: int, progress: Progress) -> Backup:
+    """Raises StoreError, OSError, SpoolUnavailable. What is unfinished has no manifest, and the next one takes its place."""
     stamp = datetime.fromtimestamp(now_us / 1e6, UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = target / stamp
     _make(target, folder)
@@ -47,7 +50,7 @@ def back_up(store: Store, spool: Path, target: Path, machine: str, now_us: int, 
     else:
         _copy_rows(store, copy, progress)
     previous = backups_in(target)
-    bodies = _Bodies(spool, target / BODIES, previous[-1] if previous else None, _Live(store))
+    bodies = _Bodies(bodies_of(spool), target / BODIES, previous[-1] if previous else None, _Live(store))
     try:
         bodies.copy_all(copy, folder / OBJECTS, progress)
     finally:
@@ -145,7 +148,7 @@ def _readable(path: Path) -> Iterator[sqlite3.Connection]:
 class _Bodies:
     """The bodies of one backup. What another backup in the same place has copied is not copied again."""
 
-    def __init__(self, spool: Path, folder: Path, previous: Backup | None, live: "_Live") -> None:
+    def __init__(self, spool: Bodies, folder: Path, previous: Backup | None, live: "_Live") -> None:
         self._spool = spool
         self._folder = folder
         self._before = _Before(previous)
@@ -155,22 +158,21 @@ class _Bodies:
         self.keys: set[str] = set()
 
     def copy_all(self, store: Path, listing: Path, progress: Progress) -> None:
-        """Every body that `store` names; the list of them is written to `listing`."""
+        """Every body that `store` names; the list of them is written to `listing`, by the ids of their messages."""
         touched: set[Path] = set()
         with _readable(store) as connection, listing.open("w") as lines:
             listing.chmod(0o600)
-            named = "FROM message WHERE spool_object IS NOT NULL"
-            total = connection.execute(f"SELECT count(*) {named}").fetchone()[0]
-            rows = connection.execute(f"SELECT spool_object, size {named} ORDER BY spool_object")
-            work = ((name, size, self._before.digest(name)) for name, size in rows)
+            total = connection.execute(f"SELECT count(*) {NAMED}").fetchone()[0]
+            rows = connection.execute(f"SELECT spool_object, size {NAMED} ORDER BY {FLAT}")
+            work = ((name, size, self._before.digest(flat(name))) for name, size in rows)
             for number, ((name, _, _), sealed) in enumerate(side_by_side(self._copy, work), 1):
                 if isinstance(sealed, str):
                     self._not_copied(name, sealed)
                 else:
-                    lines.write(f"{name} {sealed.size} {sealed.digest}\n")
+                    lines.write(f"{flat(name)} {sealed.size} {sealed.digest}\n")
                     self.count += 1
                     self.octets += sealed.size
-                    touched.add(object_path(self._folder, name).parent)
+                    touched.add(object_path(self._folder, flat(name)).parent)
                 progress("bodies", number, total)
         for folder in (*touched, self._folder):
             sync_folder(folder)
@@ -178,15 +180,17 @@ class _Bodies:
     def _copy(self, wanted: tuple[str, int, str | None]) -> Sealed | str:
         """One body, by one of several threads; what is wrong as text. `wanted` is name, octets of the body, and what it was before."""
         name, body_size, known = wanted
-        source, target = object_path(self._spool, name), object_path(self._folder, name)
+        target = object_path(self._folder, flat(name))
         try:
-            if same_but_for_keys(source, target):
+            if self._spool.same(name, target):
                 sealed = Sealed(target.stat().st_size, body_size, known) if known else look(target)
             else:
-                sealed = copy_object(source, target)
+                sealed = self._spool.fetch(name, target)
             if sealed.body_size != body_size:
                 raise SpoolError(f"spool object {name}: {sealed.body_size} octets, the record says {body_size}")
             self.keys.add(key_of(target).hex())
+        except SpoolUnavailable:
+            raise  # that says nothing of this body: the next backup goes on with what is copied
         except (SpoolError, FileNotFoundError) as error:
             return str(error)
         return sealed

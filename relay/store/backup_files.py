@@ -1,6 +1,7 @@
 """The files of a backup, and how they are found whole.
 
-    TARGET/objects/019abc/019abc…          bodies, encrypted as in the spool; shared by all backups in TARGET
+    TARGET/objects/019abc/019abc…          bodies by the ids of their messages, encrypted as in the spool, and laid out as in its folder
+                                           though they were in an object store; shared by all backups in TARGET
     TARGET/20261124T120000Z/store.db       the store at one moment: an SQLite file, whatever the store is
                             objects.txt    `name octets sha256` of each body that the store names, in the order of their names
                             manifest.json  sizes and SHA-256 of these, written last: a folder without one is no backup
@@ -11,7 +12,9 @@ There is no key in it: whoever has it can't read a body, and nor can you without
 import hashlib
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,9 @@ STORE = "store.db"
 OBJECTS = "objects.txt"
 MANIFEST = "manifest.json"
 BODIES = "objects"
+FLAT = "substr(spool_object, instr(spool_object, '/') + 1)"
+"""In the SQL of SQLite: a body's name without the pack before it (relay/store/bodies.py)."""
+NAMED = "FROM message WHERE spool_object IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,11 @@ class Backup:
     def bodies(self) -> Iterator[tuple[str, int, str]]:
         """Name, octets and digest of each body. Raises StoreError for a line that is none."""
         return read_list(self.folder / OBJECTS)
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Of each body the name in `objects`, and that in the store it comes from; in the order of the former. Raises sqlite3.Error."""
+        with closing(sqlite3.connect(f"{self.store.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            yield from connection.execute(f"SELECT {FLAT}, spool_object {NAMED} ORDER BY 1")
 
     @property
     def objects(self) -> Path:

@@ -1,5 +1,6 @@
-"""Where bodies lie, as `sluis store migrate` sees it: sealed objects by name, from a folder into another or an object store. What moves
-them needs no key, and a body keeps its name: in an object store it gets a pack of its own.
+"""Where bodies lie, as `sluis store migrate`, `backup` and `restore` see it: sealed objects by name, in a folder or an object store. What
+copies them needs no key. In a folder a body's name is the id of its message; in an object store the id of its pack may stand before it, and
+what is brought there gets a pack of its own.
 """
 
 from collections.abc import Iterator
@@ -8,11 +9,11 @@ from typing import Protocol
 
 from relay.model.errors import SpoolError
 from relay.settings.models import Spool
-from relay.store.object_copy import Sealed, copy_object, look, object_path, sync_folder
+from relay.store.object_copy import Sealed, copy_object, look, object_path, same_but_for_keys, sync_folder
 
 
 class Bodies(Protocol):
-    """Where they go. All methods raise OSError or SpoolUnavailable where the place is away."""
+    """Where they are, or go. All methods raise OSError or SpoolUnavailable where the place is away."""
 
     def look(self, name: str) -> Sealed | None:
         """Reads the whole object; None: it is not there. Raises SpoolError: not sealed, or damaged."""
@@ -20,6 +21,14 @@ class Bodies(Protocol):
 
     def put(self, name: str, source: Path) -> None:
         """The object is there, whole and durable, when it returns. Raises SpoolError."""
+        ...
+
+    def fetch(self, name: str, target: Path) -> Sealed:
+        """A durable copy as a file, whole or not there. Raises SpoolError: not sealed, damaged, or gone (FileNotFoundError in a folder)."""
+        ...
+
+    def same(self, name: str, copy: Path) -> bool:
+        """Whether a copy has the same length, and the same header: what is behind it is written once, so that it needs no second look."""
         ...
 
 
@@ -48,6 +57,12 @@ class FolderBodies:
         sync_folder(target.parent)
         sync_folder(self.folder)
 
+    def fetch(self, name: str, target: Path) -> Sealed:
+        return copy_object(object_path(self.folder, name), target)
+
+    def same(self, name: str, copy: Path) -> bool:
+        return same_but_for_keys(object_path(self.folder, name), copy)
+
 
 def bodies_of(settings: Spool) -> Bodies:
     """Where the bodies of these settings lie."""
@@ -56,6 +71,11 @@ def bodies_of(settings: Spool) -> Bodies:
     from relay.store.spool.s3_bodies import S3Bodies  # as in relay/store/spool/open.py
 
     return S3Bodies(settings)
+
+
+def flat(name: str) -> str:
+    """The name without its pack: the message's id, by which its octets are bound, wherever they lie."""
+    return name.rpartition("/")[2]
 
 
 def same_place(one: Spool, other: Spool) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event, text
 
 from relay.model.errors import StoreError
+from relay.store.lineage import standing
 
 AGAIN_SECONDS = 1.0
 """Settings change under open connections (ALTER SYSTEM and a reload): each connection is asked again after this long, when it is used."""
@@ -90,15 +91,36 @@ def confirmed(info: dict[Any, Any]) -> None:
         raise Unconfirmed(f"the store did not wait for its standby: {told}")
 
 
+def refusal(connection: Connection, standby: str) -> str | None:
+    """Why nothing may begin on a server whose commits are well: somebody follows it without their waiting, and nobody has said what he is
+    for (promise 1). Under a relay that runs it is an alert (relay/app/high_water_watch.py): nothing is lost until he is promoted."""
+    found = standing(connection) if standby == "none" else None
+    if found is None or not found.followers or connection.execute(text("SHOW synchronous_standby_names")).scalar():
+        return None
+    return (
+        f'store.standby is "none", and {_follow(found.followers)}: promoting such a standby loses what heard 250. Say "synchronous", and '
+        'let commits wait for it; or "asynchronous", if it is there to be read, or for the worst day (docs/deploying.md)'
+    )
+
+
+def check_standby(engine: Engine, standby: str) -> None:
+    """Raises StoreError where a relay may not start: what a standby is for has to be said. `standby` is `store.standby`."""
+    with engine.connect() as connection:
+        found = refusal(connection, standby)
+    if found is not None:
+        raise StoreError(found)
+
+
 def doubts(connection: Connection, standby: str) -> list[str]:
-    """What can't be refused, for only a failover would show it: to be said at a start and by `sluis check`."""
-    if connection.dialect.name != "postgresql" or standby != "none":
-        return []
-    # A role without pg_monitor sees that they are there, and nothing else of them.
-    followers = connection.execute(text("SELECT count(*) FROM pg_stat_replication")).scalar() or 0
-    if not followers or connection.execute(text("SHOW synchronous_standby_names")).scalar():
+    """What was accepted by whoever runs it, and is said at each start and by `sluis check`."""
+    found = standing(connection) if standby == "asynchronous" else None
+    if found is None or not found.followers or connection.execute(text("SHOW synchronous_standby_names")).scalar():
         return []
     return [
-        f"{followers} {'follows' if followers == 1 else 'follow'} this PostgreSQL without its commits waiting: promoting such a standby "
-        'loses what heard 250 (store.standby = "synchronous", or never promote it)'
+        f'{_follow(found.followers)}, as store.standby = "asynchronous" accepts: promoting such a standby loses what heard 250, and pulls '
+        "the brake"
     ]
+
+
+def _follow(followers: int) -> str:
+    return f"{followers} {'follows' if followers == 1 else 'follow'} this PostgreSQL without its commits waiting"

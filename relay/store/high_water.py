@@ -2,6 +2,8 @@
 
 The mark lies beside the bodies: `high-water-<machine>.json`, the newest event of the store as it was seen after a commit, and never one
 that is not committed. A store that does not know the event of a mark was restored from a backup, or failed over to a standby that lagged.
+It also says on which timeline of PostgreSQL that was, and whether commits there waited for everybody who followed: a promotion that could
+have lost any, however few, is known by these.
 What was found is kept: `store-behind.json` until a person has let the brake go, then `store-gap-<time>.json` for good: bodies of that time
 may be of messages that heard 250 and have no row any more.
 """
@@ -12,7 +14,7 @@ import os
 import re
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +22,7 @@ from sqlalchemy import Connection, select
 
 from relay.model.ids import id_time_us
 from relay.settings.models import Spool
+from relay.store.lineage import Lineage, standing
 from relay.store.tables import Event, Message
 
 EVENT = Event.__table__  # type: ignore[attr-defined]
@@ -100,10 +103,12 @@ def marks_of(settings: Spool) -> Marks:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """`event` was committed; its id tells when. `machine` saw it."""
+    """`event` was committed; its id tells when. `machine` saw it, on `lineage`, which SQLite does not have; `waits` is its Standing's."""
 
     machine: str
     event: uuid.UUID
+    lineage: Lineage | None = None
+    waits: bool = False
 
     @property
     def name(self) -> str:
@@ -116,13 +121,25 @@ class Mark:
         return id_time_us(self.event)
 
     def to_json(self) -> dict[str, Any]:
-        return {"machine": self.machine, "event": self.event.hex, "time_us": self.time_us}
+        value = {"machine": self.machine, "event": self.event.hex, "time_us": self.time_us}
+        if self.lineage is not None:
+            value |= {"system": self.lineage.system, "timeline": self.lineage.timeline, "waits": self.waits}
+        return value
+
+    def left_by(self, here: Lineage | None) -> bool:
+        """Whether the store, now `here`, is another than the one that made the mark. One of before there were timelines can't tell."""
+        return self.lineage is not None and self.lineage != here
+
+    def carried_to(self, here: Lineage | None) -> bool:
+        """Whether a standby for which every commit had waited took its place: then it has them all."""
+        mine = self.lineage
+        return self.waits and mine is not None and here is not None and mine.system == here.system and mine.timeline < here.timeline
 
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """A store that does not know the events of `marks`; `newest` is the newest that it knows. `brake` is the event that pulled the brake
-    for it: in that store, and in no other one that was restored since."""
+    """A store that does not know the events of `marks`, or may lack what came after them; `newest` is the newest that it knows. `brake` is
+    the event that pulled the brake for it: in that store, and in no other one that was restored since."""
 
     marks: tuple[Mark, ...]
     newest: uuid.UUID | None
@@ -192,7 +209,8 @@ def read_gaps(files: dict[str, bytes], now_us: int) -> list[Gap]:
 
 
 def _mark(value: dict[str, Any]) -> Mark:
-    return Mark(str(value["machine"]), uuid.UUID(value["event"]))
+    lineage = Lineage(str(value["system"]), int(value["timeline"])) if "timeline" in value else None
+    return Mark(str(value["machine"]), uuid.UUID(value["event"]), lineage, waits=value.get("waits") is True)
 
 
 def newest_event(connection: Connection, now_us: int) -> uuid.UUID | None:
@@ -226,8 +244,12 @@ def has_messages(connection: Connection) -> bool:
 
 
 def mark_first(marks: Marks, connection: Connection, machine: str, now_us: int) -> None:
-    """Where a spool has no mark yet: that the store came this far. Others stay, for they may know more. Raises OSError."""
-    newest = newest_event(connection, now_us)
-    if newest is not None and not read_marks(marks.read()):
-        mark = Mark(machine, newest)
-        marks.write(mark.name, encoded(mark.to_json()))
+    """For a store that was filled by a command, and compared: that it came this far, where a spool has no mark yet. Others stay, for they
+    may know more; but their store is this one from here on. Raises OSError."""
+    newest, here = newest_event(connection, now_us), standing(connection)
+    lineage = here.lineage if here is not None else None
+    found = read_marks(marks.read())
+    if newest is not None and not found:
+        found = [Mark(machine, newest)]
+    for mark in found:
+        marks.write(mark.name, encoded(replace(mark, lineage=lineage, waits=False).to_json()))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from relay.model.errors import SpoolError
 from relay.store.spool.format import BODY_START, MAGIC, SLOT_SIZE, SLOTS, read_size
@@ -66,24 +66,29 @@ def same_but_for_keys(path: Path, other: Path) -> bool:
 
 def copy_object(source: Path, target: Path, mode: int = 0o600) -> Sealed:
     """A durable copy that is whole or not there. Gives what was copied. Raises SpoolError: the source is no sealed object; OSError."""
+    with source.open("rb") as file:
+        return copy_from(file, source.name, target, mode)
+
+
+def copy_from(file: BinaryIO, name: str, target: Path, mode: int = 0o600) -> Sealed:
+    """The same of an object that is open; `name` is for what is wrong with it."""
     target.parent.mkdir(mode=0o700 if mode == 0o600 else 0o770, parents=True, exist_ok=True)
     temporary = target.with_name(f"{target.name}.{os.getpid()}.new")
     digest = hashlib.sha256()
     size = BODY_START
     try:
-        with source.open("rb") as file:
-            header = file.read(BODY_START)
-            _check_header(header, source.name)
-            body_size = read_size(file, source.name)
-            file.seek(BODY_START)
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as copy:
-                copy.write(header)
-                while piece := file.read(PIECE):
-                    digest.update(piece)
-                    size += len(piece)
-                    copy.write(piece)
-                copy.flush()
-                os.fsync(copy.fileno())
+        header = file.read(BODY_START)
+        _check_header(header, name)
+        body_size = read_size(file, name)
+        file.seek(BODY_START)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as copy:
+            copy.write(header)
+            while piece := file.read(PIECE):
+                digest.update(piece)
+                size += len(piece)
+                copy.write(piece)
+            copy.flush()
+            os.fsync(copy.fileno())
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from tests.servers.standby import Server, server
 from tests.stories.house import until
 
 SEED = 34
+ASYNCHRONOUS = {"store": {"standby": "asynchronous"}}
 
 
 @pytest.fixture
@@ -51,7 +52,10 @@ def test_a_failover_to_a_synchronous_standby_loses_nothing(tmp_path: Path, prima
                 standby.follow_synchronously()
 
             async with stand(tmp_path, database.relay, shared_clamd, seed=SEED, settings=settings, owner=database.owner) as at:
+                await until(lambda: any(b'"waits": true' in mark for mark in marks(at).values()), "a mark of commits that waited")
                 assert await fail_over(at, primary, standby, renewed)
+                await until(lambda: '"alert": "store-switched"' in at.house.log(), "the failover to be told")
+                assert not (await at.house.sluis("brake", "show", "--json")).json["brake"]
 
     asyncio.run(story())
 
@@ -66,6 +70,45 @@ async def rebuilt(at: Stand, lost: list[Transaction]) -> None:
         assert [(row.state, row.possible_duplicates) for row in at.rows_of(one)] == [("quarantined", 1)]
 
 
+def test_a_standby_that_lagged_by_less_than_a_mark_could_tell_is_noticed_all_the_same(
+    tmp_path: Path, primary: Server, shared_clamd: Clamd
+) -> None:
+    """The mark names what the standby has, and then comes one message: it heard 250, and the failover loses it."""
+
+    async def story() -> None:
+        database = primary.new_database(migrated=True)
+        with primary.standby() as standby:
+            async with stand(tmp_path, database.relay, shared_clamd, seed=SEED, settings=ASYNCHRONOUS, owner=database.owner) as at:
+                known = await at.send([CLERKS[0]], SMALL)
+                await at.settle()
+                await until(lambda: marks(at), "a mark")
+                before = marks(at)
+                primary.until(f"SELECT replay_lsn >= '{primary.ask('SELECT pg_current_wal_flush_lsn()')}' FROM pg_stat_replication", True)
+                standby.stop()
+                lost = await at.send([CLERKS[0]], SMALL)
+                assert lost.heard_250
+                await at.settle()
+                await at.kill()
+                for path, mark in before.items():  # as if less than its second had gone by
+                    path.write_bytes(mark)
+                standby.take_over(primary)
+                await at.start()
+                await until(lambda: '"store-behind"' in at.house.log(), lambda: at.house.log()[-3000:])
+                said = (await at.house.sluis("brake", "show", "--json")).json
+                assert (said["brake"], "says that commits went to timeline 1 of system" in said["reason"]) == (True, True)
+                assert (len(at.rows_of(known)), at.rows_of(lost)) == (1, [])
+                assert lost.id is not None
+                assert lost.id.hex in set(at.spool_names()), "a body that heard 250 is gone"
+                await rebuilt(at, [lost])
+
+    asyncio.run(story())
+
+
+def marks(at: Stand) -> dict[Path, bytes]:
+    """The marks beside the bodies."""
+    return {path: path.read_bytes() for path in (at.house.folder / "spool").glob("high-water-*.json")}
+
+
 @pytest.mark.parametrize("running", [True, False], ids=["under a relay that runs", "while it is down"])
 def test_after_a_failover_to_a_standby_that_lagged_nothing_leaves_and_the_bodies_are_kept(
     tmp_path: Path, primary: Server, shared_clamd: Clamd, *, running: bool
@@ -73,7 +116,7 @@ def test_after_a_failover_to_a_standby_that_lagged_nothing_leaves_and_the_bodies
     async def story() -> None:
         database = primary.new_database(migrated=True)
         with primary.standby() as standby:
-            async with stand(tmp_path, database.relay, shared_clamd, seed=SEED, owner=database.owner) as at:
+            async with stand(tmp_path, database.relay, shared_clamd, seed=SEED, settings=ASYNCHRONOUS, owner=database.owner) as at:
                 known = await at.send([CLERKS[0]], SMALL)
                 await at.settle()
                 primary.until(f"SELECT replay_lsn >= '{primary.ask('SELECT pg_current_wal_flush_lsn()')}' FROM pg_stat_replication", True)

@@ -73,7 +73,8 @@ class Recording:
         self.record_with(self.spool)
 
     def record_with(self, spool: Spool) -> None:
-        """From now on bodies are sealed by `spool`."""
+        """From now on bodies are written to and sealed by `spool`."""
+        self._written_to = spool
         self.record = Record(self.journal, spool, self.clock, "relay.example.nl", 432_000 * SECOND, 300 * SECOND)
 
     def close(self) -> None:
@@ -102,7 +103,7 @@ class Recording:
     ) -> Decided:
         """A message whose bytes are in the spool, not yet durable, with a verdict for each recipient that leads to its state."""
         identity = new_id()
-        writer = self.spool.create(identity)
+        writer = self._written_to.create(identity)
         writer.write(content)
         to = tuple(recipients or (Recipient(mailbox(f"piet{number}@partner.example")) for number in range(len(states))))
         received = Received(

@@ -83,6 +83,10 @@ class Dialogue:
         refused = [reply for reply in await self.envelope(to, sender, options) if not reply.startswith("250 ")]
         return receipt(refused[0]) if refused else (await self.content(raw))[0]
 
+    def shut_down(self) -> None:
+        """It sends nothing more, and still listens."""
+        self._writer.write_eof()
+
     def hang_up(self) -> None:
         """Without QUIT."""
         self._writer.transport.abort()

@@ -1,7 +1,11 @@
 """The lost 250 (RFC 1047): what a client sends again because it did not hear the receipt is taken once."""
 
 import asyncio
+import os
+import signal
 import smtplib
+import socket
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from tests.servers.postfix import running_postfix
 from tests.servers.sink import Sink
 from tests.stories.dialogue import Dialogue, receipt, stuffed, talking
 from tests.stories.house import CLERK, OURS, PASS, SENDER, House, house, message, until
+from tests.stories.machines import machine, stopped
 
 LEASE = {"delivery": {"lease": 2}}  # seconds until the claim of a relay that was killed is over, on PostgreSQL
 
@@ -177,5 +182,65 @@ def test_postfix_and_exim_show_that_they_heard_and_exim_sends_in_chunks(tmp_path
             arrived = await sink.wait_for_messages(6)
             assert all(mail.raw.endswith(b"One.\r\n.Two.\r\n") for mail in arrived)
             await until(lambda: waiting_receipts(database) == 0, "the receipts to be heard")
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("closing", ["closed", "reset"])
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_a_client_that_gave_up_one_machine_and_was_heard_by_another_has_its_message_delivered_once(
+    tmp_path: Path, database: Store, closing: str
+) -> None:
+    """The first machine goes on with it when all is over, and finds that nobody is there who could hear its 250."""
+
+    async def story() -> None:
+        async with Sink() as sink, house(tmp_path, database, outside=sink.port) as one, machine(one, "two") as two:
+            raw = message()
+            with stopped(one):
+                client = socket.create_connection(("127.0.0.1", one.port()))
+                whole = f"EHLO mail.{OURS}\r\nMAIL FROM:<{SENDER}>\r\nRCPT TO:<{CLERK}>\r\nDATA\r\n".encode()
+                one_by_one(client, one, whole, stuffed(raw) + b".\r\n")
+                if closing == "reset":
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+                reply = await two.send(raw)
+                await two.until_states(reply, "delivered")
+                await until(lambda: waiting_receipts(database) == 0, "the receipt to be heard")
+            await until(lambda: "not taken, the client is gone" in one.log(), lambda: one.log()[-2000:])
+            assert [row.message_id for row in one.rows()] == [reply.id]
+            assert len(sink.messages) == 1
+            assert sum(1 for folder in (one.folder / "spool").iterdir() if folder.is_dir() for _ in folder.iterdir()) == 1
+
+    asyncio.run(story())
+
+
+def one_by_one(client: socket.socket, sluis: House, commands: bytes, content: bytes) -> None:
+    """The relay answers each command, and stands still when all of the message is on its way."""
+    file = client.makefile("rb")
+    os.kill(sluis.pid, signal.SIGCONT)
+    assert file.readline().startswith(b"220 ")
+    for command in commands.splitlines(keepends=True):
+        client.sendall(command)
+        while (line := file.readline())[3:4] == b"-":
+            pass
+        assert line[:1] in b"23", line
+    os.kill(sluis.pid, signal.SIGSTOP)
+    client.sendall(content)
+    file.close()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_a_client_that_only_shuts_down_its_side_behind_the_final_dot_is_answered(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with Sink() as sink, house(tmp_path, database, outside=sink.port) as sluis:
+            async with talking(sluis.port()) as client:
+                await client.envelope()
+                assert (await client.say("DATA")).startswith("354 ")
+                await client.write(stuffed(message()) + b".\r\n")
+                client.shut_down()
+                reply = receipt(await client.hear())
+                assert reply.code == 250
+            await sluis.until_states(reply, "delivered")
+            assert len(sink.messages) == 1
 
     asyncio.run(story())

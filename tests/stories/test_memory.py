@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.memory.load import HOSTILE
 from bench.memory.pss import MB
 from bench.memory.scenes import clients, relay
 from relay.settings.models import Store
@@ -46,6 +47,17 @@ def test_sessions_with_25_mb_each_at_a_time_stay_under_400_mb_and_give_it_back(t
             assert big.said["heard"] == {"250": 4}, big
             assert big.peak < 400 * MB, big
             await until(lambda: {row.state for row in sluis.rows()} == {"delivered"}, "delivery")
+            assert big.held < big.before + 60 * MB, big
+
+    asyncio.run(story())
+
+
+def test_25_mb_that_hurt_a_reader_stay_under_400_mb_each_kind_of_them_and_are_given_back(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with relay(tmp_path) as sluis, clients(sluis, "big", len(HOSTILE), 25_000_000, "hostile") as big:
+            assert big.said["heard"] == {"250": len(HOSTILE)}, big
+            assert big.peak < 400 * MB, big
+            assert {row.state for row in sluis.rows()} == {"quarantined"}
             assert big.held < big.before + 60 * MB, big
 
     asyncio.run(story())

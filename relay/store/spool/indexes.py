@@ -25,6 +25,10 @@ CHANGED_SECONDS = 0.1
 Entries = dict[UUID, Entry]
 
 
+class Erased(SpoolError):
+    """A pack has no such body any more."""
+
+
 class Indexes:
     """All of a bucket. Methods wait for the network, and raise SpoolUnavailable."""
 
@@ -37,7 +41,7 @@ class Indexes:
         try:
             return self._read(pack_id)[0][identity]
         except KeyError:
-            raise SpoolError(f"spool object {pack.joined(pack_id, identity)}: it was erased") from None
+            raise Erased(f"spool object {pack.joined(pack_id, identity)}: it was erased") from None
 
     def _read(self, pack_id: str) -> tuple[Entries, str]:
         data, tag = self._bucket.get(f"{FOLDER}{pack_id}{KEYS}")

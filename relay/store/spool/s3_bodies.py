@@ -1,16 +1,19 @@
-"""An object store, as `sluis store migrate` fills it: no key is needed, and each body gets a pack of its own."""
+"""An object store, as `sluis store migrate`, `backup` and `restore` see it: no key is needed, and what is put there gets a pack of its
+own."""
 
+import contextlib
 import hashlib
 import io
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from relay.model.errors import SpoolError
 from relay.settings.models import Spool
-from relay.store.object_copy import Sealed
+from relay.store.object_copy import Sealed, copy_from
 from relay.store.spool import pack
 from relay.store.spool.bucket import PART, Bucket, Missing
 from relay.store.spool.format import BODY_START, read_size
-from relay.store.spool.indexes import Indexes
+from relay.store.spool.indexes import Erased, Indexes
 from relay.store.spool.keys import newest_slot
 from relay.store.spool.object_file import PIECE, ObjectFile
 from relay.store.spool.pack import BODY, FOLDER, KEYS, Entry
@@ -34,7 +37,7 @@ class S3Bodies:
             while piece := file.read(PIECE):
                 digest.update(piece)
                 size += len(piece)
-        except Missing:
+        except (Missing, Erased):
             return None
         return Sealed(size, body_size, digest.hexdigest())
 
@@ -52,6 +55,23 @@ class S3Bodies:
             else:
                 self._bucket.put_pieces(path, iter(lambda: file.read(PIECE), b""))
         self._bucket.put(f"{FOLDER}{pack_id}{KEYS}", pack.encode([Entry(identity, 0, length, slot)]))
+
+    def fetch(self, name: str, target: Path) -> Sealed:
+        """Octets as they lie in a folder: the header with its key slot, then the body."""
+        try:
+            return copy_from(cast(BinaryIO, self._file(name)), name, target)
+        except Missing as error:
+            raise SpoolError(str(error)) from None
+
+    def same(self, name: str, copy: Path) -> bool:
+        """One request."""
+        try:
+            entry = self._indexes.entry(*pack.split(name))
+        except Missing as error:
+            raise SpoolError(str(error)) from None
+        with contextlib.suppress(FileNotFoundError), copy.open("rb") as file:
+            return copy.stat().st_size == BODY_START + entry.length and file.read(BODY_START) == entry.header
+        return False
 
     def _file(self, name: str) -> ObjectFile:
         pack_id, identity = pack.split(name)

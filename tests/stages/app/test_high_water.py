@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -307,3 +309,97 @@ def test_marks_are_no_bodies(recording: Recording) -> None:
     assert list(recording.spool.names()) == [recording.rows("message")[0]["spool_object"]]
     assert recording.spool.sweep(lambda names: set(names), 0) == 0
     assert (recording.settings.folder / FILE).exists()
+
+
+def on(recording: Recording, watched: Watched, machine: str = MACHINE, **changes: Any) -> None:
+    """The mark of this machine, as another server or timeline would have left it."""
+    before = next(mark for mark in high_water.read_marks(FolderMarks(watched.folder).read()) if mark.machine == MACHINE)
+    assert before.lineage is not None
+    lineage = replace(before.lineage, **{name: value for name, value in changes.items() if name != "waits"})
+    mark = Mark(machine, before.event, lineage, waits=changes.get("waits", False))
+    FolderMarks(recording.settings.folder).write(mark.name, high_water.encoded(mark.to_json()))
+
+
+ON_POSTGRESQL = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize("changes", [{"timeline": 0}, {"timeline": 9}, {"system": "17"}, {"timeline": 9, "waits": True}])
+def test_a_store_that_has_every_event_of_the_mark_and_is_on_another_timeline_or_system_starts_with_the_brake_on(
+    recording: Recording, changes: dict[str, Any]
+) -> None:
+    """What came after the mark may be lost, however little. A timeline of before is no failover: the old server came back."""
+    recording.accept()
+    on(recording, Watched(recording).begin(), **changes)
+    lost = new_id()
+    watched = Watched(recording).begin()
+    assert watched.phase.brake
+    assert "says that commits went to timeline" in watched.phase.brake_reason
+    assert watched.alerts.counts == {"store-behind": 1}
+    assert any(gap.covers(lost) for gap in asyncio.run(watched.watch.gaps()))
+    assert Watched(recording).begin().phase.brake, "at the next start too"
+    watched.let_go()
+    watched.tick()
+    assert any(gap.covers(lost) for gap in asyncio.run(watched.watch.gaps())), "its bodies are spared for good"
+    again = Watched(recording).begin()
+    assert not again.phase.brake
+    assert not again.alerts.counts
+
+
+@ON_POSTGRESQL
+def test_a_failover_to_a_standby_for_which_each_commit_waited_is_said_and_stops_nothing(recording: Recording) -> None:
+    recording.accept()
+    on(recording, Watched(recording).begin(), timeline=0, waits=True)
+    body = new_id()
+    watched = Watched(recording).begin()
+    assert not watched.phase.brake
+    assert watched.alerts.counts == {"store-switched": 1}
+    told = json.loads(recording.rows("event_record")[-1]["canonical"])
+    assert (told["kind"], told["result"]) == ("high-water", "switched")
+    assert "from timeline 0 of system" in told["reason"]
+    assert any(gap.covers(body) for gap in asyncio.run(watched.watch.gaps()))
+    assert Watched(recording).begin().alerts.counts == {}, "it is said once"
+
+
+@ON_POSTGRESQL
+def test_a_failover_under_a_running_relay_lets_nothing_leave_until_it_was_looked_into(recording: Recording) -> None:
+    recording.accept()
+    watched = Watched(recording).begin()
+    watched.watch.watch_connections(recording.engine)
+    on(recording, watched, timeline=0)
+    watched.watch._last = watched.mark
+    with ExitStack() as connections:
+        while not watched.watch.suspect:  # until one is new
+            connections.enter_context(recording.engine.connect())
+    watched.tick()
+    assert (watched.phase.brake, watched.watch.suspect) == (True, False)
+
+
+@ON_POSTGRESQL
+def test_when_a_person_has_let_go_no_other_machine_finds_the_same_again(recording: Recording) -> None:
+    recording.accept()
+    first = Watched(recording).begin()
+    for machine in ("mx2.example.nl", MACHINE):
+        on(recording, first, machine, timeline=0)
+    first = Watched(recording).begin()
+    first.let_go()
+    first.tick()
+    assert not Watched(recording, "mx2.example.nl").begin().phase.brake
+
+
+def test_a_mark_of_before_there_were_timelines_says_nothing_of_them(recording: Recording) -> None:
+    recording.accept()
+    watched = Watched(recording).begin()
+    old = Mark(MACHINE, watched.mark.event)
+    FolderMarks(recording.settings.folder).write(old.name, high_water.encoded(old.to_json()))
+    assert not Watched(recording).begin().phase.brake
+    assert high_water.read_marks({old.name: b'{"machine": "mx1.example.nl", "event": "%s"}' % old.event.hex.encode()}) == [old]
+
+
+@ON_POSTGRESQL
+def test_a_command_that_has_filled_and_compared_a_store_makes_the_marks_its_own(recording: Recording) -> None:
+    recording.accept()
+    on(recording, Watched(recording).begin(), system="17")
+    with recording.engine.connect() as connection:
+        high_water.mark_first(FolderMarks(recording.settings.folder), connection, MACHINE, SystemClock().now_us())
+    assert not Watched(recording).begin().phase.brake

@@ -23,6 +23,7 @@ from relay.inspect import frames
 from relay.inspect.sandbox import confine, limit_cpu
 from relay.inspect.template_process import run
 from relay.model.features import Header, Inspection
+from relay.model.finding import Finding, Kind
 from relay.settings.models import Settings
 
 GO = threading.Event()
@@ -96,6 +97,12 @@ def call(number: int, *arguments: int) -> object:
     return None
 
 
+def say_out_of_memory(pool: socket.socket) -> str:
+    """As the real one does (relay/app/inspect_worker.py)."""
+    pool.sendall(frames.pack(Inspection(Header(), findings=(Finding(Kind.LIMIT, "inspect", "memory"),)).to_json()))
+    return ""
+
+
 def actions(pool: socket.socket, folder: Path) -> dict[str, Callable[[], str]]:
     """What a message may ask for, by name."""
     old, parent = str(folder / "there"), os.getppid()
@@ -153,6 +160,7 @@ def actions(pool: socket.socket, folder: Path) -> dict[str, Callable[[], str]]:
         "spin": spin,
         "hang": hang,
         "answer garbage": lambda: send_raw(pool, framed(b"{garbage")),
+        "say that memory ran out": lambda: say_out_of_memory(pool),
         "answer a list": lambda: send_raw(pool, framed(b"[]")),
         "answer an empty object": lambda: send_raw(pool, framed(b"{}")),
         "answer nested brackets": lambda: send_raw(pool, framed(b"[" * 200_000)),

@@ -287,6 +287,17 @@ def test_a_worker_is_replaced_after_its_number_of_messages(tmp_path: Path) -> No
     run(dialogue)
 
 
+def test_a_worker_that_met_its_limit_of_memory_is_replaced_for_it_may_keep_much_of_it(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        async with pool(MISBEHAVING, rules=tmp_path) as workers:
+            before = (await say(workers, "tell the process")).header.subject
+            assert kinds(await say(workers, "say that memory ran out")) == [(Kind.LIMIT, "memory")]
+            assert (await say(workers, "tell the process")).header.subject != before
+            assert (workers.killed, workers.crashes) == (0, 0)
+
+    run(dialogue)
+
+
 def test_a_message_that_no_worker_is_free_for_in_time_is_unavailable(tmp_path: Path) -> None:
     async def dialogue() -> None:
         async with pool(MISBEHAVING, rules=tmp_path, deadline=1, patience=1, queue=1) as workers:

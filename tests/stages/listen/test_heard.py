@@ -1,10 +1,14 @@
 """When a receipt counts as heard (RFC 1047): never too early, for what was not heard and is sent again must not be delivered twice."""
 
 import asyncio
+import ctypes
 import hashlib
+import socket
+import struct
 
 import pytest
 
+from relay.listen.channel import ALONG_SECONDS
 from tests.fakes.intake import FakeIntake
 from tests.stages.listen.listening import Door, Line, listening, run
 from tests.stages.listen.test_commit import MESSAGE, reset, until_alone
@@ -134,6 +138,70 @@ def test_a_receipt_after_chunks_and_one_under_lmtp_are_heard_the_same_way(loop: 
             line.send(f"BDAT {len(text)} LAST\r\n".encode() + text)
             assert [(await line.hear())[:3] for _ in range(2)] == ["250", "250"]
             await line.say("QUIT")
+            assert door.intake.told == [RECEIPT]
+            await line.close()
+
+    run(dialogue(), loop)
+
+
+def deafen(line: Line, *, deaf: bool = True) -> None:
+    """From now on nothing that is sent to this client arrives, as on a long way that the reply has not come yet (socket(7))."""
+    connection = line.writer.get_extra_info("socket")
+    nothing = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))  # BPF_RET: no octet is let through
+    program = struct.pack("@HP", 1, ctypes.addressof(nothing))
+    connection.setsockopt(socket.SOL_SOCKET, 26 if deaf else 27, program)  # SO_ATTACH_FILTER, SO_DETACH_FILTER
+
+
+def test_a_quit_that_crossed_the_receipt_on_its_way_shows_nothing(loop: str) -> None:
+    """The client has lost its patience in the moment in which it was answered."""
+
+    async def dialogue() -> None:
+        async with listening(FakeIntake(gate=asyncio.Event())) as door:
+            line = await before_the_gate(door, b"")
+            deafen(line)
+            assert door.intake.gate is not None
+            door.intake.gate.set()
+            [session] = next(iter(door.listeners.groups.values())).sessions
+            while not session.mailing.unheard:
+                await asyncio.sleep(0.001)
+            line.send(b"QUIT\r\n")
+            await until_alone(door)
+            assert door.intake.told == []
+            deafen(line, deaf=False)
+            assert (await line.hear()).startswith("250 2.0.0 Ok: queued as")
+            await line.close()
+
+    run(dialogue(), loop)
+
+
+def test_a_quit_long_after_the_final_dot_and_before_the_receipt_shows_that_the_client_gave_up(loop: str) -> None:
+    async def dialogue() -> None:
+        async with listening(FakeIntake(gate=asyncio.Event())) as door:
+            line = await before_the_gate(door, b"")
+            await asyncio.sleep(1.1 * ALONG_SECONDS)  # time itself is the condition
+            line.send(b"QUIT\r\n")
+            [session] = next(iter(door.listeners.groups.values())).sessions
+            while not session.pending():
+                await asyncio.sleep(0.001)
+            assert door.intake.gate is not None
+            door.intake.gate.set()
+            assert (await line.hear()).startswith("250 2.0.0 Ok: queued as")
+            assert await line.hear() == "221 2.0.0 Bye"
+            assert door.intake.told == []
+            await line.close()
+
+    run(dialogue(), loop)
+
+
+def test_a_command_after_one_that_was_sent_ahead_shows_that_the_receipt_was_heard(loop: str) -> None:
+    async def dialogue() -> None:
+        async with listening() as door:
+            line = await door.connect()
+            await line.to_data()
+            line.send(MESSAGE + b"MAIL FROM:<els@example.nl>\r\n")
+            assert [(await line.hear())[:3] for _ in range(2)] == ["250", "250"]
+            assert door.intake.told == []
+            await line.say("NOOP")
             assert door.intake.told == [RECEIPT]
             await line.close()
 

@@ -1,6 +1,7 @@
 """A PostgreSQL whose `committed` can't be believed is refused: at the start, at each new connection, and under open ones."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,11 +15,12 @@ from relay.cli.check import command as check
 from relay.model.errors import StoreError
 from relay.settings.models import Store
 from relay.store import durability
-from relay.store.durability import Unconfirmed, doubts, problem
+from relay.store.durability import Unconfirmed, check_standby, problem
 from relay.store.engine import check_durability, open_engine
 from relay.store.journal import Journal
+from relay.store.lineage import everybody_waits
 from tests.servers.database import Database
-from tests.servers.postgres import RELAY
+from tests.servers.postgres import BINARIES, RELAY
 from tests.servers.standby import Server, server
 
 WRITE = text("INSERT INTO control (name, value, epoch) VALUES ('test', '{}', 0)")
@@ -146,23 +148,89 @@ def test_a_commit_that_did_not_wait_for_its_standby_is_not_believed_and_not_made
             journal.close()
 
 
-def test_a_standby_is_refused_and_one_that_nobody_waits_for_is_told(primary: Server, database_there: Database, tmp_path: Path) -> None:
-    with opened(database_there.relay) as engine, engine.connect() as connection:
-        assert doubts(connection, "none") == []
+def checked(store: Store, folder: Path, standby: str) -> dict[str, list[str]]:
+    """What `sluis check` says of the store, as problems and warnings."""
+    settings = f'hostname = "relay.example.org"\n[store]\nurl = "{store.url}"\nstandby = "{standby}"\n'
+    (folder / "sluis.toml").write_text(settings)
+    said = json.loads(CliRunner().invoke(check, ["--config", str(folder / "sluis.toml"), "--json"]).output)
+    return {kind: [text for text in said[kind] if text.startswith("store: ")] for kind in ("problems", "warnings")}
+
+
+def test_a_standby_takes_no_mail_and_what_one_is_for_that_nobody_waits_for_has_to_be_said(
+    primary: Server, database_there: Database, tmp_path: Path
+) -> None:
+    store = database_there.relay
+    assert checked(store, tmp_path, "none") == {"problems": [], "warnings": []}
     with primary.standby() as standby:
-        there = Store(
-            url=database_there.relay.url.replace(str(primary.sockets), str(standby.sockets)).replace(str(primary.port), str(standby.port))
-        )
+        there = Store(url=store.url.replace(str(primary.sockets), str(standby.sockets)).replace(str(primary.port), str(standby.port)))
         with opened(there) as engine, pytest.raises(StoreError, match="is a standby, and takes no commits"):
             check_durability(engine)
-        with opened(database_there.relay) as engine, engine.connect() as connection:
-            (doubt,) = doubts(connection, "none")
-            assert "1 follows this PostgreSQL without its commits waiting" in doubt
-        (tmp_path / "sluis.toml").write_text(f'hostname = "relay.example.org"\n[store]\nurl = "{database_there.relay.url}"\n')
-        said = json.loads(CliRunner().invoke(check, ["--config", str(tmp_path / "sluis.toml"), "--json"]).output)
-        assert f"store: {doubt}" in said["warnings"]
+        follows = "1 follows this PostgreSQL without its commits waiting"
+        with opened(store) as engine, pytest.raises(StoreError, match=follows):
+            check_standby(engine, "none")
+        said = checked(store, tmp_path, "none")
+        assert (len(said["problems"]), follows in said["problems"][0], said["warnings"]) == (1, True, [])
+        said = checked(store, tmp_path, "asynchronous")
+        assert (said["problems"], len(said["warnings"]), follows in said["warnings"][0]) == ([], 1, True)
         primary.follow_synchronously()
-        with opened(database_there.relay, "synchronous") as engine, engine.connect() as connection:
-            assert doubts(connection, "synchronous") == []
+        for choice in ("none", "synchronous", "asynchronous"):
+            assert checked(store, tmp_path, choice) == {"problems": [], "warnings": []}
+        with opened(store, "synchronous") as engine, engine.connect() as connection:
             connection.execute(WRITE)
             connection.commit()
+
+
+def test_who_only_archives_the_log_is_no_standby(primary: Server, database_there: Database, tmp_path: Path) -> None:
+    with following(primary, "pg_receivewal", tmp_path / "wal"), opened(database_there.relay) as engine:
+        check_standby(engine, "none")
+
+
+@contextmanager
+def following(primary: Server, program: str, folder: Path) -> Iterator[None]:
+    """A program of PostgreSQL that takes its log."""
+    folder.mkdir()
+    words: list[str | Path] = [
+        BINARIES / program,
+        "-h",
+        primary.sockets,
+        "-p",
+        str(primary.port),
+        "-U",
+        primary.superuser,
+        "-D",
+        folder,
+        "--no-password",
+    ]
+    process = subprocess.Popen(words)
+    try:
+        primary.until("SELECT count(*) FROM pg_stat_replication", 1)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+        primary.until("SELECT count(*) FROM pg_stat_replication", 0)
+
+
+@pytest.mark.parametrize(
+    ("names", "followers", "expected"),
+    [
+        ("", 0, False),
+        ("", 1, False),
+        ("one", 0, True),
+        ("one", 1, True),
+        ("one", 2, False),  # the other has what it happens to have
+        ('"a, name"', 1, True),
+        ("*", 1, True),
+        ("*", 2, False),
+        ("one, two", 2, False),  # FIRST 1
+        ("one, two", 1, False),  # the other may come back and be promoted
+        ("FIRST 2 (one, two)", 2, True),
+        ("2 (one, two)", 2, True),
+        ("any 2 (one, two)", 2, True),
+        ("ANY 1 (one, two)", 2, False),
+        ("ANY 2 (*)", 2, True),
+        ("ANY 2 (*)", 3, False),
+    ],
+)
+def test_loss_is_ruled_out_where_a_commit_waits_for_everybody_who_may_be_promoted(names: str, followers: int, *, expected: bool) -> None:
+    assert everybody_waits(names, followers) is expected
