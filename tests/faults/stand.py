@@ -12,9 +12,9 @@ async with stand(tmp_path, database, clamd, seed=1) as at:
 import asyncio
 import shutil
 import tempfile
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -29,14 +29,16 @@ from relay.store.engine import open_engine, sqlite_path
 from relay.store.search import Search, find
 from relay.store.spool import Spool, open_spool
 from relay.store.tables import Queue
-from tests.faults.checker import Checker, Verdict
-from tests.faults.client import LARGE, MEDIUM, SMALL, Client, Hook, Transaction
+from tests.faults.checker import Causes, Checker, Verdict
+from tests.faults.client import LARGE, MEDIUM, SMALL, Client, Hook, Transaction, read_log
 from tests.faults.next_hop import NextHop
 from tests.servers.clamd import Clamd
 from tests.stories.house import PASS, House, house, until
 
 LEASE_SECONDS = 4
 """After a kill nobody on PostgreSQL knows at once that the lease is of a dead process."""
+FOR_GOOD = 500
+"""A reply from here on is no invitation to come again."""
 Result = TypeVar("Result")
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 HELD = "held@court.example"
@@ -52,8 +54,9 @@ ENDS = {HELD: State.HELD, DESK: State.QUARANTINED}
 
 
 class Stand:
-    """`home` is the next hop of the inside, where notices go; `hop` that of the outside. `released` are the deliveries that a person has
-    asked to release. `store` is as the relay uses it, `owner` as the owner of its tables does. `rng` decides what is left to chance."""
+    """`home` is the next hop of the inside, where notices go; `hop` that of the outside. `causes` are why a delivery may end otherwise than
+    policy says: what a person has asked for, what was harmed on purpose. `store` is as the relay uses it, `owner` as the owner of its
+    tables does. `rng` decides what is left to chance."""
 
     def __init__(
         self, sluis: House, store: Store, owner: Store | None, hop: NextHop, home: NextHop, client: Client, rng: Random, module: str
@@ -65,7 +68,7 @@ class Stand:
         self.home = home
         self.client = client
         self.rng = rng
-        self.released: set[tuple[uuid.UUID, int]] = set()
+        self.causes = Causes()
         self._module = module
 
     def recipients(self) -> list[str]:
@@ -146,9 +149,22 @@ class Stand:
     async def release(self, transaction: Transaction, ordinal: int) -> int:
         """A person releases one delivery of a message that was accepted; gives the exit code of the command."""
         assert transaction.id is not None
-        self.released.add((transaction.id, ordinal))
+        self.causes.released.add((transaction.id, ordinal))
         said = await self.house.sluis("quarantine", "release", f"{transaction.id.hex}/{ordinal}", "--reason", "it was looked at")
         return said.code
+
+    async def again(self, caught: Iterable[Transaction]) -> int:
+        """A client that heard no 250 and no refusal for good sends once more; gives how many were in custody already. For a test that has
+        put right what it broke: what is sent now must be accepted."""
+        adopted = 0
+        for transaction in caught:
+            if transaction.heard_250 or (transaction.reply is not None and transaction.reply.code >= FOR_GOOD):
+                continue
+            known = {row.message_id for row in self.rows_of(transaction)}
+            repeated = await self.client.send(self.house.port(), self.client.again(transaction))
+            assert repeated.heard_250, f"the damage is undone, and the client hears {repeated.reply}"
+            adopted += repeated.id in known
+        return adopted
 
     def trace_file(self) -> Path:
         """For strace to write to."""
@@ -166,9 +182,10 @@ class Stand:
         """What the promises say of all that happened until now."""
         spool = self.spool()
         copies = [*self.hop.copies, *self.home.copies]
+        causes = replace(self.causes, refused=self.hop.refused())
         try:
             with self.engine() as engine:
-                return Checker(engine, spool, self.client.log, copies, ENDS.get, self.released).verdict()
+                return Checker(engine, spool, read_log(self.client.path), copies, ENDS.get, causes).verdict()
         finally:
             spool.close()
 

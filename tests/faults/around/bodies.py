@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from relay.model.delivery import State
 from relay.model.errors import SpoolError
 from relay.settings.load import load_settings
 from relay.sign.body_hash import RelaxedBodyHash
@@ -192,6 +193,8 @@ async def in_quarantine(at: Stand) -> list[Transaction]:
     data = bytearray(whole)
     _flip(data, BODY_START + SEALED_CHUNK, BODY_START + 5 * SEALED_CHUNK, at.rng.getrandbits(32))
     path.write_bytes(data)
+    assert transaction.id is not None
+    at.causes.harmed[transaction.id] = State.UNDELIVERABLE
     assert await at.release(transaction, 0) == 0
     await at.settle()
     states = [row.state for row in at.rows_of(transaction)]

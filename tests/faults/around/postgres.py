@@ -7,8 +7,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from tests.faults.around.play import Fault, again, new, prove
+from tests.faults.around.play import Fault, prove
+from tests.faults.checker import Verdict
 from tests.faults.client import SMALL, Transaction
+from tests.faults.rounds import judged
 from tests.faults.stand import CLERKS, Stand
 from tests.servers.standby import Server
 from tests.stories.house import until
@@ -136,9 +138,9 @@ async def fail_over(at: Stand, primary: Server, standby: Server, renewed: Callab
         await renewed()
         await until(lambda: len([one for one in sent if one.heard_250]) > accepted, "mail again", 60)
     prove(any(not one.heard_250 for one in sent), "no client noticed")
-    await again(at, sent)
+    await at.again(sent)
     await at.hurry()
     await at.settle()
-    faults = new(at.check().violations, [])
+    faults = judged(at.check(), Verdict(), store_away=True)
     assert faults == [], faults
     return sent
