@@ -33,7 +33,7 @@ STOP_SECONDS = 80.0
 """What is being received and delivered comes to its end, which may take 30 seconds each; below TimeoutStopSec of the unit."""
 BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before a process that died is started again: longer each time, and short again for one that lived longer than the last."""
-LEAST_SILENCE_SECONDS = 5.0
+LEAST_SILENCE_SECONDS = 10.0
 """A process that is silent for longer than a lease is ended: until then nobody could have taken its deliveries over. Not after less than
 this, for a machine that has no time is not hung."""
 LOOKS = 4
@@ -147,6 +147,8 @@ class _Child:
     async def stop(self) -> int:
         """SIGTERM, and SIGKILL for one that does not end in time; gives its exit code."""
         self._stopping.set()
+        if self._listening is not None:
+            self._listening.cancel()  # it has STOP_SECONDS now, and the last of its work is done in silence
         self.send(signal.SIGTERM)
         if self._watch is None:
             return 0
@@ -160,13 +162,17 @@ class _Child:
 
 
 class Supervisor:
-    """`words` are the command line of `serve`, to which each process gets its part. `delivers`: whether one of them delivers."""
+    """`words` are the command line of `serve`, to which each process gets its part. `delivers`: whether one of them delivers.
+    `least_silence`: seconds for which any process may be silent, however short a lease is."""
 
-    def __init__(self, settings: Settings, *, delivers: bool, words: Sequence[str] = ()) -> None:
+    def __init__(
+        self, settings: Settings, *, delivers: bool, words: Sequence[str] = (), least_silence: float = LEAST_SILENCE_SECONDS
+    ) -> None:
         if sqlite_path(settings.store) is not None:
             raise ConfigurationError(["processes: on SQLite one process does everything; several need PostgreSQL"])
         self._settings = settings
         self._delivers = delivers
+        self._silence = max(settings.delivery.lease, least_silence)
         self._words = list(words) or [sys.executable, *sys.orig_argv[1:]]
         self._alerts = Alerts()
         self._children: list[_Child] = []
@@ -211,8 +217,7 @@ class Supervisor:
         log.info("started", extra={"fields": {"sockets": bound, "processes": len(self._children)}})
 
     def _child(self, folder: Path, part: Part, role: str) -> _Child:
-        silence = max(self._settings.delivery.lease, LEAST_SILENCE_SECONDS)
-        child = _Child(self._words, part, role, folder / f"{part.name}.ready", self._alerts, silence)
+        child = _Child(self._words, part, role, folder / f"{part.name}.told", self._alerts, self._silence)
         self._children.append(child)
         return child
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from relay.app.supervisor import LEAST_SILENCE_SECONDS
 from relay.policy.load import digest, read_files
 from relay.settings.models import Store
 from tests.servers.sink import Behaviour, Sink
@@ -112,23 +111,6 @@ def test_a_process_that_stands_still_is_ended_and_what_it_was_delivering_leaves_
             assert {name: pid for name, pid in second.items() if name != "deliver"} == {
                 name: pid for name, pid in first.items() if name != "deliver"
             }
-
-    asyncio.run(story())
-
-
-@ON_POSTGRESQL
-def test_a_parent_that_stood_still_with_its_processes_blames_none_of_them(tmp_path: Path, database: Store) -> None:
-    async def story() -> None:
-        async with Sink() as sink, house(tmp_path, database, outside=sink.port, settings=PROCESSES) as one:
-            pids = [one.pid, *parts(one.pid).values()]
-            for pid in pids:
-                os.kill(pid, signal.SIGSTOP)
-            await asyncio.sleep(1.2 * LEAST_SILENCE_SECONDS)  # a machine that is frozen; nothing can be awaited then
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
-            await one.until_states(await one.send(message()), "delivered")
-            assert "process-silent" not in one.log()
-            assert [one.pid, *parts(one.pid).values()] == pids
 
     asyncio.run(story())
 
