@@ -10,6 +10,7 @@ The PostgreSQL cluster is started when the first test asks for it, one for each 
 Beside that: no test connects to anything but this machine.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from tests.servers.recording import Recording, recording_on
 from tests.servers.s3 import Ceph
 
 DIALECTS = ["sqlite", "postgresql"]
+# Hundreds of relays and commands are started: without its cache each would compile the whole program anew, a third of its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,13 @@ async with stand(tmp_path, database, clamd, seed=1) as at:
 """
 
 import asyncio
+import json
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -28,7 +31,7 @@ from relay.sign.body_hash import RelaxedBodyHash
 from relay.store.engine import open_engine, sqlite_path
 from relay.store.search import Search, find
 from relay.store.spool import Spool, open_spool
-from relay.store.tables import Queue
+from relay.store.tables import EventRecord, Queue
 from tests.faults.checker import Causes, Checker, Verdict
 from tests.faults.client import LARGE, MEDIUM, SMALL, Client, Hook, Transaction, read_log
 from tests.faults.next_hop import NextHop
@@ -41,6 +44,7 @@ FOR_GOOD = 500
 """A reply from here on is no invitation to come again."""
 Result = TypeVar("Result")
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
+RECORD = EventRecord.__table__  # type: ignore[attr-defined]
 HELD = "held@court.example"
 DESK = "desk@court.example"
 CLERKS = ("clerk@court.example", "registry@court.example", "judge@court.example")
@@ -146,6 +150,39 @@ class Stand:
         rows = self.look(lambda connection: find(connection, Search(), None, 200))
         return [row for row in rows if row.m_digest == transaction.digest]
 
+    def kinds_of(self, transaction: Transaction) -> list[str]:
+        """The kinds of the events about a message, oldest first."""
+        return [event["kind"] for event in self.events_of(transaction)]
+
+    def events_of(self, transaction: Transaction) -> list[dict[str, Any]]:
+        """The events about a message, oldest first."""
+        identities = {row.message_id for row in self.rows_of(transaction)}
+        query = select(RECORD.c.canonical).where(RECORD.c.message_id.in_(identities)).order_by(RECORD.c.event_id)
+        return [json.loads(row) for row in self.look(lambda connection: list(connection.execute(query).scalars()))]
+
+    @contextmanager
+    def held(self, stage: str) -> Iterator[None]:
+        """The next hop keeps its replies at a stage to itself, until the end of the block."""
+        release = self.hop.hold(stage)
+        try:
+            yield
+        finally:
+            release()
+
+    @contextmanager
+    def workers_stopped(self) -> Iterator[None]:
+        """The inspect workers stand still, until the end of the block."""
+        pids = [pid for pid in descendants(self.house.pid) if b"inspect_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert pids, "no worker was found"
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     async def release(self, transaction: Transaction, ordinal: int) -> int:
         """A person releases one delivery of a message that was accepted; gives the exit code of the command."""
         assert transaction.id is not None
@@ -188,6 +225,15 @@ class Stand:
                 return Checker(engine, spool, read_log(self.client.path), copies, ENDS.get, causes).verdict()
         finally:
             spool.close()
+
+
+def descendants(pid: int) -> list[int]:
+    """Child processes, and theirs (proc(5), children)."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
 
 
 @asynccontextmanager

@@ -1,13 +1,9 @@
 """Rounds with a fault of the surroundings: the fault, its proof, its end; then clients send again, the queue empties, and the checker
 reads everything."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from sqlalchemy import select
-
-from relay.store.tables import EventRecord
 from tests.faults.checker import Verdict
 from tests.faults.client import Transaction
 from tests.faults.rounds import Report, judged
@@ -15,7 +11,6 @@ from tests.faults.stand import Stand
 
 Fault = Callable[[Stand], Awaitable[list[Transaction]]]
 """Brings messages into its window, proves that they were in it, and undoes the damage; gives them. The relay runs before and after it."""
-RECORD = EventRecord.__table__  # type: ignore[attr-defined]
 WITHOUT_STORE = "PostgreSQL"
 """So the names of faults begin in which the next hop can't always look into the store."""
 
@@ -65,14 +60,7 @@ class Around:
 
 def outcomes(at: Stand, transaction: Transaction) -> list[dict[str, Any]]:
     """What the record says of each recipient after each attempt, oldest first."""
-    identities = {row.message_id for row in at.rows_of(transaction)}
-    rows = at.look(
-        lambda connection: list(
-            connection.execute(select(RECORD.c.canonical).where(RECORD.c.message_id.in_(identities)).order_by(RECORD.c.event_id)).scalars()
-        )
-    )
-    told = [json.loads(row) for row in rows]
-    return [entry for event in told if event["kind"] == "outcome" for entry in event["details"]["recipients"]]
+    return [entry for event in at.events_of(transaction) if event["kind"] == "outcome" for entry in event["details"]["recipients"]]
 
 
 def deferred(at: Stand, transaction: Transaction) -> bool:
