@@ -16,7 +16,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -52,6 +52,9 @@ RULES = PASS + (
     f"  - {{name: wait, when: {{recipient: [{HELD}]}}, then: hold, because: the court moves}}\n"
     f"  - {{name: look, when: {{recipient: [{DESK}]}}, then: quarantine, because: somebody looks at it}}\n"
 )
+REFUSED = b"Refused"
+"""A subject that policy refuses when all of the message was read."""
+RULES += f"  - {{name: refuse, when: {{subject_contains: [{REFUSED.decode()}]}}, then: reject, because: nobody wants it}}\n"
 POLICY = {"rules/pass.yaml": RULES, "inspection.yaml": "outbound: [yara, type, archive, clamd]\n"}
 ENDS = {HELD: State.HELD, DESK: State.QUARANTINED}
 """What the policy says of a recipient; delivered is all else."""
@@ -192,14 +195,15 @@ class Stand:
 
     async def again(self, caught: Iterable[Transaction]) -> int:
         """A client that heard no 250 and no refusal for good sends once more; gives how many were in custody already. For a test that has
-        put right what it broke: what is sent now must be accepted."""
+        put right what it broke: what is sent now must be accepted, but for what policy refuses."""
         adopted = 0
         for transaction in caught:
             if transaction.heard_250 or (transaction.reply is not None and transaction.reply.code >= FOR_GOOD):
                 continue
             known = {row.message_id for row in self.rows_of(transaction)}
             repeated = await self.client.send(self.house.port(), self.client.again(transaction))
-            assert repeated.heard_250, f"the damage is undone, and the client hears {repeated.reply}"
+            refused = repeated.reply is not None and repeated.reply.code >= FOR_GOOD and b"Subject: " + REFUSED in repeated.raw
+            assert repeated.heard_250 or refused, f"the damage is undone, and the client hears {repeated.reply}"
             adopted += repeated.id in known
         return adopted
 
@@ -209,6 +213,9 @@ class Stand:
 
     def spool_names(self) -> list[str]:
         """The bodies that lie in the spool."""
+        if load_settings(self.house.config).spool.s3 is not None:
+            with closing(self.spool()) as spool:
+                return list(spool.names())
         return [path.name for path in (self.house.folder / "spool").glob("*/*")]
 
     def spool(self) -> Spool:

@@ -72,7 +72,7 @@ def _told(events: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str, dict[str
         if told["kind"] in ("accepted", "refused", "decided", "outcome"):
             for entry in details.get("recipients", []):
                 yield entry.get("recipient") or "@".join(entry["mailbox"]), entry["state"], entry
-        elif told["kind"] == "rebuilt":
+        elif told["kind"] == "rebuilt" and "accepted" in details:
             for entry in details["accepted"]["details"]["recipients"]:
                 yield "@".join(entry["mailbox"]), State.QUARANTINED.value, entry
         elif "to_state" in details:
@@ -90,7 +90,7 @@ def acceptances(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     for told in events:
         if told["kind"] == "accepted":
             found.append(told)
-        elif told["kind"] == "rebuilt":
+        elif told["kind"] == "rebuilt" and "accepted" in told["details"]:
             found.append(told["details"]["accepted"] | {"commitment": told["details"]["commitment"]})
     return found
 

@@ -116,7 +116,10 @@ def test_under_load_a_machine_dies_another_stands_still_and_every_message_is_acc
                         return
 
             clients = [asyncio.create_task(client(each)) for each in (one, two, three)]
-            taken = lambda: sum(each.heard_250 for each in at.client.log)  # noqa: E731
+
+            def taken() -> int:
+                return sum(each.heard_250 for each in at.client.log)
+
             await until(lambda: taken() > 12, "some mail")
             await two.kill()
             with stopped(three):

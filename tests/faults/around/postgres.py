@@ -5,9 +5,10 @@ Servers are started from the thread of the test: they end with the thread that h
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
-from tests.faults.around.play import Fault, NotThere, prove
+from tests.faults.around.play import Fault, NotThere, deferred, prove
 from tests.faults.checker import Verdict
 from tests.faults.client import SMALL, Transaction
 from tests.faults.rounds import judged
@@ -18,6 +19,9 @@ from tests.stories.house import until
 LATER = 451
 SENDERS = 3
 TRIES = 5
+MOST_SENT = 60
+BLOCK = 8192
+NOT_TOLD = "No space left"
 
 
 def stopped_at_accept(server: Server) -> Fault:
@@ -96,6 +100,34 @@ def crashed_under_load(server: Server) -> Fault:
                 sent_before = len([one for one in sent if one.heard_250])
                 await until(lambda: len([one for one in sent if one.heard_250]) > sent_before, "mail again")  # noqa: B023
         prove(any(not one.heard_250 for one in sent), "no client noticed")
+        return sent
+
+    return fault
+
+
+def full(disk: Path) -> Fault:
+    """The disk of the server's tables is full, while that of its log has room: no row can be added (SQLSTATE 53100). Clients hear 451,
+    what is in custody waits, and all goes on when there is room again."""
+
+    async def fault(at: Stand) -> list[Transaction]:
+        before, ballast = len(at.house.log()), disk / "ballast"
+        at.hop.behaviour.replies = {"MAIL": "451 4.3.0 Later"}
+        sent = [await at.send([CLERKS[0]], SMALL)]
+        prove(sent[0].heard_250, f"it was not accepted: {sent[0].reply}")
+        await until(lambda: deferred(at, sent[0]), "a first attempt")
+        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while file.write(bytes(BLOCK)):
+                pass
+        try:
+            while sent[-1].heard_250 and len(sent) < MOST_SENT:
+                sent.append(await at.send([CLERKS[0]], SMALL))
+            prove(sent[-1].reply is not None and sent[-1].reply.code == LATER, f"it heard {sent[-1].reply}")
+            prove("No space left on device" in at.house.log()[before:], "another reason")
+            at.hop.behaviour.replies = {}
+            await until(lambda: len(at.hop.copies) > 0 or NOT_TOLD in at.house.log()[before:], "a delivery, or that it can't be made")
+        finally:
+            ballast.unlink()
+            at.hop.behaviour.replies = {}
         return sent
 
     return fault
