@@ -216,11 +216,17 @@ async def _rewrapping(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
 
 
 async def _marking(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
+    """The mark stays where it was, and is moved when the disk is well again."""
+    mark = _path(at, MARK, "").with_suffix("").with_suffix("")
+    await until(mark.exists, "a first mark")
+    said = at.house.log().count(MARK_UNWRITTEN)
     async with _armed(at, fault) as trace:
+        before = mark.stat().st_mtime_ns
         assert (await at.send([CLERKS[0]], SMALL)).heard_250
         failed = await _over(at, fault, trace)
-        await until(lambda: MARK_UNWRITTEN in at.house.log(), "an alert")
-        return failed
+        await until(lambda: at.house.log().count(MARK_UNWRITTEN) > said, "an alert")
+    await until(lambda: mark.stat().st_mtime_ns != before, "a mark that is moved again")
+    return failed
 
 
 async def _checkpoint(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
