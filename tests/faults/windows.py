@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from relay.model.delivery import State
-from relay.store.engine import sqlite_path
 from tests.faults.bombs import NotInWindow, Point, bomb
 from tests.faults.client import Transaction
 from tests.faults.stand import CLERKS, DESK, Stand
@@ -203,6 +202,5 @@ WINDOWS: dict[str, Window] = {
 SQLITE_ONLY = ("amid commit",)
 
 
-def windows_of(at: Stand) -> list[str]:
-    """Those that a store of this kind has."""
-    return [window for window in WINDOWS if sqlite_path(at.store) is not None or window not in SQLITE_ONLY]
+ON_RELAY = ("after spool write",)
+"""For which strace takes the relay: one process, that is."""
