@@ -128,3 +128,10 @@ NONSENSE: dict[str, Fault] = {
     "next hop nonsense at DOT": says("DOT", "354 and then?"),
 }
 NEXT_HOP = {**DROPS, **HANGS, **REFUSALS, **NONSENSE}
+FEW = (
+    *(f"next hop drops at {stage}" for stage in ("CONNECT", "MAIL", "CONTENT", "DOT")),
+    *(f"next hop hangs at {stage}" for stage in ("STARTTLS", "DATA", "DOT")),
+    *(f"next hop {what}" for what in ("451 for one", "550 for one", "greylists", "421 at RCPT", "452 at DOT")),
+    *(f"next hop nonsense at {stage}" for stage in ("EHLO", "DOT")),
+)
+"""For `make test`; what a session makes of each reply at each stage is shown by tests/stages/deliver."""

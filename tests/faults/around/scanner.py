@@ -225,3 +225,12 @@ def scanner(between: Meddler, clamd: Clamd) -> dict[str, Fault]:
         "clamd killed": killed(clamd),
         "clamd suspended": suspended(clamd),
     }
+
+
+FEW = (
+    *(f"clamd {mode} at accept" for mode in ("gone", "mute", "cut-out", "garbage")),
+    "clamd mute in custody",
+    "clamd killed",
+    "clamd suspended",
+)
+"""For `make test`; what is no answer is shown by tests/stages/inspect/test_clamd.py."""
