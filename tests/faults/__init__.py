@@ -25,5 +25,6 @@ A round: bring a message into the window, break something there, prove that the 
         await at.settle()                           # the queue is empty: all that can leave has left
         assert at.check().violations == []
 
-`make test` plays each window and the chief faults once, `make faults ROUNDS=500 SEED=7` as many as wanted. docs/faults.md tells what was seen.
+`make test` plays each window and the chief faults once, `make faults ROUNDS=500 SEED=7` as many as
+wanted. docs/faults.md tells what was seen.
 """
