@@ -40,6 +40,8 @@ from tests.stories.house import PASS, House, house, until
 
 LEASE_SECONDS = 4
 """After a kill nobody on PostgreSQL knows at once that the lease is of a dead process."""
+LOOK_SECONDS = 0.1
+"""Between two looks into the store, each of which opens it anew."""
 FOR_GOOD = 500
 """A reply from here on is no invitation to come again."""
 Result = TypeVar("Result")
@@ -142,7 +144,9 @@ class Stand:
 
     async def settle(self, seconds: float = 40) -> None:
         """Waits until nothing is in the queue: all that can leave has left, the rest waits for a phase or a person."""
-        await until(lambda: not self.queued(), lambda: f"an empty queue: {self.queued()}\n{self.house.log()[-3000:]}", seconds)
+        await until(
+            lambda: not self.queued(), lambda: f"an empty queue: {self.queued()}\n{self.house.log()[-3000:]}", seconds, LOOK_SECONDS
+        )
 
     def queued(self) -> list[Any]:
         """The rows of the queue."""

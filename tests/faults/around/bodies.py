@@ -18,7 +18,7 @@ from relay.store.spool.format import BODY_START, CHUNK, SLOT_SIZE, SLOTS, TAG, T
 from relay.store.spool.keys import load_keys
 from tests.faults.around.play import Fault, deferred, prove
 from tests.faults.client import LARGE, Transaction
-from tests.faults.stand import CLERKS, DESK, Stand
+from tests.faults.stand import CLERKS, DESK, LOOK_SECONDS, Stand
 from tests.stories.house import until
 
 Harm = Callable[[bytearray, int], None]
@@ -79,7 +79,7 @@ async def _waiting(at: Stand) -> AsyncIterator[tuple[Transaction, Path]]:
     try:
         transaction = await at.send([CLERKS[0]], LARGE)
         prove(transaction.heard_250, f"it was not accepted: {transaction.reply}")
-        await until(lambda: deferred(at, transaction), "a first attempt")
+        await until(lambda: deferred(at, transaction), "a first attempt", every=LOOK_SECONDS)
         (row,) = at.rows_of(transaction)
         name = str(row.m_spool_object)
         path = at.house.folder / "spool" / name[:6] / name

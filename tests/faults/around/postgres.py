@@ -12,7 +12,7 @@ from tests.faults.around.play import Fault, NotThere, deferred, prove
 from tests.faults.checker import Verdict
 from tests.faults.client import SMALL, Transaction
 from tests.faults.rounds import judged
-from tests.faults.stand import CLERKS, Stand
+from tests.faults.stand import CLERKS, LOOK_SECONDS, Stand
 from tests.servers.standby import Server
 from tests.stories.house import until
 
@@ -114,7 +114,7 @@ def full(disk: Path) -> Fault:
         at.hop.behaviour.replies = {"MAIL": "451 4.3.0 Later"}
         sent = [await at.send([CLERKS[0]], SMALL)]
         prove(sent[0].heard_250, f"it was not accepted: {sent[0].reply}")
-        await until(lambda: deferred(at, sent[0]), "a first attempt")
+        await until(lambda: deferred(at, sent[0]), "a first attempt", every=LOOK_SECONDS)
         with suppress(OSError), ballast.open("wb", buffering=0) as file:
             while file.write(bytes(BLOCK)):
                 pass

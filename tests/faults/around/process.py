@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.faults.around.play import Fault, NotThere, deferred, prove
 from tests.faults.client import LARGE, MEDIUM, SMALL, Transaction
-from tests.faults.stand import CLERKS, HELD, Stand
+from tests.faults.stand import CLERKS, HELD, LOOK_SECONDS, Stand
 from tests.stories.house import until
 
 LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
@@ -77,7 +77,7 @@ async def none_in_custody(at: Stand) -> list[Transaction]:
     try:
         transaction = await at.send([CLERKS[0]], LARGE)
         prove(transaction.heard_250, f"it was not accepted: {transaction.reply}")
-        await until(lambda: deferred(at, transaction), "a first attempt")
+        await until(lambda: deferred(at, transaction), "a first attempt", every=LOOK_SECONDS)
         before = len(at.house.log())
         with _no_descriptors(at):
             await until(lambda: EXHAUSTED in at.house.log()[before:], lambda: f"a failure: {at.house.log()[before:]}")
@@ -171,7 +171,7 @@ def while_waiting(clock: FakeClock, seconds: int) -> Fault:
         try:
             transaction = await at.send([CLERKS[0]])
             prove(transaction.heard_250, f"it was not accepted: {transaction.reply}")
-            await until(lambda: deferred(at, transaction), "a first attempt")
+            await until(lambda: deferred(at, transaction), "a first attempt", every=LOOK_SECONDS)
             clock.jump(seconds)
             witness = await at.send([HELD], SMALL)
             prove_jumped(at, witness, seconds)
