@@ -11,6 +11,7 @@ Beside that: no test connects to anything but this machine; and what a test reco
 the end of the run whether it passed or failed.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ from tests.servers.recording import Recording, recording_on
 from tests.servers.s3 import Ceph
 
 DIALECTS = ["sqlite", "postgresql"]
+# Hundreds of relays and commands are started: without its cache each would compile the whole program anew, a third of its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
-"""Several processes on one machine: a parent that binds the sockets, starts the others, starts again what dies, and passes signals on.
+"""Several processes on one machine: a parent that binds the sockets, starts the others, starts again what dies, ends and starts again
+what gives no sign of life, and passes signals on.
 
 One process delivers, `processes` listen: each has sockets of its own on the same ports, so that the kernel spreads connections over them.
 The parent keeps these sockets open: what waits on one whose process has died is accepted by the next. It opens no store, and sees no mail.
@@ -32,6 +33,10 @@ STOP_SECONDS = 80.0
 """What is being received and delivered comes to its end, which may take 30 seconds each; below TimeoutStopSec of the unit."""
 BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before a process that died is started again: longer each time, and short again for one that lived longer than the last."""
+LEAST_SILENCE_SECONDS = 10.0
+"""A process that is silent for longer than a lease is ended: until then nobody could have taken its deliveries over. Not after less than
+this, for a machine that has no time is not hung."""
+LOOKS = 4
 DELIVERS, LISTENS = "deliver", "listen"
 
 
@@ -40,16 +45,19 @@ class ProcessFailed(SluisError):
 
 
 class _Child:
-    """One process, started again when it ends. `words` are its command line."""
+    """One process, started again when it ends. `words` are its command line; `told` the socket on which it says that it is ready and that
+    it lives; `silence` the seconds without such a word after which it is ended."""
 
-    def __init__(self, words: Sequence[str], part: Part, role: str, ready: Path, alerts: Alerts) -> None:
+    def __init__(self, words: Sequence[str], part: Part, role: str, told: Path, alerts: Alerts, silence: float) -> None:
         self._words = [*words, "--role", role, "--part", part.to_json()]
         self._part = part
         self.name = part.name
-        self._ready = ready
+        self._told = told
         self._alerts = alerts
+        self._silence = silence
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[int] | None = None
+        self._listening: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self.restarts = 0
 
@@ -59,14 +67,17 @@ class _Child:
         self._watch = asyncio.create_task(self._keep())
 
     async def _spawn(self) -> None:
-        self._ready.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        """Returns when it is ready; from then on it is watched. Raises ProcessFailed."""
+        self._told.unlink(missing_ok=True)
+        told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
             told.setblocking(False)
-            told.bind(str(self._ready))
+            told.bind(str(self._told))
             descriptors = [descriptor for group in self._part.sockets.values() for descriptor in group]
-            self._process = await asyncio.create_subprocess_exec(
-                *self._words, pass_fds=descriptors, env={**os.environ, "NOTIFY_SOCKET": str(self._ready)}
-            )
+            watched = {"NOTIFY_SOCKET": str(self._told), "WATCHDOG_USEC": str(int(self._silence * 1e6))}
+            # WATCHDOG_PID would be of systemd's watch over this process.
+            environment = {name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"} | watched
+            self._process = await asyncio.create_subprocess_exec(*self._words, pass_fds=descriptors, env=environment)
             ready = asyncio.create_task(asyncio.get_running_loop().sock_recv(told, 100))
             ended = asyncio.create_task(self._process.wait())
             await asyncio.wait((ready, ended), timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -74,11 +85,32 @@ class _Child:
             for task in (ready, ended):
                 task.cancel()
             await asyncio.gather(ready, ended, return_exceptions=True)
+        except BaseException:
+            told.close()
+            raise
         if not started:
+            told.close()
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
             code = await self._process.wait()
             raise ProcessFailed(f"the process {self.name} did not start (exit code {code}); its log says why")
+        self._listening = asyncio.create_task(self._end_if_silent(told, self._process))
+
+    async def _end_if_silent(self, told: socket.socket, process: asyncio.subprocess.Process) -> None:
+        """Ends a process that hangs or was stopped: as if it had died by itself, for all else. Silence is counted in looks of a part of
+        the time, so that a parent which stood still itself does not blame the others."""
+        looks = 0
+        with contextlib.closing(told):
+            while looks < LOOKS:
+                try:
+                    async with asyncio.timeout(self._silence / LOOKS):
+                        await asyncio.get_running_loop().sock_recv(told, 100)
+                    looks = 0
+                except TimeoutError:
+                    looks += 1
+            self._alerts("process-silent", process=self.name, seconds=self._silence)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
 
     async def _keep(self) -> int:
         """Until it is stopped; gives its exit code."""
@@ -87,6 +119,8 @@ class _Child:
         while True:
             since = time.monotonic()
             code = await self._process.wait()
+            assert self._listening is not None
+            self._listening.cancel()
             if self._stopping.is_set():
                 return code
             failures = 0 if time.monotonic() - since > BACKOFF[-1] else failures
@@ -113,6 +147,8 @@ class _Child:
     async def stop(self) -> int:
         """SIGTERM, and SIGKILL for one that does not end in time; gives its exit code."""
         self._stopping.set()
+        if self._listening is not None:
+            self._listening.cancel()  # it has STOP_SECONDS now, and the last of its work is done in silence
         self.send(signal.SIGTERM)
         if self._watch is None:
             return 0
@@ -126,13 +162,17 @@ class _Child:
 
 
 class Supervisor:
-    """`words` are the command line of `serve`, to which each process gets its part. `delivers`: whether one of them delivers."""
+    """`words` are the command line of `serve`, to which each process gets its part. `delivers`: whether one of them delivers.
+    `least_silence`: seconds for which any process may be silent, however short a lease is."""
 
-    def __init__(self, settings: Settings, *, delivers: bool, words: Sequence[str] = ()) -> None:
+    def __init__(
+        self, settings: Settings, *, delivers: bool, words: Sequence[str] = (), least_silence: float = LEAST_SILENCE_SECONDS
+    ) -> None:
         if sqlite_path(settings.store) is not None:
             raise ConfigurationError(["processes: on SQLite one process does everything; several need PostgreSQL"])
         self._settings = settings
         self._delivers = delivers
+        self._silence = max(settings.delivery.lease, least_silence)
         self._words = list(words) or [sys.executable, *sys.orig_argv[1:]]
         self._alerts = Alerts()
         self._children: list[_Child] = []
@@ -177,7 +217,7 @@ class Supervisor:
         log.info("started", extra={"fields": {"sockets": bound, "processes": len(self._children)}})
 
     def _child(self, folder: Path, part: Part, role: str) -> _Child:
-        child = _Child(self._words, part, role, folder / f"{part.name}.ready", self._alerts)
+        child = _Child(self._words, part, role, folder / f"{part.name}.told", self._alerts, self._silence)
         self._children.append(child)
         return child
 

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import signal
-import socket
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import uvloop
 from relay.app.app import App, Role
 from relay.app.part import Part
 from relay.app.supervisor import Supervisor
+from relay.app.systemd import beat, tell
 from relay.cli.common import config_option, problems_told, settings_from
 from relay.cli.operations import OPERATIONS
 from relay.inspect.sandbox import end_with_parent, hide_memory
@@ -70,10 +71,10 @@ async def _supervise(settings: Settings, *, delivers: bool) -> int:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
     await supervisor.start()
-    _tell_systemd("READY=1")
-    await stop.wait()
-    _tell_systemd("STOPPING=1")
-    return await supervisor.stop()
+    async with _told_to_live():
+        await stop.wait()
+        tell("STOPPING=1")
+        return await supervisor.stop()
 
 
 async def _serve(settings: Settings, config: Path, role: Role, part: Part | None = None) -> None:
@@ -86,17 +87,28 @@ async def _serve(settings: Settings, config: Path, role: Role, part: Part | None
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     app = App(settings, OPERATIONS, role, part)
     await app.start()
-    _tell_systemd("READY=1")
-    while not stop.is_set():
-        waiting = [asyncio.create_task(event.wait()) for event in (stop, reload)]
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
-            task.cancel()
-        if reload.is_set():
-            reload.clear()
-            await _reload(app, config)
-    _tell_systemd("STOPPING=1")
-    await app.stop()
+    async with _told_to_live():
+        while not stop.is_set():
+            waiting = [asyncio.create_task(event.wait()) for event in (stop, reload)]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in waiting:
+                task.cancel()
+            if reload.is_set():
+                reload.clear()
+                await _reload(app, config)
+        tell("STOPPING=1")
+        await app.stop()
+
+
+@contextlib.asynccontextmanager
+async def _told_to_live() -> AsyncIterator[None]:
+    """Whoever started this process hears that it is ready, and then that it lives, also while it stops."""
+    tell("READY=1")
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
 
 
 async def _reload(app: App, config: Path) -> None:
@@ -110,13 +122,3 @@ async def _reload(app: App, config: Path) -> None:
         log.error("not reloaded", extra={"fields": {"problem": str(error)}})
     else:
         log.info("reloaded")
-
-
-def _tell_systemd(state: str) -> None:
-    """sd_notify(3): one datagram to the socket that systemd named, if it did."""
-    name = os.environ.get("NOTIFY_SOCKET")
-    if not name:
-        return
-    # Nobody may listen any more, and mail does not depend on it.
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.sendto(state.encode(), "\0" + name[1:] if name.startswith("@") else name)

@@ -15,6 +15,6 @@ class Alerts:
 
     def __call__(self, name: str, **fields: Any) -> None:
         """`name` is stable and in kebab-case: `no-rule`, `no-route`, `several-routes`, `balance`, `reload-refused`,
-        `policy-unavailable`, `clock`, `process-died`."""
+        `policy-unavailable`, `clock`, `process-died`, `process-silent`."""
         self.counts[name] += 1
         log.error("alert", extra={"fields": {"alert": name, **fields}})

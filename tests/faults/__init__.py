@@ -10,6 +10,7 @@
     bombs.py      what kills it there, on SQLite and on PostgreSQL
     disk.py       EIO and ENOSPC; disk_faults.py lists them
     rounds.py     rounds, and the table; __main__.py plays many
+    around/       faults of what is around the relay
     planted/      relays with a bug that the checker must find
 
 A round: bring a message into the window, break something there, prove that the message was in it, undo the damage, `settle`, `check`.
@@ -24,5 +25,6 @@ A round: bring a message into the window, break something there, prove that the 
         await at.settle()                           # the queue is empty: all that can leave has left
         assert at.check().violations == []
 
-`make test` plays a few rounds with fixed seeds, `make faults ROUNDS=500 SEED=7` as many as wanted. docs/faults.md tells what was seen.
+`make test` plays each window and the chief faults once, `make faults ROUNDS=500 SEED=7` as many as
+wanted. docs/faults.md tells what was seen.
 """

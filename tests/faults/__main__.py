@@ -12,22 +12,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tests.faults.disk import DiskFault
 from tests.faults.disk_faults import SPOOL_FAULTS, STORE_FAULTS
 from tests.faults.rounds import Report, run_rounds
 from tests.faults.stand import stand
-from tests.faults.windows import SQLITE_ONLY, WINDOWS
+from tests.faults.windows import ON_RELAY, SQLITE_ONLY, WINDOWS
+from tests.servers import s3
 from tests.servers.clamd import Clamd, running_clamd
 from tests.servers.database import Database, sqlite_database
 from tests.servers.postgres import Cluster, running
+from tests.servers.s3 import Ceph
 
 Item = TypeVar("Item")
 ON_ONE_STAND = 12
 DISK = (*SPOOL_FAULTS, *STORE_FAULTS)
-POSTGRES_EVERY = 3
-"""So many stands, and one of them is on PostgreSQL, where only the kills are played: its disk is not ours to break."""
+KINDS = ("SQLite", "PostgreSQL", "SQLite", "processes over S3")
+"""Of the stands, one after the other. On PostgreSQL the disk of the database is not ours to break; several processes are killed with their
+parent, and their bodies lie in an object store."""
+PROCESSES = 2
 
 
 def shuffled(items: list[Item], rng: Random) -> Iterator[Item]:
@@ -37,25 +41,28 @@ def shuffled(items: list[Item], rng: Random) -> Iterator[Item]:
 
 
 class Plan:
-    """What is played on which stand: on SQLite two kills for each fault of the disk."""
+    """What is played on which kind of stand: two kills for each fault of the disk, where it has one that can be broken."""
 
     def __init__(self, seed: int) -> None:
         rng = Random(seed)
         self._kills = shuffled(list(WINDOWS), rng)
         self._postgres = shuffled([window for window in WINDOWS if window not in SQLITE_ONLY], rng)
+        self._processes = shuffled([window for window in WINDOWS if window not in (*SQLITE_ONLY, *ON_RELAY)], rng)
         self._faults = shuffled(list(DISK), rng)
+        self._spool_faults = shuffled(list(SPOOL_FAULTS), rng)
 
-    def stand(self, rounds: int, dialect: str) -> list[str | DiskFault]:
+    def stand(self, rounds: int, kind: str) -> list[str | DiskFault]:
         """So many rounds."""
-        if dialect == "postgresql":
-            return [next(self._postgres) for _ in range(rounds)]
-        return [next(self._faults) if number % 3 == 2 else next(self._kills) for number in range(rounds)]
+        if kind == "processes over S3":
+            return [next(self._processes) for _ in range(rounds)]
+        kills, faults = (self._postgres, self._spool_faults) if kind == "PostgreSQL" else (self._kills, self._faults)
+        return [next(faults) if number % 3 == 2 else next(kills) for number in range(rounds)]
 
 
 @contextmanager
-def database_of(dialect: str, cluster: Cluster, folder: Path) -> Iterator[Database]:
+def database_of(kind: str, cluster: Cluster, folder: Path) -> Iterator[Database]:
     """A migrated store that nobody else uses."""
-    if dialect == "postgresql":
+    if kind != "SQLite":
         database = cluster.new_database(migrated=True)
         yield database
         cluster.drop(database)
@@ -65,7 +72,15 @@ def database_of(dialect: str, cluster: Cluster, folder: Path) -> Iterator[Databa
     yield database
 
 
-async def play(rounds: int, seed: int, clamd: Clamd, cluster: Cluster, folder: Path) -> Report:
+def settings_of(kind: str, ceph: Ceph, folder: Path) -> dict[str, Any]:
+    """What a kind of stand has beside its store."""
+    if kind != "processes over S3":
+        return {}
+    bucket = ceph.new_bucket(folder / "bucket")
+    return {"processes": PROCESSES, "spool": {"s3": bucket.model_dump(mode="json", exclude_unset=True)}}
+
+
+async def play(rounds: int, seed: int, clamd: Clamd, cluster: Cluster, ceph: Ceph, folder: Path) -> Report:
     """All rounds; progress goes to standard error."""
     report, plan, begun = Report(), Plan(seed), time.monotonic()
 
@@ -74,14 +89,16 @@ async def play(rounds: int, seed: int, clamd: Clamd, cluster: Cluster, folder: P
         print(f"{done}/{rounds}  {time.monotonic() - begun:.0f} s  {what}  faults: {len(report.faults)}", file=sys.stderr)
 
     for number, first in enumerate(range(0, rounds, ON_ONE_STAND), 1):
-        dialect = "sqlite" if number % POSTGRES_EVERY else "postgresql"
+        kind = KINDS[(number - 1) % len(KINDS)]
+        suffix = "" if kind == "SQLite" else f" ({kind})"
         home = folder / str(number)
         home.mkdir()
-        planned = plan.stand(min(ON_ONE_STAND, rounds - first), dialect)
-        with database_of(dialect, cluster, home) as database:
+        planned = plan.stand(min(ON_ONE_STAND, rounds - first), kind)
+        with database_of(kind, cluster, home) as database:
             try:
-                async with stand(home, database.relay, clamd, seed=seed + number, owner=database.owner) as at:
-                    await run_rounds(at, clamd, planned, report, said, suffix=" (PostgreSQL)" if dialect == "postgresql" else "")
+                settings = settings_of(kind, ceph, home)
+                async with stand(home, database.relay, clamd, seed=seed + number, owner=database.owner, settings=settings) as at:
+                    await run_rounds(at, clamd, planned, report, said, suffix)
             except (AssertionError, TimeoutError) as error:  # the rest of the rounds has another stand
                 report.tally(f"stand {number} did not come to its end").faults.append(str(error)[-3000:])
     return report
@@ -93,8 +110,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="sluis-faults-") as folder, running_clamd() as clamd, running() as cluster:
-        report = asyncio.run(play(asked.rounds, asked.seed, clamd, cluster, Path(folder)))
+    with (
+        tempfile.TemporaryDirectory(prefix="sluis-faults-") as folder,
+        running_clamd() as clamd,
+        running() as cluster,
+        s3.running() as ceph,
+    ):
+        report = asyncio.run(play(asked.rounds, asked.seed, clamd, cluster, ceph, Path(folder)))
     print(report)
     return 1 if report.faults else 0
 

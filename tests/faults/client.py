@@ -1,13 +1,16 @@
-"""A client that keeps a log of its own: what it sent, to whom, and what it heard. To that log the relay is held."""
+"""A client that keeps a log of its own in a file: what it sent, to whom, and what it heard. To that file the relay is held."""
 
 import asyncio
+import base64
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from tests.stories.dialogue import receipt, stuffed, talking
 from tests.stories.house import SENDER, Reply, message
@@ -30,6 +33,15 @@ class Transaction:
     raw: bytes
     dot: bool = False
     reply: Reply | None = None
+    entry: int = 0
+    """Its place in the log, from 0: one that is sent again has the same number."""
+
+    @property
+    def message_id(self) -> bytes:
+        """The Message-ID field's value."""
+        found = re.search(rb"^Message-ID: (\S+)\r$", self.raw, re.MULTILINE)
+        assert found is not None
+        return found[1]
 
     @property
     def digest(self) -> str:
@@ -48,11 +60,11 @@ class Transaction:
 
 
 class Client:
-    """`log` is every transaction, in order; it is also written to `path`, a line for each thing that was sent or heard."""
+    """`path` is its log, a line for each thing that was sent or heard; `log` is every transaction as the story knows it, in order."""
 
     def __init__(self, path: Path, rng: Random) -> None:
         self.log: list[Transaction] = []
-        self._path = path
+        self.path = path
         self._rng = rng
 
     def compose(self, recipients: Sequence[str], size: int = SMALL, sender: str = SENDER) -> Transaction:
@@ -62,13 +74,13 @@ class Client:
         raw = message(
             f"Case {number}", body, **{"X_Transaction": f"{number}", "Message_ID": f"<{number}.{self._rng.getrandbits(64):x}@case>"}
         )
-        transaction = Transaction(number, sender, tuple(recipients), raw)
+        transaction = Transaction(number, sender, tuple(recipients), raw, entry=len(self.log))
         self.log.append(transaction)
         return transaction
 
     def again(self, transaction: Transaction) -> Transaction:
         """The same envelope and bytes once more, as a transaction of its own; not sent yet."""
-        repeated = replace(transaction, dot=False, reply=None)
+        repeated = replace(transaction, dot=False, reply=None, entry=len(self.log))
         self.log.append(repeated)
         return repeated
 
@@ -78,6 +90,8 @@ class Client:
     async def send(self, port: int, transaction: Transaction, before_dot: Hook | None = None, after_dot: Hook | None = None) -> Transaction:
         """One session. `before_dot` is awaited when all but the final dot was written, `after_dot` when that was. Refusals and lost
         connections are no errors: they are in the log."""
+        fields = {"number": transaction.number, "sender": transaction.sender, "recipients": transaction.recipients}
+        self._say(transaction, "sends", **fields, raw=base64.b64encode(transaction.raw).decode())
         try:
             async with talking(port) as client:
                 replies = await client.envelope(transaction.recipients, transaction.sender)
@@ -97,17 +111,26 @@ class Client:
         except (ConnectionError, EOFError, asyncio.IncompleteReadError):
             transaction.reply = None
         finally:
-            self._say(transaction, "heard")
+            reply = transaction.reply
+            self._say(transaction, "heard", reply=[reply.code, reply.text] if reply else None)
         return transaction
 
-    def _say(self, transaction: Transaction, what: str) -> None:
-        line = {
-            "what": what,
-            "transaction": transaction.number,
-            "sender": transaction.sender,
-            "recipients": transaction.recipients,
-            "digest": transaction.digest,
-            "reply": str(transaction.reply.code) + " " + transaction.reply.text if transaction.reply else None,
-        }
-        with self._path.open("a") as log:
-            log.write(json.dumps(line) + "\n")
+    def _say(self, transaction: Transaction, what: str, **fields: Any) -> None:
+        with self.path.open("a") as log:
+            log.write(json.dumps({"what": what, "entry": transaction.entry, **fields}) + "\n")
+
+
+def read_log(path: Path) -> list[Transaction]:
+    """What a client's file says that it sent and heard; one that was not sent is not in it."""
+    found: dict[int, Transaction] = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        told = json.loads(line)
+        entry = told["entry"]
+        if told["what"] == "sends":
+            raw = base64.b64decode(told["raw"])
+            found[entry] = Transaction(told["number"], told["sender"], tuple(told["recipients"]), raw, entry=entry)
+        elif told["what"] == "dot":
+            found[entry].dot = True
+        else:
+            found[entry].reply = Reply(*told["reply"]) if told["reply"] else None
+    return [found[entry] for entry in sorted(found)]

@@ -3,29 +3,35 @@
 import asyncio
 import contextlib
 import re
+import socket
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from relay.store.engine import sqlite_path
+from relay.store.high_water import Mark
 from relay.store.spool.format import BODY_START, body_length
 from tests.faults.client import LARGE, SMALL, Transaction
-from tests.faults.stand import CLERKS, Stand
+from tests.faults.stand import CLERKS, FOR_GOOD, REFUSED, Stand
 from tests.faults.strace import Inject, Trace, ended, traced
 from tests.servers.clamd import Clamd
 from tests.stories.house import until
 
-RECEIVING, SEALING, LEAVING, CONCLUDING, CHECKPOINT = "receiving", "sealing", "leaving", "concluding", "checkpoint"
-"""Where the message is when the disk breaks: the final dot is not here yet; it is inspected, and not sealed; its content is about to leave;
-the next hop has it, and has not said so; any time at which SQLite moves its log into the database."""
-BODY, FOLDER, SPOOL, WAL, DATABASE = "body", "folder", "spool", "wal", "database"
+CREATING, RECEIVING, SEALING, WIPING = "creating", "receiving", "sealing", "wiping"
+LEAVING, CONCLUDING, REWRAPPING, MARKING, CHECKPOINT = "leaving", "concluding", "rewrapping", "marking", "checkpoint"
+"""Where the message is when the disk breaks: its file is about to be made; the final dot is not here yet; it is inspected, and not sealed;
+it is refused, and its key is about to be wiped; its content is about to leave; the next hop has it, and has not said so; it waits, and its
+key is wrapped to a new one; it is in the store, whose mark is about to be moved; at any time, while SQLite moves its log into its file."""
+BODY, FOLDER, SPOOL, MARK, WAL, DATABASE, ANY = "body", "folder", "spool", "mark", "wal", "database", "file that is made"
 MOST_SENT = 400
+MARK_UNWRITTEN = "high-water-unwritable"
 
 
 @dataclass(frozen=True)
 class DiskFault:
-    """`file` is one of the five above, `call` a system call on it. `dies`: the process must end itself, for nobody knows what is on the
+    """`file` is one of the seven above, `call` a system call on it. `dies`: the process must end itself, for nobody knows what is on the
     disk. `says` is what the reply or the log must tell."""
 
     stage: str
@@ -37,7 +43,8 @@ class DiskFault:
     says: str = ""
 
     def __str__(self) -> str:
-        return f"{self.stage}: {self.error} at {self.call} of the {self.file}"
+        which = "" if self.when == "1" else f" ({self.when})"
+        return f"{self.stage}: {self.error} at {self.call}{which} of the {self.file}"
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,17 @@ class Seen:
 async def break_disk(at: Stand, clamd: Clamd, fault: DiskFault) -> Seen:
     """Raises AssertionError where the fault hit nothing. The relay may be dead when this returns."""
     before, first = len(at.house.log()), len(at.client.log)
-    stages = {RECEIVING: _receiving, SEALING: _sealing, LEAVING: _leaving, CONCLUDING: _leaving, CHECKPOINT: _checkpoint}
+    stages = {
+        CREATING: _creating,
+        RECEIVING: _receiving,
+        SEALING: _sealing,
+        WIPING: _sealing,
+        LEAVING: _leaving,
+        CONCLUDING: _leaving,
+        REWRAPPING: _rewrapping,
+        MARKING: _marking,
+        CHECKPOINT: _checkpoint,
+    }
     failed = await stages[fault.stage](at, clamd, fault)
     if ended(at.house.pid):
         await at.until_dead()
@@ -69,7 +86,9 @@ def told_wrong(fault: DiskFault, seen: Seen) -> list[str]:
     told = seen.log + "".join(f"{reply.code} {reply.text}\n" for reply in replies if reply)
     if not re.search(fault.says, told):
         wrong.append(f"nobody says {fault.says}: {told[-1500:]}")
-    if fault.stage in (RECEIVING, SEALING):
+    if fault.stage == WIPING and not fault.dies and not all(reply is not None and reply.code >= FOR_GOOD for reply in replies):
+        wrong.append(f"what policy refuses was not refused: {replies}")
+    if fault.stage in (CREATING, RECEIVING, SEALING):
         if any(reply is not None and reply.code < 400 for reply in replies):
             wrong.append("the client heard 250")
         if not fault.dies and None in replies:
@@ -82,7 +101,8 @@ def told_wrong(fault: DiskFault, seen: Seen) -> list[str]:
 @asynccontextmanager
 async def _armed(at: Stand, fault: DiskFault, body: str = "") -> AsyncIterator[Trace]:
     inject = Inject((fault.call,), f"error={fault.error}", fault.when)
-    async with traced([at.house.pid], inject, output=at.trace_file(), paths=[_path(at, fault.file, body)]) as trace:
+    paths = [] if fault.file == ANY else [_path(at, fault.file, body)]
+    async with traced([at.house.pid], inject, output=at.trace_file(), paths=paths) as trace:
         yield trace
 
 
@@ -92,6 +112,8 @@ def _path(at: Stand, file: str, body: str) -> Path:
         assert database is not None
         return database.with_name(database.name + "-wal") if file == WAL else database
     spool = at.house.folder / "spool"
+    if file == MARK:
+        return spool / f"{Mark(socket.gethostname(), uuid.UUID(int=0)).name}.{at.house.pid}.new"
     return {BODY: spool / body[:6] / body, FOLDER: spool / body[:6], SPOOL: spool}[file]
 
 
@@ -110,6 +132,22 @@ async def _new_body(at: Stand, known: set[str]) -> str:
     return name
 
 
+async def _creating(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
+    """The file of a small message is made when all of it is here. No name is known before: whatever is opened then can't be."""
+    async with contextlib.AsyncExitStack() as stack:
+        traces: list[Trace] = []
+
+        async def arm() -> None:
+            traces.append(await stack.enter_async_context(_armed(at, fault)))
+
+        await at.send([CLERKS[0]], SMALL, before_dot=arm)
+        failed = await _over(at, fault, traces[0])
+        assert any(f"{at.house.folder / 'spool'}/" in line and "O_EXCL" in line for line in failed), (
+            f"no body was about to be made: {failed}"
+        )
+        return failed
+
+
 async def _receiving(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
     known = set(at.spool_names())
     async with contextlib.AsyncExitStack() as stack:
@@ -126,6 +164,8 @@ async def _sealing(at: Stand, clamd: Clamd, fault: DiskFault) -> list[str]:
     """A scanner that hangs for a moment holds the message between its last byte and its seal."""
     known = set(at.spool_names())
     transaction = at.compose([CLERKS[0]], SMALL)
+    if fault.stage == WIPING:
+        transaction.raw = transaction.raw.replace(b"Subject: Case", b"Subject: " + REFUSED)
     clamd.suspend()
     try:
         sending = asyncio.create_task(at.client.send(at.house.port(), transaction))
@@ -158,6 +198,35 @@ async def _leaving(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
             return failed
     finally:
         release()
+
+
+async def _rewrapping(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
+    """A person rotates the spool's key while a message waits for its next attempt."""
+    known = set(at.spool_names())
+    at.hop.behaviour.replies = {"MAIL": "451 4.3.0 Later"}
+    try:
+        sent = await at.send([CLERKS[0]], LARGE)
+        assert sent.heard_250
+        async with _armed(at, fault, await _new_body(at, known)) as trace:
+            said = await at.house.sluis("keys", "spool", "rotate", "--reason", "it is time")
+            assert said.code != 0, "nobody was told that a body has its old key"
+            return await _over(at, fault, trace)
+    finally:
+        at.hop.behaviour.replies = {}
+
+
+async def _marking(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
+    """The mark stays where it was, and is moved when the disk is well again."""
+    mark = _path(at, MARK, "").with_suffix("").with_suffix("")
+    await until(mark.exists, "a first mark")
+    said = at.house.log().count(MARK_UNWRITTEN)
+    async with _armed(at, fault) as trace:
+        before = mark.stat().st_mtime_ns
+        assert (await at.send([CLERKS[0]], SMALL)).heard_250
+        failed = await _over(at, fault, trace)
+        await until(lambda: at.house.log().count(MARK_UNWRITTEN) > said, "an alert")
+    await until(lambda: mark.stat().st_mtime_ns != before, "a mark that is moved again")
+    return failed
 
 
 async def _checkpoint(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:

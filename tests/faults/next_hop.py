@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import re
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,10 @@ class NextHop(Sink):
         super().__init__(Behaviour(keep_at_dot=True))
         self.copies: list[Copy] = []
         self._store = store
+
+    def refused(self) -> Counter[str]:
+        """How often each recipient was refused for good."""
+        return Counter(stage for stage, reply in self.answers if "@" in stage and reply.startswith("5"))
 
     async def keep(self, message: Message) -> None:
         found = TRACE_ID.search(message.raw)

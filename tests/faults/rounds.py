@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from tests.faults.bombs import NotInWindow
-from tests.faults.checker import Verdict, Violation
+from tests.faults.checker import Verdict
 from tests.faults.client import Transaction
 from tests.faults.disk import DiskFault, break_disk, told_wrong
 from tests.faults.stand import Stand
@@ -77,12 +77,12 @@ class Rounds:
         else:
             caught = await self._killed(what, tally)
         tally.messages += len(caught)
-        tally.adopted += await self._again(caught)
+        tally.adopted += await self._at.again(caught)
         await self._at.settle()
         verdict = self._at.check()
         tally.possible_duplicates += verdict.possible_duplicates - self._before.possible_duplicates
         tally.duplicates += verdict.duplicates - self._before.duplicates
-        tally.faults += _new(verdict.violations, self._before.violations)
+        tally.faults += judged(verdict, self._before)
         self._before = verdict
 
     async def _killed(self, window: str, tally: Tally) -> list[Transaction]:
@@ -108,16 +108,6 @@ class Rounds:
         await self._at.hurry()
         return seen.transactions
 
-    async def _again(self, caught: Iterable[Transaction]) -> int:
-        """A client that heard nothing sends again, as clients do; what was in custody already is answered, and not taken twice."""
-        adopted = 0
-        for transaction in caught:
-            if transaction.reply is None and transaction.dot:
-                known = {row.message_id for row in self._at.rows_of(transaction)}
-                again = await self._at.client.send(self._at.house.port(), self._at.client.again(transaction))
-                adopted += again.id in known
-        return adopted
-
 
 async def run_rounds(
     at: Stand,
@@ -134,5 +124,12 @@ async def run_rounds(
         said(f"{what}{suffix}")
 
 
-def _new(after: list[Violation], before: list[Violation]) -> list[str]:
-    return [f"promise {violation.promise}: {violation.what}" for violation in after if violation not in before]
+def judged(after: Verdict, before: Verdict, *, store_away: bool = False) -> list[str]:
+    """What is wrong now and was not: broken promises; a message in custody whose client was never told, though all have sent again; a copy
+    at whose final dot the store was not asked, unless it was away (`store_away`)."""
+    faults = [f"promise {violation.promise}: {violation.what}" for violation in after.violations if violation not in before.violations]
+    if after.unheard > before.unheard:
+        faults.append(f"{after.unheard} messages are in custody, and their clients were never told")
+    if after.unseen > before.unseen and not store_away:
+        faults.append(f"{after.unseen} copies arrived, and the store was not asked what it knew of them")
+    return faults

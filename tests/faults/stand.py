@@ -10,11 +10,14 @@ async with stand(tmp_path, database, clamd, seed=1) as at:
 """
 
 import asyncio
+import json
+import os
 import shutil
+import signal
 import tempfile
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -28,17 +31,22 @@ from relay.sign.body_hash import RelaxedBodyHash
 from relay.store.engine import open_engine, sqlite_path
 from relay.store.search import Search, find
 from relay.store.spool import Spool, open_spool
-from relay.store.tables import Queue
-from tests.faults.checker import Checker, Verdict
-from tests.faults.client import LARGE, MEDIUM, SMALL, Client, Hook, Transaction
+from relay.store.tables import EventRecord, Queue
+from tests.faults.checker import Causes, Checker, Verdict
+from tests.faults.client import LARGE, MEDIUM, SMALL, Client, Hook, Transaction, read_log
 from tests.faults.next_hop import NextHop
 from tests.servers.clamd import Clamd
 from tests.stories.house import PASS, House, house, until
 
 LEASE_SECONDS = 4
 """After a kill nobody on PostgreSQL knows at once that the lease is of a dead process."""
+LOOK_SECONDS = 0.1
+"""Between two looks into the store, each of which opens it anew."""
+FOR_GOOD = 500
+"""A reply from here on is no invitation to come again."""
 Result = TypeVar("Result")
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
+RECORD = EventRecord.__table__  # type: ignore[attr-defined]
 HELD = "held@court.example"
 DESK = "desk@court.example"
 CLERKS = ("clerk@court.example", "registry@court.example", "judge@court.example")
@@ -46,14 +54,18 @@ RULES = PASS + (
     f"  - {{name: wait, when: {{recipient: [{HELD}]}}, then: hold, because: the court moves}}\n"
     f"  - {{name: look, when: {{recipient: [{DESK}]}}, then: quarantine, because: somebody looks at it}}\n"
 )
+REFUSED = b"Refused"
+"""A subject that policy refuses when all of the message was read."""
+RULES += f"  - {{name: refuse, when: {{subject_contains: [{REFUSED.decode()}]}}, then: reject, because: nobody wants it}}\n"
 POLICY = {"rules/pass.yaml": RULES, "inspection.yaml": "outbound: [yara, type, archive, clamd]\n"}
 ENDS = {HELD: State.HELD, DESK: State.QUARANTINED}
 """What the policy says of a recipient; delivered is all else."""
 
 
 class Stand:
-    """`home` is the next hop of the inside, where notices go; `hop` that of the outside. `released` are the deliveries that a person has
-    asked to release. `store` is as the relay uses it, `owner` as the owner of its tables does. `rng` decides what is left to chance."""
+    """`home` is the next hop of the inside, where notices go; `hop` that of the outside. `causes` are why a delivery may end otherwise than
+    policy says: what a person has asked for, what was harmed on purpose. `store` is as the relay uses it, `owner` as the owner of its
+    tables does. `rng` decides what is left to chance."""
 
     def __init__(
         self, sluis: House, store: Store, owner: Store | None, hop: NextHop, home: NextHop, client: Client, rng: Random, module: str
@@ -65,7 +77,7 @@ class Stand:
         self.home = home
         self.client = client
         self.rng = rng
-        self.released: set[tuple[uuid.UUID, int]] = set()
+        self.causes = Causes()
         self._module = module
 
     def recipients(self) -> list[str]:
@@ -132,7 +144,9 @@ class Stand:
 
     async def settle(self, seconds: float = 40) -> None:
         """Waits until nothing is in the queue: all that can leave has left, the rest waits for a phase or a person."""
-        await until(lambda: not self.queued(), lambda: f"an empty queue: {self.queued()}\n{self.house.log()[-3000:]}", seconds)
+        await until(
+            lambda: not self.queued(), lambda: f"an empty queue: {self.queued()}\n{self.house.log()[-3000:]}", seconds, LOOK_SECONDS
+        )
 
     def queued(self) -> list[Any]:
         """The rows of the queue."""
@@ -143,12 +157,59 @@ class Stand:
         rows = self.look(lambda connection: find(connection, Search(), None, 200))
         return [row for row in rows if row.m_digest == transaction.digest]
 
+    def kinds_of(self, transaction: Transaction) -> list[str]:
+        """The kinds of the events about a message, oldest first."""
+        return [event["kind"] for event in self.events_of(transaction)]
+
+    def events_of(self, transaction: Transaction) -> list[dict[str, Any]]:
+        """The events about a message, oldest first."""
+        identities = {row.message_id for row in self.rows_of(transaction)}
+        query = select(RECORD.c.canonical).where(RECORD.c.message_id.in_(identities)).order_by(RECORD.c.event_id)
+        return [json.loads(row) for row in self.look(lambda connection: list(connection.execute(query).scalars()))]
+
+    @contextmanager
+    def held(self, stage: str) -> Iterator[None]:
+        """The next hop keeps its replies at a stage to itself, until the end of the block."""
+        release = self.hop.hold(stage)
+        try:
+            yield
+        finally:
+            release()
+
+    @contextmanager
+    def workers_stopped(self) -> Iterator[None]:
+        """The inspect workers stand still, until the end of the block."""
+        pids = [pid for pid in descendants(self.house.pid) if b"inspect_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert pids, "no worker was found"
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     async def release(self, transaction: Transaction, ordinal: int) -> int:
         """A person releases one delivery of a message that was accepted; gives the exit code of the command."""
         assert transaction.id is not None
-        self.released.add((transaction.id, ordinal))
+        self.causes.released.add((transaction.id, ordinal))
         said = await self.house.sluis("quarantine", "release", f"{transaction.id.hex}/{ordinal}", "--reason", "it was looked at")
         return said.code
+
+    async def again(self, caught: Iterable[Transaction]) -> int:
+        """A client that heard no 250 and no refusal for good sends once more; gives how many were in custody already. For a test that has
+        put right what it broke: what is sent now must be accepted, but for what policy refuses."""
+        adopted = 0
+        for transaction in caught:
+            if transaction.heard_250 or (transaction.reply is not None and transaction.reply.code >= FOR_GOOD):
+                continue
+            known = {row.message_id for row in self.rows_of(transaction)}
+            repeated = await self.client.send(self.house.port(), self.client.again(transaction))
+            refused = repeated.reply is not None and repeated.reply.code >= FOR_GOOD and b"Subject: " + REFUSED in repeated.raw
+            assert repeated.heard_250 or refused, f"the damage is undone, and the client hears {repeated.reply}"
+            adopted += repeated.id in known
+        return adopted
 
     def trace_file(self) -> Path:
         """For strace to write to."""
@@ -156,6 +217,9 @@ class Stand:
 
     def spool_names(self) -> list[str]:
         """The bodies that lie in the spool."""
+        if load_settings(self.house.config).spool.s3 is not None:
+            with closing(self.spool()) as spool:
+                return list(spool.names())
         return [path.name for path in (self.house.folder / "spool").glob("*/*")]
 
     def spool(self) -> Spool:
@@ -166,11 +230,21 @@ class Stand:
         """What the promises say of all that happened until now."""
         spool = self.spool()
         copies = [*self.hop.copies, *self.home.copies]
+        causes = replace(self.causes, refused=self.hop.refused())
         try:
             with self.engine() as engine:
-                return Checker(engine, spool, self.client.log, copies, ENDS.get, self.released).verdict()
+                return Checker(engine, spool, read_log(self.client.path), copies, ENDS.get, causes).verdict()
         finally:
             spool.close()
+
+
+def descendants(pid: int) -> list[int]:
+    """Child processes, and theirs (proc(5), children)."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
 
 
 @asynccontextmanager

@@ -64,24 +64,42 @@ def in_custody(rows: Iterable[Any]) -> bool:
     return any(State(row.state) is not State.REFUSED for row in rows)
 
 
+def _told(events: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """What the events of one message say of its recipients, oldest first: recipient, state and details. What a person did stands in an
+    event of its own for each recipient; a message that was rebuilt from its body waits for a person."""
+    for told in events:
+        details = told["details"]
+        if told["kind"] in ("accepted", "refused", "decided", "outcome"):
+            for entry in details.get("recipients", []):
+                yield entry.get("recipient") or "@".join(entry["mailbox"]), entry["state"], entry
+        elif told["kind"] == "rebuilt" and "accepted" in details:
+            for entry in details["accepted"]["details"]["recipients"]:
+                yield "@".join(entry["mailbox"]), State.QUARANTINED.value, entry
+        elif "to_state" in details:
+            yield details["recipient"], details["to_state"], details
+
+
 def last_states(events: Iterable[dict[str, Any]]) -> dict[str, tuple[str, dict[str, Any]]]:
     """For each recipient what the last event of its message says: state and details."""
-    last: dict[str, tuple[str, dict[str, Any]]] = {}
+    return {recipient: (state, details) for recipient, state, details in _told(events)}
+
+
+def acceptances(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events that say that a message was accepted, with `commitment`; of a rebuilt one that of its manifest."""
+    found = []
     for told in events:
-        for entry in told["details"].get("recipients", []) if told["kind"] in ("accepted", "decided", "outcome") else []:
-            last[entry.get("recipient") or "@".join(entry["mailbox"])] = (entry["state"], entry)
-    return last
+        if told["kind"] == "accepted":
+            found.append(told)
+        elif told["kind"] == "rebuilt" and "accepted" in told["details"]:
+            found.append(told["details"]["accepted"] | {"commitment": told["details"]["commitment"]})
+    return found
 
 
 def counted(events: Iterable[dict[str, Any]]) -> Counter[str]:
-    """How many recipients of one message were accepted, delivered and bounced, as its events tell."""
+    """How many recipients of one message were accepted, delivered, bounced and deleted, as its events tell."""
+    events = list(events)
     counts: Counter[str] = Counter()
-    for entry in events:
-        if entry["kind"] not in ("accepted", "decided", "outcome"):
-            continue
-        for recipient in entry["details"]["recipients"]:
-            if entry["kind"] == "accepted" and recipient["state"] != State.REFUSED:
-                counts["accepted"] += 1
-            if recipient["state"] in (State.DELIVERED, State.BOUNCED):
-                counts[recipient["state"]] += 1
+    for accepted in acceptances(events):
+        counts["accepted"] += sum(recipient["state"] != State.REFUSED for recipient in accepted["details"]["recipients"])
+    counts.update(state for _, state, _ in _told(events) if state in (State.DELIVERED, State.BOUNCED, State.DELETED))
     return counts

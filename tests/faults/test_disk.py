@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from relay.settings.models import Store
-from tests.faults.disk_faults import FULL_AT_OUTCOME, QUICK
+from tests.faults.disk_faults import FULL_AT_OUTCOME, QUICK, QUICK_SPOOL
 from tests.faults.rounds import Report, run_rounds
 from tests.faults.stand import stand
 from tests.servers.clamd import Clamd
+from tests.servers.database import Database
 
 SEED = 20_261_125
 
@@ -23,5 +24,16 @@ def test_a_disk_that_fails_costs_no_message_and_says_why(tmp_path: Path, databas
         assert report.faults == [], str(report)
         answered = report.tally(str(FULL_AT_OUTCOME))
         assert (answered.rounds, answered.possible_duplicates) == (1, 0), "the store is asked again, and not the next hop"
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_the_disk_of_the_bodies_fails_beside_postgresql(tmp_path: Path, new_database: Database, shared_clamd: Clamd) -> None:
+    async def story() -> None:
+        report = Report()
+        async with stand(tmp_path, new_database.relay, shared_clamd, seed=SEED, owner=new_database.owner) as at:
+            await run_rounds(at, shared_clamd, QUICK_SPOOL, report)
+        assert report.faults == [], str(report)
 
     asyncio.run(story())

@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.faults.around.play import Around
-from tests.faults.around.postgres import fail_over, postgres
+from tests.faults.around.postgres import fail_over, full, postgres
 from tests.faults.client import SMALL, Transaction
 from tests.faults.rounds import Report
 from tests.faults.stand import CLERKS, Stand, stand
 from tests.servers.clamd import Clamd
-from tests.servers.standby import Server, server
+from tests.servers.standby import Server, server, server_on_small_disk
 from tests.stories.house import until
 
 SEED = 34
 ASYNCHRONOUS = {"store": {"standby": "asynchronous"}}
+
+DISK_MEGABYTES = 160
+"""Three databases, and room to add to one of them."""
 
 
 @pytest.fixture
@@ -35,6 +38,18 @@ def test_a_database_that_stops_or_crashes_at_any_moment_loses_nothing(tmp_path: 
             await Around(at, report).play_all(postgres(primary))
         assert report.faults == [], str(report)
         assert all(tally.messages for tally in report.tallies.values()), str(report)
+
+    asyncio.run(story())
+
+
+def test_a_database_whose_disk_is_full_loses_nothing_and_goes_on_when_there_is_room(tmp_path: Path, shared_clamd: Clamd) -> None:
+    async def story() -> None:
+        report = Report()
+        with server_on_small_disk(DISK_MEGABYTES) as (primary, disk):
+            database = primary.new_database(migrated=True)
+            async with stand(tmp_path, database.relay, shared_clamd, seed=SEED, owner=database.owner) as at:
+                await Around(at, report).play("PostgreSQL full", full(disk))
+        assert report.faults == [], str(report)
 
     asyncio.run(story())
 

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from relay.model.delivery import State
-from relay.store.engine import sqlite_path
 from tests.faults.bombs import NotInWindow, Point, bomb
 from tests.faults.client import Transaction
 from tests.faults.stand import CLERKS, DESK, Stand
@@ -140,18 +139,22 @@ async def after_outcome(at: Stand) -> list[Transaction]:
 
 
 async def during_release(at: Stand) -> list[Transaction]:
-    """A person releases what is quarantined: at one of the commits between the order and the outcome."""
+    """A person has released what is quarantined, and the command has said so: it is held up on its way (in its inspection, or by the next
+    hop), the bomb is armed, and it goes on to the next of its commits."""
     transaction = await at.send([CLERKS[0], DESK])
     await at.settle()
-    point, most = at.rng.choice(((Point.WRITING, 30), (Point.WRITTEN, 4), (Point.SYNCED, 4)))
-    fuse = bomb(at, point, at.rng.randrange(1, most + 1))
-    await fuse.arm()
-    asking = asyncio.create_task(at.release(transaction, 1))
-    try:
-        await fuse.gone_off()
-    finally:
-        await asking
-    _prove(at.rows_of(transaction)[1].state != State.DELIVERED, "the release is over")
+    stage = at.rng.choice(("INSPECT", "MAIL", "DATA", "DOT"))
+    point = Point.WRITING if stage == "DOT" else at.rng.choice((Point.WRITING, Point.SYNCED))
+    fuse = bomb(at, point, at.rng.randrange(1, 9) if point is Point.WRITING else 1)
+    with at.workers_stopped() if stage == "INSPECT" else at.held(stage):
+        _prove(await at.release(transaction, 1) == 0, "the order was not carried out")
+        if stage != "INSPECT":
+            await at.hop.until_held(stage)
+        await fuse.arm()
+    await fuse.gone_off()
+    state = at.rows_of(transaction)[1].state
+    _prove("release" in at.kinds_of(transaction), "the order is not in the record")
+    _prove(state in (State.UNDECIDED, State.READY), f"it is {state}")
     return [transaction]
 
 
@@ -199,6 +202,5 @@ WINDOWS: dict[str, Window] = {
 SQLITE_ONLY = ("amid commit",)
 
 
-def windows_of(at: Stand) -> list[str]:
-    """Those that a store of this kind has."""
-    return [window for window in WINDOWS if sqlite_path(at.store) is not None or window not in SQLITE_ONLY]
+ON_RELAY = ("after spool write",)
+"""For which strace takes the relay: one process, that is."""

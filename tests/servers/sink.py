@@ -67,7 +67,8 @@ class Message(NamedTuple):
 
 class Sink:
     """`async with Sink() as sink:` listens on a free port of `address`. With `certificate` (chain and key files) it offers STARTTLS.
-    With `folder` each message is also written there as `1.eml`, `2.eml`, … `commands` is all that was said to it, `ahead` what of that
+    With `folder` each message is also written there as `1.eml`, `2.eml`, … `commands` is all that was said to it, `answers` what it said at
+    which stage, or to which recipient, `ahead` what of that
     came along with the command before, without a wait for its reply, `waiting` the stages at which sessions wait for a gate."""
 
     def __init__(
@@ -82,6 +83,7 @@ class Sink:
         self.behaviour = behaviour or Behaviour()
         self.messages: list[Message] = []
         self.commands: list[str] = []
+        self.answers: list[tuple[str, str]] = []
         self.ahead: list[str] = []
         self.waiting: list[str] = []
         self.connections = 0
@@ -215,6 +217,7 @@ class Session:
             self.sink.waiting.append(stage)
             await behaviour.gates[stage].wait()
         reply = behaviour.replies.get(key or stage, default)
+        self.sink.answers.append((key or stage, reply))
         self.writer.write(reply.replace("\n", "\r\n").encode("utf-8", "surrogateescape") + b"\r\n" + behaviour.extra.get(stage, b""))
         await self.writer.drain()
         if reply.startswith("421"):

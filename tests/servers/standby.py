@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.servers.daemon import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ServerFailed, free_port, remove_home
+from tests.servers.daemon import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ServerFailed, as_root, free_port, remove_home
 from tests.servers.postgres import (
     BINARIES,
     LISTEN,
@@ -132,6 +132,32 @@ def server() -> Iterator[Server]:
             yield primary
         finally:
             primary.stop()
+
+
+@contextmanager
+def server_on_small_disk(megabytes: int) -> Iterator[tuple[Server, Path]]:
+    """A server whose tables lie on a disk of their own (in memory), and its log on another: that one never fills up. Gives the server and
+    the folder that is the disk. Needs root, or sudo without a password."""
+    with _home() as home, _home() as log:
+        subprocess.run(as_root(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "tmpfs", home]), check=True)
+        try:
+            initialise(home)
+            commands: list[list[str | Path]] = [
+                ["mv", home / "data" / "pg_wal", log / "wal"],
+                ["ln", "-s", log / "wal", home / "data" / "pg_wal"],
+            ]
+            for command in commands:
+                subprocess.run(as_root(command), check=True)
+            subprocess.run(as_root(["chown", SERVER_USER, log]), check=True)
+            found = Server(home)
+            found.start()
+            try:
+                found.execute(*(f"CREATE ROLE {role} LOGIN" for role in (OWNER, RELAY, LISTEN)))
+                yield found, home
+            finally:
+                found.stop()
+        finally:
+            subprocess.run(as_root(["umount", home]), check=True)
 
 
 @contextmanager

@@ -6,7 +6,9 @@ async with house(tmp_path, database, outside=sink.port) as sluis:
 """
 
 import asyncio
+import atexit
 import base64
+import functools
 import json
 import os
 import shutil
@@ -307,12 +309,13 @@ class House:
         shutil.rmtree(self.socket.parent, ignore_errors=True)
 
 
-async def until(condition: Any, what: Any, seconds: float = SECONDS) -> None:
-    """Waits until `condition()` holds; nothing announces a change in another process. `what` says what was waited for."""
+async def until(condition: Any, what: Any, seconds: float = SECONDS, every: float = POLL_SECONDS) -> None:
+    """Waits until `condition()` holds; nothing announces a change in another process. `what` says what was waited for, `every` the seconds
+    between two looks: more for one that is dear."""
     try:
         async with asyncio.timeout(seconds):
             while not await asyncio.to_thread(condition):
-                await asyncio.sleep(POLL_SECONDS)
+                await asyncio.sleep(every)
     except TimeoutError:
         raise AssertionError(f"waited in vain for {what() if callable(what) else what}") from None
 
@@ -343,8 +346,7 @@ async def house(
     installation.write_policy(files)
     installation.config.write_text(_toml(_settings(store, installation.socket, settings or {}, listeners)))
     new_keypair(home / "keys" / "spool.pub", home / "keys" / "spool")
-    for selector, algorithm in (("rsa", "rsa-sha256"), ("ed", "ed25519-sha256")):
-        new_key(home / "keys" / "dkim", OURS, selector, algorithm, 2048)
+    shutil.copytree(_dkim_keys(), home / "keys" / "dkim")
     (home / "secrets").mkdir(mode=0o700)
     try:
         if started:
@@ -359,6 +361,16 @@ async def house(
         assert held.holds, held
     finally:
         installation.close()
+
+
+@functools.cache
+def _dkim_keys() -> Path:
+    """Made once for all houses of this process: a new RSA key costs more than many a story."""
+    folder = Path(tempfile.mkdtemp(prefix="sluis-dkim-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for selector, algorithm in (("rsa", "rsa-sha256"), ("ed", "ed25519-sha256")):
+        new_key(folder, OURS, selector, algorithm, 2048)
+    return folder
 
 
 def _settings(store: Store, socket: Path, changes: Mapping[str, Any], listeners: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

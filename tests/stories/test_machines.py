@@ -7,7 +7,6 @@ import signal
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -184,7 +183,7 @@ def test_policy_phase_and_brake_are_in_force_on_all_machines_within_two_seconds(
             reply = await three.send(message("No such words"))
             assert three.states(reply.id) == ["held"]
             assert sink.messages == []
-            assert median(took) <= 2, took  # each is so on a machine that has time for it
+            assert max(took) <= 2, took
 
     asyncio.run(story())
 
@@ -249,48 +248,3 @@ def test_a_limit_holds_for_all_machines_together(tmp_path: Path, database: Store
                 assert Counter(reply.code for reply in replies) == {250: 10, 450: 10}
 
     asyncio.run(story())
-
-
-def test_three_machines_lose_nothing_and_send_nothing_twice_that_the_record_does_not_name(tmp_path: Path, database: Store) -> None:
-    async def story() -> None:
-        async with (
-            Sink() as sink,
-            house(tmp_path, database, outside=sink.port, settings=SETTINGS) as one,
-            machine(one, "two") as two,
-            machine(one, "three") as three,
-        ):
-            taken: dict[str, Reply] = {}
-            killed = asyncio.Event()
-
-            async def client(each: House, name: str) -> None:
-                """Sends one after the other; to a machine that is gone it sends no more."""
-                for number in range(12):
-                    subject = f"{name}-{number}"
-                    try:
-                        reply = await each.send(message(subject))
-                    except (OSError, EOFError):
-                        return
-                    if reply.code == 250:
-                        taken[subject] = reply
-                    if len(taken) == 12:
-                        killed.set()
-
-            clients = [asyncio.create_task(client(each, name)) for name, each in (("one", one), ("two", two), ("three", three))]
-            await killed.wait()
-            await two.kill()
-            with stopped(three):
-                await clients[0]
-                await until(lambda: len(sink.messages) >= len([name for name in taken if name.startswith("one")]), "the mail of the first")
-            await asyncio.gather(*clients, return_exceptions=True)
-            for reply in taken.values():
-                await one.until_states(reply, "delivered")
-            copies = Counter(subject(found.raw) for found in sink.messages)
-            for name, reply in taken.items():
-                assert 1 <= copies[name] <= 1 + duplicates(one, reply), name
-
-    asyncio.run(story())
-
-
-def subject(raw: bytes) -> str:
-    """Of a message."""
-    return next(line for line in raw.decode().split("\r\n") if line.startswith("Subject: ")).removeprefix("Subject: ")

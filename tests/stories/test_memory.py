@@ -6,6 +6,7 @@ Sizes are those that stay quick; `make memory` takes the full ones. PSS is that 
 import asyncio
 import smtplib
 import socket
+import time
 import urllib.request
 from pathlib import Path
 
@@ -63,18 +64,31 @@ def test_25_mb_that_hurt_a_reader_stay_under_400_mb_each_kind_of_them_and_are_gi
     asyncio.run(story())
 
 
-def test_slow_clients_cost_little_and_others_are_served_meanwhile(tmp_path: Path) -> None:
+def test_slow_clients_cost_others_nothing(tmp_path: Path) -> None:
     """Some send an octet a second, some send commands without end and read no reply."""
 
     async def story() -> None:
-        async with relay(tmp_path) as sluis, clients(sluis, "drip", 400) as drip, clients(sluis, "deaf", 150) as deaf:
-            assert drip.held < drip.before + 25 * MB, drip
-            assert deaf.peak < deaf.before + 25 * MB, deaf
-            async with asyncio.timeout(20):
+        async with relay(tmp_path) as sluis:
+            alone = await quickest(sluis)
+            async with clients(sluis, "drip", 400) as drip, clients(sluis, "deaf", 150) as deaf:
+                assert drip.held < drip.before + 25 * MB, drip
+                assert deaf.peak < deaf.before + 25 * MB, deaf
+                assert await quickest(sluis) < 2 * alone + 0.1
                 await sluis.until_states(await sluis.send(message()), "delivered")
                 assert (await people_are_served(sluis)) == "healthy\n"
 
     asyncio.run(story())
+
+
+async def quickest(sluis: House) -> float:
+    """Seconds from the connection to the 250, of the quickest of several: what else runs on this machine slows all of them, and seldom
+    each."""
+    took = []
+    for _ in range(12):
+        began = time.monotonic()
+        assert (await sluis.send(message())).code == 250
+        took.append(time.monotonic() - began)
+    return min(took)
 
 
 @sqlite

@@ -10,7 +10,7 @@ import pytest
 
 from relay.policy.load import digest, read_files
 from relay.settings.models import Store
-from tests.servers.sink import Sink
+from tests.servers.sink import Behaviour, Sink
 from tests.stories.house import PASS, House, house, message, until
 
 PROCESSES = {"processes": 2, "delivery": {"lease": 2}, "control": {"two_people": False}}
@@ -84,6 +84,33 @@ def test_a_process_that_dies_is_started_again_and_no_client_is_turned_away(tmp_p
             assert len(sink.messages) == 8
             metrics = await asyncio.to_thread(page, one, "metrics")
             assert 'sluis_process_restarts_total{process="listen-1"} 1.0' in metrics
+
+    asyncio.run(story())
+
+
+@ON_POSTGRESQL
+def test_a_process_that_stands_still_is_ended_and_what_it_was_delivering_leaves_once(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        gate = asyncio.Event()
+        async with (
+            Sink(Behaviour(gates={"DATA": gate})) as sink,
+            house(tmp_path, database, outside=sink.port, settings=PROCESSES) as one,
+        ):
+            first = parts(one.pid)
+            reply = await one.send(message())
+            await until(lambda: "DATA" in sink.commands, "the delivery to reach DATA")
+            os.kill(first["deliver"], signal.SIGSTOP)
+            gate.set()
+            during = await one.send(message())
+            assert during.code == 250
+            for each in (reply, during):
+                await one.until_states(each, "delivered")
+            assert ('"alert": "process-silent", "process": "deliver"' in one.log(), len(sink.messages)) == (True, 2)
+            second = parts(one.pid)
+            assert second["deliver"] != first["deliver"]
+            assert {name: pid for name, pid in second.items() if name != "deliver"} == {
+                name: pid for name, pid in first.items() if name != "deliver"
+            }
 
     asyncio.run(story())
 

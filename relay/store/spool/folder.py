@@ -73,7 +73,7 @@ class SpoolReader:
 
 
 class FolderSpool:
-    """A Spool in one folder, a file for each body (arguments: open.py)."""
+    """A Spool in one folder, a file for each body (arguments: open.py). `sweep_page`: of how many names a sweep asks at once."""
 
     def __init__(
         self,
@@ -81,8 +81,10 @@ class FolderSpool:
         body_hash: Callable[[], BodyHash],
         keys: SpoolKeys | None = None,
         on_fatal: Callable[[str], None] | None = None,
+        sweep_page: int = SWEEP_PAGE,
     ) -> None:
         self._settings = settings
+        self._sweep_page = sweep_page
         self._folder = settings.folder
         self._body_hash = body_hash
         self._on_fatal = on_fatal
@@ -266,7 +268,7 @@ class FolderSpool:
 
     def sweep(self, known: Callable[[Iterable[str]], set[str]], older_than_seconds: float) -> int:
         """Removes objects without a row that are older than the longest session, so that no live process is still at them, and folders that
-        have become empty. `known` gives those of the names (at most SWEEP_PAGE at once) that have a row. Gives how many were removed.
+        have become empty. `known` gives those of the names (at most `sweep_page` at once) that have a row. Gives how many were removed.
         A folder that nothing can come into any more is looked through once by a process, and again only where it has changed."""
         now = time.time()
         removed = 0
@@ -286,7 +288,7 @@ class FolderSpool:
 
             with os.scandir(folder) as entries:
                 names = old(entries)
-                while page := list(itertools.islice(names, SWEEP_PAGE)):
+                while page := list(itertools.islice(names, self._sweep_page)):
                     orphans = set(page) - known(page)
                     for name in orphans:
                         self.discard(name)

@@ -25,11 +25,12 @@ Known = Callable[[Iterable[str]], set[str]]
 
 
 class S3Sweep:
-    """What one process has looked at stands in its memory only."""
+    """What one process has looked at stands in its memory only. `old_packs`: how many old ones one run looks at."""
 
-    def __init__(self, bucket: Bucket, indexes: Indexes) -> None:
+    def __init__(self, bucket: Bucket, indexes: Indexes, old_packs: int = OLD_PACKS) -> None:
         self._bucket = bucket
         self._indexes = indexes
+        self._old_packs = old_packs
         self._new_from: str | None = None
         self._old_from = ""
 
@@ -41,9 +42,9 @@ class S3Sweep:
         begin = self._new_from or _first_pack(before - BEGIN_SECONDS)
         removed = self._through(itertools.takewhile(lambda pack: pack[0] < end, self._packs(begin)), known, before)
         self._new_from = end
-        old = list(itertools.islice(itertools.takewhile(lambda pack: pack[0] < begin, self._packs(self._old_from)), OLD_PACKS))
+        old = list(itertools.islice(itertools.takewhile(lambda pack: pack[0] < begin, self._packs(self._old_from)), self._old_packs))
         removed += self._through(iter(old), known, before)
-        self._old_from = old[-1][0] if len(old) == OLD_PACKS else ""
+        self._old_from = old[-1][0] if len(old) == self._old_packs else ""
         return removed
 
     def _packs(self, after: str) -> Iterator[tuple[str, float]]:

@@ -9,24 +9,27 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
 from unittest.mock import patch
 
+from tests.faults.around.backup import BACKUP
 from tests.faults.around.bodies import BODIES
 from tests.faults.around.next_hop import NEXT_HOP, OPPORTUNISTIC, QUICK
 from tests.faults.around.play import Around, Fault
-from tests.faults.around.postgres import postgres
+from tests.faults.around.postgres import fail_over, full, postgres
 from tests.faults.around.process import DESCRIPTORS, FakeClock, clock_jumps
 from tests.faults.around.scanner import QUICK_SCAN, meddler, scanner
+from tests.faults.client import Transaction
 from tests.faults.rounds import Report
 from tests.faults.stand import Stand, stand
 from tests.servers.clamd import Clamd, running_clamd
 from tests.servers.database import sqlite_database
-from tests.servers.standby import Server, server
+from tests.servers.standby import Server, server, server_on_small_disk
 
 ON_ONE_STAND = 30
+DISK_MEGABYTES = 160
 POSTGRES_EVERY = 3
 """So many stands, and one of them is on PostgreSQL, whose server is the only one that stops."""
 
@@ -41,7 +44,7 @@ async def _on_sqlite(folder: Path, clamd: Clamd, seed: int) -> AsyncIterator[tup
         settings = {"clamd": {"socket": str(between.socket), **QUICK_SCAN}, **QUICK}
         with patch.dict("os.environ", clock.environment):
             async with stand(folder, database.relay, clamd, seed=seed, settings=settings, policy=OPPORTUNISTIC) as at:
-                yield at, {**NEXT_HOP, **BODIES, **scanner(between, clamd), **DESCRIPTORS, **clock_jumps(clock)}
+                yield at, {**NEXT_HOP, **BODIES, **scanner(between, clamd), **DESCRIPTORS, **clock_jumps(clock), **BACKUP}
 
 
 @asynccontextmanager
@@ -51,6 +54,34 @@ async def _on_postgres(folder: Path, clamd: Clamd, primary: Server, seed: int) -
     async with stand(folder, database.relay, clamd, seed=seed, settings=QUICK, policy=OPPORTUNISTIC, owner=database.owner) as at:
         yield at, {f"{name} (PostgreSQL)": fault for name, fault in NEXT_HOP.items()} | postgres(primary)
     primary.drop(database)
+
+
+async def _failed_over(at: Stand, primary: Server) -> list[Transaction]:
+    """To a synchronous standby, which gets one of its own then; the server is another one afterwards."""
+    with ExitStack() as standbys:
+        standby = standbys.enter_context(primary.standby())
+        primary.follow_synchronously()
+
+        async def renewed() -> None:
+            standbys.enter_context(standby.standby())
+            standby.follow_synchronously()
+
+        return await fail_over(at, primary, standby, renewed)
+
+
+async def _alone(seed: int, clamd: Clamd, folder: Path, report: Report) -> None:
+    """What needs a server of its own, each once: a failover, and a disk that is full."""
+    (folder / "failover").mkdir()
+    (folder / "full").mkdir()
+    with server() as primary:
+        database = primary.new_database(migrated=True)
+        settings = {"store": {"standby": "synchronous"}}
+        async with stand(folder / "failover", database.relay, clamd, seed=seed, settings=settings, owner=database.owner) as at:
+            await Around(at, report).play("PostgreSQL failed over", lambda at: _failed_over(at, primary))
+    with server_on_small_disk(DISK_MEGABYTES) as (small, disk):
+        database = small.new_database(migrated=True)
+        async with stand(folder / "full", database.relay, clamd, seed=seed, owner=database.owner) as at:
+            await Around(at, report).play("PostgreSQL full", full(disk))
 
 
 async def play(rounds: int, seed: int, clamd: Clamd, primary: Server, folder: Path, said: Callable[[str], None]) -> Report:
@@ -71,6 +102,7 @@ async def play(rounds: int, seed: int, clamd: Clamd, primary: Server, folder: Pa
                     said(f"{sum(tally.rounds for tally in report.tallies.values())}/{rounds}  {name}  faults: {len(report.faults)}")
         except (AssertionError, TimeoutError) as error:  # the rest of the rounds has another stand
             report.tally(f"stand {number} did not come to its end").faults.append(f"{type(error).__name__}: {error}"[-3000:])
+    await _alone(seed, clamd, folder, report)
     return report
 
 

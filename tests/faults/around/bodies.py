@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from relay.model.delivery import State
 from relay.model.errors import SpoolError
 from relay.settings.load import load_settings
 from relay.sign.body_hash import RelaxedBodyHash
@@ -17,7 +18,7 @@ from relay.store.spool.format import BODY_START, CHUNK, SLOT_SIZE, SLOTS, TAG, T
 from relay.store.spool.keys import load_keys
 from tests.faults.around.play import Fault, deferred, prove
 from tests.faults.client import LARGE, Transaction
-from tests.faults.stand import CLERKS, DESK, Stand
+from tests.faults.stand import CLERKS, DESK, LOOK_SECONDS, Stand
 from tests.stories.house import until
 
 Harm = Callable[[bytearray, int], None]
@@ -78,7 +79,7 @@ async def _waiting(at: Stand) -> AsyncIterator[tuple[Transaction, Path]]:
     try:
         transaction = await at.send([CLERKS[0]], LARGE)
         prove(transaction.heard_250, f"it was not accepted: {transaction.reply}")
-        await until(lambda: deferred(at, transaction), "a first attempt")
+        await until(lambda: deferred(at, transaction), "a first attempt", every=LOOK_SECONDS)
         (row,) = at.rows_of(transaction)
         name = str(row.m_spool_object)
         path = at.house.folder / "spool" / name[:6] / name
@@ -192,6 +193,8 @@ async def in_quarantine(at: Stand) -> list[Transaction]:
     data = bytearray(whole)
     _flip(data, BODY_START + SEALED_CHUNK, BODY_START + 5 * SEALED_CHUNK, at.rng.getrandbits(32))
     path.write_bytes(data)
+    assert transaction.id is not None
+    at.causes.harmed[transaction.id] = State.UNDELIVERABLE
     assert await at.release(transaction, 0) == 0
     await at.settle()
     states = [row.state for row in at.rows_of(transaction)]

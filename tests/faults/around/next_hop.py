@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.faults.around.play import Fault, deferred, outcomes, prove
 from tests.faults.client import LARGE, SMALL, Transaction
-from tests.faults.stand import CLERKS, Stand
+from tests.faults.stand import CLERKS, LOOK_SECONDS, Stand
 from tests.servers.sink import EXTENSIONS
 from tests.stories.house import ROUTES, until
 
@@ -43,7 +43,7 @@ async def _sent(at: Stand, recipients: tuple[str, ...] = CLERKS[:1], size: int =
     """Accepted, one attempt was made, and it ended in another one to come."""
     transaction = await at.send(recipients, size)
     prove(transaction.heard_250, f"it was not accepted: {transaction.reply}")
-    await until(lambda: deferred(at, transaction), lambda: f"a deferral: {outcomes(at, transaction)}")
+    await until(lambda: deferred(at, transaction), lambda: f"a deferral: {outcomes(at, transaction)}", every=LOOK_SECONDS)
     return transaction
 
 
@@ -128,3 +128,10 @@ NONSENSE: dict[str, Fault] = {
     "next hop nonsense at DOT": says("DOT", "354 and then?"),
 }
 NEXT_HOP = {**DROPS, **HANGS, **REFUSALS, **NONSENSE}
+FEW = (
+    *(f"next hop drops at {stage}" for stage in ("CONNECT", "MAIL", "CONTENT", "DOT")),
+    *(f"next hop hangs at {stage}" for stage in ("STARTTLS", "DATA", "DOT")),
+    *(f"next hop {what}" for what in ("451 for one", "550 for one", "greylists", "421 at RCPT", "452 at DOT")),
+    *(f"next hop nonsense at {stage}" for stage in ("EHLO", "DOT")),
+)
+"""For `make test`; what a session makes of each reply at each stage is shown by tests/stages/deliver."""

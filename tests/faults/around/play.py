@@ -1,23 +1,18 @@
 """Rounds with a fault of the surroundings: the fault, its proof, its end; then clients send again, the queue empties, and the checker
 reads everything."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from sqlalchemy import select
-
-from relay.store.tables import EventRecord
-from tests.faults.checker import Verdict, Violation
+from tests.faults.checker import Verdict
 from tests.faults.client import Transaction
-from tests.faults.rounds import Report
+from tests.faults.rounds import Report, judged
 from tests.faults.stand import Stand
 
 Fault = Callable[[Stand], Awaitable[list[Transaction]]]
 """Brings messages into its window, proves that they were in it, and undoes the damage; gives them. The relay runs before and after it."""
-RECORD = EventRecord.__table__  # type: ignore[attr-defined]
-TOO_LONG = 500
-"""A reply from here on is for good."""
+WITHOUT_STORE = "PostgreSQL"
+"""So the names of faults begin in which the next hop can't always look into the store."""
 
 
 class NotThere(AssertionError):
@@ -48,13 +43,13 @@ class Around:
         except NotThere as error:
             tally.faults.append(str(error))
         tally.messages += len(caught)
-        tally.adopted += await again(self.at, caught)
+        tally.adopted += await self.at.again(caught)
         await self.at.hurry()
         await self.at.settle()
         verdict = self.at.check()
         tally.possible_duplicates += verdict.possible_duplicates - self._before.possible_duplicates
         tally.duplicates += verdict.duplicates - self._before.duplicates
-        tally.faults += new(verdict.violations, self._before.violations)
+        tally.faults += judged(verdict, self._before, store_away=name.startswith(WITHOUT_STORE))
         self._before = verdict
 
     async def play_all(self, faults: Mapping[str, Fault]) -> None:
@@ -63,34 +58,9 @@ class Around:
             await self.play(name, fault)
 
 
-def new(after: list[Violation], before: list[Violation]) -> list[str]:
-    """What is broken now and was not."""
-    return [f"promise {violation.promise}: {violation.what}" for violation in after if violation not in before]
-
-
-async def again(at: Stand, caught: list[Transaction]) -> int:
-    """A client that heard no 250 and no refusal for good sends once more; gives how many were in custody already."""
-    adopted = 0
-    for transaction in caught:
-        if transaction.heard_250 or (transaction.reply is not None and transaction.reply.code >= TOO_LONG):
-            continue
-        known = {row.message_id for row in at.rows_of(transaction)}
-        repeated = await at.client.send(at.house.port(), at.client.again(transaction))
-        assert repeated.heard_250, f"the damage is undone, and the client hears {repeated.reply}"
-        adopted += repeated.id in known
-    return adopted
-
-
 def outcomes(at: Stand, transaction: Transaction) -> list[dict[str, Any]]:
     """What the record says of each recipient after each attempt, oldest first."""
-    identities = {row.message_id for row in at.rows_of(transaction)}
-    rows = at.look(
-        lambda connection: list(
-            connection.execute(select(RECORD.c.canonical).where(RECORD.c.message_id.in_(identities)).order_by(RECORD.c.event_id)).scalars()
-        )
-    )
-    told = [json.loads(row) for row in rows]
-    return [entry for event in told if event["kind"] == "outcome" for entry in event["details"]["recipients"]]
+    return [entry for event in at.events_of(transaction) if event["kind"] == "outcome" for entry in event["details"]["recipients"]]
 
 
 def deferred(at: Stand, transaction: Transaction) -> bool:

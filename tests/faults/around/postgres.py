@@ -5,16 +5,23 @@ Servers are started from the thread of the test: they end with the thread that h
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
-from tests.faults.around.play import Fault, again, new, prove
+from tests.faults.around.play import Fault, NotThere, deferred, prove
+from tests.faults.checker import Verdict
 from tests.faults.client import SMALL, Transaction
-from tests.faults.stand import CLERKS, Stand
+from tests.faults.rounds import judged
+from tests.faults.stand import CLERKS, LOOK_SECONDS, Stand
 from tests.servers.standby import Server
 from tests.stories.house import until
 
 LATER = 451
 SENDERS = 3
+TRIES = 5
+MOST_SENT = 60
+BLOCK = 8192
+NOT_TOLD = "No space left"
 
 
 def stopped_at_accept(server: Server) -> Fault:
@@ -35,17 +42,25 @@ def stopped_at_accept(server: Server) -> Fault:
 
 
 def crashed_at_commit(server: Server) -> Fault:
-    """A crash at any moment after the final dot: the commit was made, or was not, and nobody could say so."""
+    """A crash at any moment between the final dot and its 250: the commit was made, or was not, and nobody could say so. A client that
+    has heard 250 already was faster than the crash; another one sends then."""
 
     async def fault(at: Stand) -> list[Transaction]:
-        async def crash() -> None:
-            await asyncio.sleep(at.rng.uniform(0, 0.03))  # chance is the condition here
-            server.crash()
+        sent = []
+        for _ in range(TRIES):
 
-        transaction = await at.send([CLERKS[0]], SMALL, after_dot=crash)
-        server.start()
-        prove(transaction.dot, "nothing was sent")
-        return [transaction]
+            async def crash() -> None:
+                await asyncio.sleep(at.rng.uniform(0, 0.03))  # chance is the condition here
+                server.crash()
+
+            sent.append(await at.send([CLERKS[0]], SMALL, after_dot=crash))
+            server.start()
+            if not sent[-1].heard_250:
+                prove(sent[-1].dot, "nothing was sent")
+                return sent
+            await at.hurry()
+            await at.settle()
+        raise NotThere("every message was accepted before the crash")
 
     return fault
 
@@ -85,6 +100,34 @@ def crashed_under_load(server: Server) -> Fault:
                 sent_before = len([one for one in sent if one.heard_250])
                 await until(lambda: len([one for one in sent if one.heard_250]) > sent_before, "mail again")  # noqa: B023
         prove(any(not one.heard_250 for one in sent), "no client noticed")
+        return sent
+
+    return fault
+
+
+def full(disk: Path) -> Fault:
+    """The disk of the server's tables is full, while that of its log has room: no row can be added (SQLSTATE 53100). Clients hear 451,
+    what is in custody waits, and all goes on when there is room again."""
+
+    async def fault(at: Stand) -> list[Transaction]:
+        before, ballast = len(at.house.log()), disk / "ballast"
+        at.hop.behaviour.replies = {"MAIL": "451 4.3.0 Later"}
+        sent = [await at.send([CLERKS[0]], SMALL)]
+        prove(sent[0].heard_250, f"it was not accepted: {sent[0].reply}")
+        await until(lambda: deferred(at, sent[0]), "a first attempt", every=LOOK_SECONDS)
+        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while file.write(bytes(BLOCK)):
+                pass
+        try:
+            while sent[-1].heard_250 and len(sent) < MOST_SENT:
+                sent.append(await at.send([CLERKS[0]], SMALL))
+            prove(sent[-1].reply is not None and sent[-1].reply.code == LATER, f"it heard {sent[-1].reply}")
+            prove("No space left on device" in at.house.log()[before:], "another reason")
+            at.hop.behaviour.replies = {}
+            await until(lambda: len(at.hop.copies) > 0 or NOT_TOLD in at.house.log()[before:], "a delivery, or that it can't be made")
+        finally:
+            ballast.unlink()
+            at.hop.behaviour.replies = {}
         return sent
 
     return fault
@@ -136,9 +179,9 @@ async def fail_over(at: Stand, primary: Server, standby: Server, renewed: Callab
         await renewed()
         await until(lambda: len([one for one in sent if one.heard_250]) > accepted, "mail again", 60)
     prove(any(not one.heard_250 for one in sent), "no client noticed")
-    await again(at, sent)
+    await at.again(sent)
     await at.hurry()
     await at.settle()
-    faults = new(at.check().violations, [])
+    faults = judged(at.check(), Verdict(), store_away=True)
     assert faults == [], faults
     return sent

@@ -3,33 +3,36 @@
 import asyncio
 import contextlib
 import resource
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.around.play import Fault, NotThere, deferred, prove
 from tests.faults.client import LARGE, MEDIUM, SMALL, Transaction
-from tests.faults.stand import CLERKS, Stand
+from tests.faults.stand import CLERKS, HELD, LOOK_SECONDS, Stand
 from tests.stories.house import until
 
 LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 """Debian: faketime."""
 EXHAUSTED = "Too many open files"
 HOUR = 3600
+NEAR_SECONDS = 300
+"""However slow a round is, this is far from an hour."""
 LOOKS = 50
 TRIES = 5
 
 
 @contextmanager
-def _no_descriptors(at: Stand) -> Iterator[None]:
-    """The relay can open nothing more, until the end of the block; what is open stays so."""
+def _no_descriptors(at: Stand) -> Iterator[Callable[[], bool]]:
+    """The relay can open nothing more, until the end of the block; what is open stays so. Gives whether all that it may have is taken."""
     pid = at.house.pid
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     # The lowest that is free in any of several looks: others are open for a moment only.
     free = min(_lowest_free(pid) for _ in range(LOOKS))
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, limits[1]))
     try:
-        yield
+        yield lambda: _lowest_free(pid) >= free
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
 
@@ -60,9 +63,10 @@ async def none_at_accept(at: Stand) -> list[Transaction]:
 
 async def none_for_clients(at: Stand) -> list[Transaction]:
     """Clients come while none can be let in; they are let in later, or come again."""
-    with _no_descriptors(at):
+    with _no_descriptors(at) as all_taken:
         sending = [asyncio.create_task(at.send([CLERKS[0]], size)) for size in (SMALL, MEDIUM)]
         done, _ = await asyncio.wait(sending, timeout=1)
+        prove(all_taken(), "it could still open something")
         prove(not any(task.result().heard_250 for task in done), "one was let in")
     return list(await asyncio.gather(*sending))
 
@@ -73,7 +77,7 @@ async def none_in_custody(at: Stand) -> list[Transaction]:
     try:
         transaction = await at.send([CLERKS[0]], LARGE)
         prove(transaction.heard_250, f"it was not accepted: {transaction.reply}")
-        await until(lambda: deferred(at, transaction), "a first attempt")
+        await until(lambda: deferred(at, transaction), "a first attempt", every=LOOK_SECONDS)
         before = len(at.house.log())
         with _no_descriptors(at):
             await until(lambda: EXHAUSTED in at.house.log()[before:], lambda: f"a failure: {at.house.log()[before:]}")
@@ -127,6 +131,7 @@ def at_accept(clock: FakeClock, seconds: int) -> Fault:
             transaction = await at.send(before_dot=jump)
             prove(transaction.heard_250, f"it heard {transaction.reply}")
             await at.settle()
+            prove_jumped(at, transaction, seconds)
         finally:
             clock.jump(0)
         return [transaction]
@@ -148,6 +153,7 @@ def at_final_dot(clock: FakeClock, seconds: int) -> Fault:
             arrived = len(at.hop.copies) - before
             release()
             await at.settle()
+            prove_jumped(at, transaction, seconds)
         finally:
             release()
             clock.jump(0)
@@ -165,8 +171,10 @@ def while_waiting(clock: FakeClock, seconds: int) -> Fault:
         try:
             transaction = await at.send([CLERKS[0]])
             prove(transaction.heard_250, f"it was not accepted: {transaction.reply}")
-            await until(lambda: deferred(at, transaction), "a first attempt")
+            await until(lambda: deferred(at, transaction), "a first attempt", every=LOOK_SECONDS)
             clock.jump(seconds)
+            witness = await at.send([HELD], SMALL)
+            prove_jumped(at, witness, seconds)
             asked = at.hop.commands.count
             before = asked(_mail(at))
             if seconds > 0:
@@ -174,9 +182,15 @@ def while_waiting(clock: FakeClock, seconds: int) -> Fault:
         finally:
             at.hop.behaviour.replies = {}
             clock.jump(0)
-        return [transaction]
+        return [transaction, witness]
 
     return fault
+
+
+def prove_jumped(at: Stand, transaction: Transaction, seconds: int) -> None:
+    """The relay's own clock was so far from the true one when it wrote an event about a message, a moment ago."""
+    off = [int(event["time_us"]) / 1e6 - time.time() for event in at.events_of(transaction)]
+    prove(any(abs(each - seconds) < NEAR_SECONDS for each in off), f"no event is {seconds:+d} s off the true time: {off}")
 
 
 def _mail(at: Stand) -> str:

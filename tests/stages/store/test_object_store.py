@@ -17,7 +17,8 @@ from relay.settings.models import ObjectStore
 from relay.store.spool import pack
 from relay.store.spool.bucket import Bucket
 from relay.store.spool.format import BODY_START, CHUNK, read_body
-from relay.store.spool.s3 import PACKED
+from relay.store.spool.s3 import PACKED, S3Spool
+from relay.store.spool.s3_sweep import S3Sweep
 from tests.servers.object_spool import ObjectPlace, object_place
 from tests.servers.s3 import Ceph
 
@@ -344,8 +345,9 @@ def test_halves_that_a_crash_left_are_swept(place: ObjectPlace) -> None:
     assert {found.partition(".")[0] for found in place.objects()} == {f"packs/{pack_of(one)}", f"packs/{aged(one, 20)}"}
 
 
-def test_a_sweep_asks_in_pages_and_goes_on_through_old_packs_where_it_ended(place: ObjectPlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.store.spool.s3_sweep.OLD_PACKS", 2)
+def test_a_sweep_asks_in_pages_and_goes_on_through_old_packs_where_it_ended(place: ObjectPlace) -> None:
+    assert isinstance(place.spool, S3Spool)
+    sweep = S3Sweep(place.spool._bucket, place.spool._indexes, old_packs=2)
     names = [age(place, place.keep(b"old")[0], (50 - number) * DAY) for number in range(5)]
     time.sleep(1.1)
     asked: list[list[str]] = []
@@ -355,5 +357,5 @@ def test_a_sweep_asks_in_pages_and_goes_on_through_old_packs_where_it_ended(plac
         return set(asked[-1])
 
     for _ in range(4):
-        assert place.spool.sweep(known, 1.0) == 0
+        assert sweep.run(known, 1.0) == 0
     assert asked == [names[:2], names[2:4], names[4:], names[:2]]

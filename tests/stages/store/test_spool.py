@@ -459,8 +459,7 @@ def test_the_sweep_takes_only_what_is_old_and_has_no_row(place: Place) -> None:
     assert place.spool.sweep(lambda names: {old_owned.object} & set(names), DAY) == 0
 
 
-def test_the_sweep_asks_about_old_files_only_and_in_pages(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.store.spool.folder.SWEEP_PAGE", 3)
+def test_the_sweep_asks_about_old_files_only_and_in_pages(place: Place) -> None:
     bodies = [place.write(b"x") for _ in range(8)]
     for body in bodies[:7]:
         age(place.file(body), 2 * DAY)
@@ -472,7 +471,8 @@ def test_the_sweep_asks_about_old_files_only_and_in_pages(place: Place, monkeypa
         asked.append(len(page))
         return page
 
-    assert place.spool.sweep(known, DAY) == 0
+    with closing(FolderSpool(place.settings, RelaxedBodyHash, sweep_page=3)) as spool:
+        assert spool.sweep(known, DAY) == 0
     assert asked == [3, 3, 1]
 
 
