@@ -111,8 +111,9 @@ A key slot is generation (4 octets), key id (8), ephemeral X25519 public key (32
   (10), last flag (1), the STREAM construction. Associated data is the object's name. So a chunk that is altered, swapped, repeated or
   missing, an object cut short, and one object in the place of another are all refused, before a byte of the chunk is used.
 - Body key: wrapped to the spool's X25519 public key: `HKDF-SHA256(shared secret, salt = ephemeral public key + public key, info = "sluis
-  spool body key v1")` gives the AES-256-GCM key (nonce zero: it is used once), with the object's name as associated data. The key id is
-  the first 8 octets of the SHA-256 of the raw public key.
+  spool body key v2")` gives the AES-256-GCM key, with the object's name as associated data; the nonce is the first 12 octets of the SHA-256
+  of the generation in decimal and the name. One ephemeral key serves for a second, at most a thousand bodies. The key id is the first 8
+  octets of the SHA-256 of the raw public key.
 - Intake holds the public key only: it can write and not read.
 - Files are made 0660 and folders 0770, under the umask of `sluis serve`: 077, so that nobody else may read them; with `--role listen` and
   `--role deliver` 007, so that the two, as users of one group, share them. Private keys are 0600 always.

@@ -5,13 +5,15 @@ import socket
 import struct
 from typing import Any
 
+from relay.model.plain_json import json_text
+
 LENGTH = struct.Struct(">IQ")
 MAX_HEAD = 64 * 1024 * 1024  # an answer about a message with a thousand archives
 
 
 def pack(head: dict[str, Any], body: bytes = b"") -> bytes:
     """Lengths, head, body."""
-    encoded = json.dumps(head, ensure_ascii=True).encode("ascii")
+    encoded = json_text(head).encode()
     return LENGTH.pack(len(encoded), len(body)) + encoded + body
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from relay.model.finding import Finding, Kind
 
 SHIPPED = Path(__file__).parent / "rules"
 TIMEOUT_SECONDS = 20
+KNOWN = 10_000
+"""Digests whose findings are kept, some 300 octets each."""
 
 
 class YaraInspector:
@@ -31,6 +34,7 @@ class YaraInspector:
             _refuse_same_names(own, rules, folder)
             rules.append(own)
         self._scanners = [yara_x.Scanner(one) for one in rules]
+        self._known: OrderedDict[bytes, tuple[tuple[Kind, str, str], ...]] = OrderedDict()
 
     def begin(self) -> None:
         """Keeps nothing from one message to the next."""
@@ -40,17 +44,19 @@ class YaraInspector:
         return "yara-x"
 
     def inspect(self, item: Item) -> Iterable[Finding]:
-        """A time-out is a limit: undecidable, since the same bytes would time out again."""
-        try:
-            matches = self._matches(item.data)
-        except yara_x.TimeoutError:
-            return [Finding(Kind.LIMIT, self.name, "time", item.path)]
-        findings = []
-        for rule in matches:
-            metadata = dict(rule.metadata)
-            kind = Kind.MALWARE if metadata.get("kind") == "malware" else Kind.RULE
-            findings.append(Finding(kind, self.name, rule.identifier.replace("_", "-"), item.path, str(metadata.get("description", ""))))
-        return findings
+        """A time-out is a limit: undecidable, since the same bytes would time out again. What was found in a digest is kept for a while:
+        the rules stay the same as long as this object lives, and the same text or attachment comes again and again."""
+        digest = item.sha256
+        known = self._known.get(digest)
+        if known is None:
+            try:
+                known = tuple(_told(rule) for rule in self._matches(item.data))
+            except yara_x.TimeoutError:
+                return [Finding(Kind.LIMIT, self.name, "time", item.path)]
+            self._known[digest] = known
+            if len(self._known) > KNOWN:
+                self._known.popitem(last=False)
+        return [Finding(kind, self.name, name, item.path, description) for kind, name, description in known]
 
     def _matches(self, data: bytes) -> list[yara_x.Rule]:
         """Raises yara_x.TimeoutError."""
@@ -60,6 +66,12 @@ class YaraInspector:
             scanner.set_timeout(max(1, math.ceil(until - time.monotonic())))
             matches += scanner.scan(data).matching_rules
         return matches
+
+
+def _told(rule: yara_x.Rule) -> tuple[Kind, str, str]:
+    metadata = dict(rule.metadata)
+    kind = Kind.MALWARE if metadata.get("kind") == "malware" else Kind.RULE
+    return kind, rule.identifier.replace("_", "-"), str(metadata.get("description", ""))
 
 
 class OctetSearch:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from relay.model.errors import Refusal, SluisError, SpoolError, SpoolUnavailable
 from relay.model.message import Body
+from relay.model.plain_json import json_text
 from relay.model.ports import BodyHash
 from relay.settings.models import Spool as SpoolSettings
 from relay.store.spool.format import BODY_START, MAGIC, SLOT_SIZE, SLOTS, TRAILER, read_body, read_manifest, read_size, seal_manifest
@@ -113,7 +114,7 @@ class FolderSpool:
     async def seal(self, body: Body, manifest: dict[str, Any]) -> str:
         """Appends the encrypted manifest and makes the object durable. Raises Refusal where the disk is full, and the object is then gone;
         SpoolFatal where the disk did not sync."""
-        await asyncio.get_running_loop().run_in_executor(self._sealers, self._seal, body, json.dumps(manifest).encode())
+        await asyncio.get_running_loop().run_in_executor(self._sealers, self._seal, body, json_text(manifest).encode())
         return body.object
 
     def _seal(self, body: Body, manifest: bytes) -> None:

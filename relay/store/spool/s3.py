@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from relay.model.errors import ConfigurationError, Refusal, SpoolUnavailable
 from relay.model.message import Body
+from relay.model.plain_json import json_text
 from relay.model.ports import BodyHash
 from relay.settings.models import Spool as SpoolSettings
 from relay.store.spool import pack
@@ -76,7 +77,7 @@ class S3Spool:
     async def seal(self, body: Body, manifest: dict[str, Any]) -> str:
         """Raises Refusal: the local disk is full, or the store did not take it."""
         header, arriving = _arriving(body)
-        sealed = seal_manifest(AESGCM(body.key), body.object, json.dumps(manifest).encode())
+        sealed = seal_manifest(AESGCM(body.key), body.object, json_text(manifest).encode())
         slot = header[SLOTS[0] : SLOTS[0] + SLOT_SIZE]
         try:
             arriving.append(sealed + TRAILER.pack(body.size, len(sealed)))

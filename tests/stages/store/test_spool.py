@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from relay.model.errors import Refusal, SpoolError
 from relay.model.ids import new_id
@@ -22,7 +23,7 @@ from relay.settings.models import Spool as SpoolSettings
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store.spool import FolderSpool, SpoolFatal
 from relay.store.spool.format import BODY_START, CHUNK, SLOT_SIZE, SLOTS, TAG, TRAILER, read_body
-from relay.store.spool.keys import load_keys, new_keypair
+from relay.store.spool.keys import WRAPPING_USES, SpoolKeys, key_id, load_keys, new_keypair, parse_slot
 
 DAY = 86_400
 
@@ -598,3 +599,19 @@ def test_keys_that_can_not_be_used_are_named(place: Place, harm: Callable[[Path,
     harm(public, private)
     with pytest.raises(Exception, match=message):
         load_keys(public, private)
+
+
+def test_one_ephemeral_key_wraps_for_a_moment_and_no_nonce_comes_twice() -> None:
+    private = X25519PrivateKey.generate()
+    public = private.public_key().public_bytes_raw()
+    keys = SpoolKeys(public, {key_id(public): private})
+    slots = {(name, generation): keys.wrap(bytes(32), name, generation) for name in ("a", "b") for generation in (1, 2)}
+
+    parsed = [parse_slot(slot) for slot in slots.values()]
+    assert len({ephemeral for _, _, ephemeral, _ in parsed}) == 1
+    assert len({wrapped[:32] for _, _, _, wrapped in parsed}) == 4  # the same key and text under one nonce would give the same
+    assert all(keys.unwrap(slot, name) == bytes(32) for (name, _), slot in slots.items())
+    with pytest.raises(SpoolError):
+        keys.unwrap(slots["a", 1], "b")
+    many = {parse_slot(keys.wrap(bytes(32), str(number)))[2] for number in range(2 * WRAPPING_USES)}
+    assert len(many) >= 2
