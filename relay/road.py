@@ -154,6 +154,7 @@ class Road:
             authorised=received.authorised,
             inspection=inspected.inspection,
             recipients_total=total or len(received.envelope.recipients),
+            received_us=received.received_us,
         )
         today = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC).date()
         decision = decide(case, policy, epoch, today, releases or {})

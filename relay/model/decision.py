@@ -42,9 +42,20 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Effects:
+    """What rules ask for besides a disposition. `keep`: it is evidence; `require_tls`: `encrypted` or `verified`, or empty; `headers`:
+    fields that are put in front where it is delivered; `notify`: addresses that hear of it."""
+
+    keep: bool = False
+    require_tls: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    notify: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """For one recipient. `deferred` turns `deliver` into `not yet` and changes nothing else. `route` is set where the disposition is
-    deliver.
+    deliver. `observed` are rules that would have matched if they were in force; they change nothing.
     """
 
     disposition: Disposition
@@ -53,6 +64,8 @@ class Verdict:
     because: str = ""
     route: str | None = None
     alert: str | None = None
+    observed: tuple[Match, ...] = ()
+    effects: Effects = Effects()
 
     @property
     def rules(self) -> tuple[str, ...]:

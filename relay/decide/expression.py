@@ -1,0 +1,95 @@
+"""Runs a CEL expression of a policy. The only place that knows common-expression-language; what it may say was checked at load
+(`relay.policy.expression`).
+
+A variable that is not known is left out of the context, and CEL's own logic carries that on: `false && unknown` is false, and whatever the
+answer depends on makes it an error, which is UNKNOWN here (Kleene; CEL specification, logical operators). Any other error is UNKNOWN too.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import cel
+
+from relay.decide.facts import Facts, MessageFacts, Shown
+from relay.decide.logic import UNKNOWN, Truth, truth
+from relay.model.finding import Finding
+from relay.policy.vocabulary import VARIABLES
+
+OF_RECIPIENT = frozenset(name for name, variable in VARIABLES.items() if variable.recipient)
+
+
+def expression_test(text: str) -> Callable[[Facts], Truth]:
+    """An expression that speaks of no recipient is run once for the message."""
+    program = _program(text)
+    per_recipient = not OF_RECIPIENT.isdisjoint(program.variables())
+
+    def test(facts: Facts) -> Truth:
+        if per_recipient:
+            return _run(program, _context(facts.message, facts))
+        memo = facts.message.results
+        if text not in memo:
+            memo[text] = _run(program, _context(facts.message))
+        return memo[text]
+
+    return test
+
+
+@lru_cache(maxsize=4096)
+def _program(text: str) -> Any:
+    return cel.compile(text)
+
+
+def _run(program: Any, context: Any) -> Truth:
+    try:
+        found = program.execute(context)
+    except (ValueError, KeyError, TypeError, RuntimeError, OverflowError, ZeroDivisionError):
+        return UNKNOWN
+    return truth(found) if isinstance(found, bool) else UNKNOWN
+
+
+def _context(message: MessageFacts, facts: Facts | None = None) -> Any:
+    """One for the message, made when the first expression asks; a recipient changes two of its variables."""
+    if message.context is None:
+        message.context = cel.Context(variables_of(message))
+    if facts is not None:
+        message.context.add_variable("recipient", facts.recipient)
+        message.context.add_variable("direction", facts.direction.value)
+    return message.context
+
+
+def variables_of(message: MessageFacts) -> dict[str, Any]:
+    """What is known, by the names of `relay.policy.vocabulary`; what is not known is left out."""
+    case = message.case
+    known: dict[str, Any] = {
+        "client": case.client,
+        "side": str(case.side),
+        "sender": case.sender,
+        "authorised": case.authorised,
+        "tls": case.tls,
+        "phase": message.phase,
+    }
+    about: dict[str, Any] = {}
+    if message.size is not None:
+        about["size"] = message.size
+    if message.recipients_total is not None:
+        about["recipients"] = message.recipients_total
+    header = message.header
+    if header is not None:
+        for name in ("from_display", "subject", "message_id", "date", "auto_submitted", "received"):
+            about[name] = getattr(header, name)
+        about |= {"from_addresses": list(header.from_addresses), "to": list(header.to)}
+    if message.attachments is not None and case.inspection is not None:
+        known["attachments"] = [_attachment(shown) for shown in message.attachments]
+        known["findings"] = [_finding(found) for found in case.inspection.findings]
+    return known | {"message": about}
+
+
+def _attachment(shown: Shown) -> dict[str, Any]:
+    attachment = shown.attachment
+    value: dict[str, Any] = {name: getattr(attachment, name) for name in attachment.__slots__}
+    return value | {"members": list(attachment.members), "extension": attachment.extension}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {"kind": finding.kind.value, "inspector": finding.inspector, "name": finding.name, "part": finding.part}
