@@ -142,7 +142,7 @@ def build(files: dict[str, str], folder: Path = Path("policies")) -> models.Poli
             problems.append(f"{where}:1: nothing reads this file; policy files are {known}")
             continue
         model, target = kind
-        parsed, document = _parse(files[name], model, where, problems)
+        parsed, document = parse_as(files[name], model, where, problems)
         if parsed is None:
             continue
         if name in SINGLE:
@@ -162,23 +162,19 @@ def build(files: dict[str, str], folder: Path = Path("policies")) -> models.Poli
     return policy
 
 
-def _parse(text: str, model: type[BaseModel], where: str, problems: list[str]) -> tuple[BaseModel | None, Document]:
+def parse_as(text: str, model: type[BaseModel], where: str, problems: list[str]) -> tuple[BaseModel | None, Document]:
+    """The text of a file as a model, or None and its problems noted."""
     try:
         document = parse(text)
     except YamlError as error:
         problems.append(f"{where}:{error.line}: {error.what}")
         return None, Document(None)
 
-    def line_of(path: tuple[str | int, ...]) -> int:
-        while path not in document.lines and path:
-            path = path[:-1]
-        return document.lines.get(path, 1)
-
     try:
         # Strict JSON mode: a list is a tuple and a word an enum, but "5" is no number and 1 no boolean.
         return model.model_validate_json(json.dumps({} if document.value is None else document.value), strict=True), document
     except ValidationError as error:
-        problems.extend(describe(error, model, line_of, where))
+        problems.extend(describe(error, model, document.line, where))
         return None, document
 
 

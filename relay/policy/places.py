@@ -29,10 +29,7 @@ class Places:
     def of(self, kind: str, name: str, *inside: str | int) -> str:
         """`file:line` of an entry, or of what is `inside` it; of what holds it, where that was left out."""
         entry = self._entries[kind, name]
-        path = (*entry.path, *inside)
-        while path not in entry.document.lines and path:
-            path = path[:-1]
-        return f"{entry.file}:{entry.document.lines.get(path, 1)}"
+        return f"{entry.file}:{entry.document.line((*entry.path, *inside))}"
 
     def shifted(self, lines: int, kind: str, name: str, *inside: str | int) -> str:
         """The same, so many lines further down: inside a text of several lines."""
