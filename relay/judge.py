@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
 from relay.decide import decide
@@ -51,24 +51,32 @@ class Judge:
         self, inspected: Inspected, policy: Policy, epoch: Epoch, total: int | None = None, releases: Mapping[int, Release] | None = None
     ) -> Decision:
         """decide, on everything. `total` is how many recipients the transaction had; what needs a person's eye is told at once."""
-        received = inspected.received
-        case = Case(
-            client=received.client,
-            side=received.peer.side,
-            sender=received.envelope.sender.path.key if received.envelope.sender.path else "",
-            recipients=received.envelope.recipients,
-            size=received.body.size,
-            tls=received.peer.tls is not None,
-            authorised=received.authorised,
-            inspection=inspected.inspection,
-            recipients_total=total or len(received.envelope.recipients),
-            received_us=received.received_us,
-        )
-        today = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC).date()
-        decision = decide(case, policy, epoch, today, releases or {})
+        decision = decide(case_of(inspected, total), policy, epoch, day_of(self._clock.now_us()), releases or {})
         for name in sorted({verdict.alert for verdict in decision.verdicts if verdict.alert}):
-            self._alert(name, message=received.id.hex, because=because_of(decision))
+            self._alert(name, message=inspected.received.id.hex, because=because_of(decision))
         return decision
+
+
+def case_of(inspected: Inspected, total: int | None = None) -> Case:
+    """What decide looks at."""
+    received = inspected.received
+    return Case(
+        client=received.client,
+        side=received.peer.side,
+        sender=received.envelope.sender.path.key if received.envelope.sender.path else "",
+        recipients=received.envelope.recipients,
+        size=received.body.size,
+        tls=received.peer.tls is not None,
+        authorised=received.authorised,
+        inspection=inspected.inspection,
+        recipients_total=total or len(received.envelope.recipients),
+        received_us=received.received_us,
+    )
+
+
+def day_of(time_us: int) -> date:
+    """The day (UTC) of a moment in microseconds since 1970."""
+    return datetime.fromtimestamp(time_us / 1e6, UTC).date()
 
 
 def received_from(transaction: Transaction, body: Body, now_us: int) -> Received:

@@ -6,6 +6,7 @@ import click
 
 COMMANDS = {
     "test": "run the tests that stand beside the policy",
+    "explain": "why a message is decided as it is",
     "schema": "print the JSON Schema of the policy files",
 }
 

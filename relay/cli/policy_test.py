@@ -27,8 +27,8 @@ from relay.settings.models import Settings
 @config_option
 @json_option
 def command(names: tuple[str, ...], policies: Path | None, junit_file: Path | None, all_reached: bool, config: Path, as_json: bool) -> None:
-    """Run the tests in the folder `tests` of the policy: all, or those with one of NAMES in their name. Nothing is sent or recorded; no relay
-    needs to run. Exits 1 where something came otherwise than expected."""
+    """Run the tests in the folder `tests` of the policy: all, or those with one of NAMES in their name. Nothing is sent or recorded; no
+    relay needs to run. Exits 1 where something came otherwise than expected."""
     settings, folder, policy = working_copy(config, policies)
     with problems_told():
         tests = [one for one in read_tests(folder) if not names or any(name in one.test.name for name in names)]

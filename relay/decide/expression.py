@@ -5,11 +5,11 @@ A variable that is not known is left out of the context, and CEL's own logic car
 answer depends on makes it an error, which is UNKNOWN here (Kleene; CEL specification, logical operators). Any other error is UNKNOWN too.
 """
 
+import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.machinery import PathFinder
 from typing import Any
-
-import cel
 
 from relay.decide.facts import Facts, MessageFacts, Shown
 from relay.decide.logic import UNKNOWN, Truth, truth
@@ -35,9 +35,21 @@ def expression_test(text: str) -> Callable[[Facts], Truth]:
     return test
 
 
+@lru_cache(maxsize=1)
+def _cel() -> Any:
+    """The interpreter alone: the package around it loads a command line program, and 30 MB with it."""
+    package = importlib.util.find_spec("cel")
+    found = PathFinder.find_spec("cel.cel", package.submodule_search_locations if package else None)
+    if found is None or found.loader is None:
+        raise ImportError("common-expression-language is not installed whole")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
 @lru_cache(maxsize=4096)
 def _program(text: str) -> Any:
-    return cel.compile(text)
+    return _cel().compile(text)
 
 
 def _run(program: Any, context: Any) -> Truth:
@@ -51,7 +63,7 @@ def _run(program: Any, context: Any) -> Truth:
 def _context(message: MessageFacts, facts: Facts | None = None) -> Any:
     """One for the message, made when the first expression asks; a recipient changes two of its variables."""
     if message.context is None:
-        message.context = cel.Context(variables_of(message))
+        message.context = _cel().Context(variables_of(message))
     if facts is not None:
         message.context.add_variable("recipient", facts.recipient)
         message.context.add_variable("direction", facts.direction.value)

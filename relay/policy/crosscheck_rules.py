@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from relay.model.decision import Disposition
-from relay.policy import expression
 from relay.policy.base import list_names
 from relay.policy.builtin import BUILTIN
 from relay.policy.conditions import AttachmentCondition, Condition
@@ -112,6 +111,8 @@ def _names(condition: Condition, entry: tuple[str, str], inside: Path, policy: P
             if name in policy.lists and holds_digests != (path[-1] == "sha256"):
                 yield f"{places.of(*entry, *inside, *path)}: the list '{name}' holds {'digests' if holds_digests else 'no digests'}"
     if condition.if_ is not None:
+        from relay.policy import expression  # 15 MB, for those who use it
+
         below = int("\n" in condition.if_)  # of several lines the first stands under the key
         for line, what in expression.problems(condition.if_):
             yield f"{places.shifted(line + below, *entry, *inside, 'if')}: {what}"

@@ -68,7 +68,7 @@ def test_since_after_until_never_counts() -> None:
 
 
 def test_a_rule_that_says_what_another_says_is_refused() -> None:
-    rule = "rules:\n  - name: again\n    when:\n      attachment:\n        extensions: [docm]\n    then: quarantine\n    because: other words\n"
+    rule = "rules:\n  - name: again\n    when: {attachment: {extensions: [docm]}}\n    then: quarantine\n    because: other words\n"
 
     assert problems(rules__z=rule) == ["policies/rules/z.yaml:2: the rule 'again' says the same as 'macro', at policies/rules/rules.yaml:5"]
 
