@@ -15,7 +15,7 @@ from relay.policy.models import Policy
 from relay.rehearsal.cases import Located, read_tests
 from relay.rehearsal.junit import junit
 from relay.rehearsal.looking import looking
-from relay.rehearsal.run import Coverage, Tested, run
+from relay.rehearsal.run import Coverage, Tried, run
 from relay.settings.models import Settings
 
 
@@ -49,8 +49,8 @@ def command(names: tuple[str, ...], policies: Path | None, junit_file: Path | No
         raise SystemExit(1)
 
 
-async def _run(settings: Settings, policy: Policy, tests: list[Located], coverage: Coverage) -> list[Tested]:
-    results: list[Tested] = []
+async def _run(settings: Settings, policy: Policy, tests: list[Located], coverage: Coverage) -> list[Tried]:
+    results: list[Tried] = []
     bar = Bar()
     try:
         async with looking(settings, WORKER) as inspect:
@@ -62,7 +62,7 @@ async def _run(settings: Settings, policy: Policy, tests: list[Located], coverag
     return results
 
 
-def _json(results: list[Tested], rules: list[str], waivers: list[str]) -> dict[str, Any]:
+def _json(results: list[Tried], rules: list[str], waivers: list[str]) -> dict[str, Any]:
     return {
         "tests": [
             {
@@ -86,7 +86,7 @@ def _json(results: list[Tested], rules: list[str], waivers: list[str]) -> dict[s
     }
 
 
-def _print(results: list[Tested], rules: list[str], waivers: list[str]) -> None:
+def _print(results: list[Tried], rules: list[str], waivers: list[str]) -> None:
     for result in results:
         mark = click.style("FAILED", fg="red") if result.differences else click.style("ok", fg="green")
         click.echo(f"{mark}  {printable(result.located.test.name)}")

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from relay.model.text import printable
-from relay.rehearsal.run import Tested
+from relay.rehearsal.run import Tried
 
 
-def junit(results: Sequence[Tested], seconds: float) -> bytes:
+def junit(results: Sequence[Tried], seconds: float) -> bytes:
     """One suite; what differs is the text of a failure."""
     failed = sum(bool(result.differences) for result in results)
     figures = {"name": "sluis policy test", "tests": str(len(results)), "failures": str(failed), "time": f"{seconds:.3f}"}

@@ -10,7 +10,7 @@ from relay.rehearsal.stand import Inspect, Outcome, Rehearsed, rehearse
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Tried:
     """`differences` is empty where all came as expected."""
 
     located: Located
@@ -41,16 +41,16 @@ class Coverage:
         return rules, [waiver.name for waiver in policy.waivers if waiver.name not in self.waivers]
 
 
-async def run(tests: Sequence[Located], policy: Policy, inspect: Inspect, now_us: int, coverage: Coverage) -> AsyncIterator[Tested]:
+async def run(tests: Sequence[Located], policy: Policy, inspect: Inspect, now_us: int, coverage: Coverage) -> AsyncIterator[Tried]:
     """One after another; a test whose message can't be built has failed."""
     for located in tests:
         try:
             rehearsed = await rehearse(located.given(policy, now_us), policy, inspect)
         except ConfigurationError as error:
-            yield Tested(located, tuple(error.problems))
+            yield Tried(located, tuple(error.problems))
             continue
         coverage.note(rehearsed)
-        yield Tested(located, tuple(_differences(located, rehearsed)), rehearsed)
+        yield Tried(located, tuple(_differences(located, rehearsed)), rehearsed)
 
 
 def _differences(located: Located, rehearsed: Rehearsed) -> Iterator[str]:

@@ -144,11 +144,11 @@ EXE = case(inspection=inspection(found(Kind.RULE, "odd"), attachments=[attachmen
     ],
 )
 def test_cel_says_what_the_vocabulary_lacks(text: str, expected: bool) -> None:
-    assert holds(EXE, **{"if": text}) is expected
+    assert holds(EXE, if_=text) is expected
 
 
 def test_each_recipient_is_asked_for_itself() -> None:
-    given = policy(PASS, rule("x", **{"if": "recipient == 'b@partner.example' && message.size > 0"}), lists=LISTS)
+    given = policy(PASS, rule("x", if_="recipient == 'b@partner.example' && message.size > 0"), lists=LISTS)
     from relay.decide import decide
     from tests.stages.decide.cases import EPOCH
 
@@ -162,14 +162,14 @@ def test_each_recipient_is_asked_for_itself() -> None:
 )
 @pytest.mark.parametrize("about", [case(inspection=UNREADABLE), case(inspection=NOBODY_LOOKED)])
 def test_what_depends_on_content_that_nobody_read_never_passes(text: str, about: Case) -> None:
-    lets_pass = verdict(policy(rule("x", "deliver", **{"if": text})), about)
+    lets_pass = verdict(policy(rule("x", "deliver", if_=text)), about)
 
     assert lets_pass.disposition is not Disposition.DELIVER or lets_pass.deferred
 
 
 @pytest.mark.parametrize("text", ["message.subject == 'x' && sender == 'nobody'", "sender == 'nobody' && message.subject == 'x'"])
 def test_what_does_not_depend_on_it_is_known(text: str) -> None:
-    assert verdict(policy(PASS, rule("x", **{"if": text})), case(inspection=UNREADABLE)).rules == ("undecidable-crash",)
+    assert verdict(policy(PASS, rule("x", if_=text)), case(inspection=UNREADABLE)).rules == ("undecidable-crash",)
 
 
 def test_every_variable_that_is_declared_is_given_and_no_other() -> None:
