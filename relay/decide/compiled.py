@@ -6,6 +6,7 @@ from datetime import date
 
 from relay.decide.conditions import Test, compile_condition
 from relay.decide.facts import Facts
+from relay.decide.index import Index
 from relay.decide.logic import NO, Truth, both, opposite
 from relay.decide.named import Named
 from relay.model.case import Case, Direction
@@ -56,8 +57,9 @@ class Compiled:
     def __init__(self, policy: Policy) -> None:
         self.named = Named.of(policy)
         self.policy = policy
-        self.rules = tuple(_rule(rule, self.named) for rule in policy.rules if rule.mode == "enforce")
-        self.observed = tuple(_rule(rule, self.named) for rule in policy.rules if rule.mode == "observe")
+        self.rules, self.observed = (
+            Index([(rule.when, _rule(rule, self.named)) for rule in policy.rules if rule.mode == mode]) for mode in ("enforce", "observe")
+        )
         self.waivers: dict[str, list[CompiledWaiver]] = {}
         for waiver in policy.waivers:
             ready = _waiver(waiver, self.named)

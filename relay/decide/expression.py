@@ -20,17 +20,16 @@ OF_RECIPIENT = frozenset(name for name, variable in VARIABLES.items() if variabl
 
 
 def expression_test(text: str) -> Callable[[Facts], Truth]:
-    """An expression that speaks of no recipient is run once for the message."""
+    """Run once for the message, as if no recipient were known; again for each recipient only where the answer depends on that."""
     program = _program(text)
     per_recipient = not OF_RECIPIENT.isdisjoint(program.variables())
 
     def test(facts: Facts) -> Truth:
-        if per_recipient:
-            return _run(program, _context(facts.message, facts))
         memo = facts.message.results
-        if text not in memo:
-            memo[text] = _run(program, _context(facts.message))
-        return memo[text]
+        found = memo.get(text)
+        if found is None:
+            found = memo[text] = _run(program, _of_message(facts.message))
+        return _run(program, _of_recipient(facts)) if per_recipient and found is UNKNOWN else found
 
     return test
 
@@ -60,14 +59,23 @@ def _run(program: Any, context: Any) -> Truth:
     return truth(found) if isinstance(found, bool) else UNKNOWN
 
 
-def _context(message: MessageFacts, facts: Facts | None = None) -> Any:
-    """One for the message, made when the first expression asks; a recipient changes two of its variables."""
+def _of_message(message: MessageFacts) -> Any:
+    """Made when the first expression asks."""
     if message.context is None:
         message.context = _cel().Context(variables_of(message))
-    if facts is not None:
-        message.context.add_variable("recipient", facts.recipient)
-        message.context.add_variable("direction", facts.direction.value)
     return message.context
+
+
+def _of_recipient(facts: Facts) -> Any:
+    """A second one, in which two variables change with the recipient."""
+    message = facts.message
+    if message.recipient_context is None:
+        message.recipient_context = _cel().Context(variables_of(message))
+    if message.recipient_in_context != facts.recipient:
+        message.recipient_context.add_variable("recipient", facts.recipient)
+        message.recipient_context.add_variable("direction", facts.direction.value)
+        message.recipient_in_context = facts.recipient
+    return message.recipient_context
 
 
 def variables_of(message: MessageFacts) -> dict[str, Any]:

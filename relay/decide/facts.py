@@ -33,6 +33,7 @@ class MessageFacts:
         "attachments",
         "case",
         "context",
+        "extensions",
         "header",
         "kinds",
         "may_pass",
@@ -40,6 +41,8 @@ class MessageFacts:
         "names",
         "phase",
         "recipients_total",
+        "recipient_context",
+        "recipient_in_context",
         "results",
         "size",
         "subject",
@@ -57,11 +60,16 @@ class MessageFacts:
         self.attachments: tuple[Shown, ...] | None = (
             tuple(Shown(item) for item in inspection.attachments) if inspection and readable else None
         )
+        self.extensions: frozenset[str] | None = (
+            frozenset().union(*(shown.extensions for shown in self.attachments)) if self.attachments is not None else None
+        )
         self.kinds: frozenset[Kind] = frozenset(found.kind for found in inspection.findings) if inspection else frozenset()
         self.names: frozenset[str] = frozenset(found.name for found in inspection.findings) if inspection else frozenset()
         self.may_pass = self.header is None and self.kinds.isdisjoint(UNDECIDABLE)
         self.memo: dict[object, bool] = {}
         self.context: Any = None  # of expressions, made when the first one asks
+        self.recipient_context: Any = None
+        self.recipient_in_context = ""
         self.results: dict[str, Truth] = {}  # of expressions, by their text
 
 

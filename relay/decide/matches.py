@@ -49,7 +49,7 @@ def _on_findings(findings: tuple[Finding, ...]) -> Iterator[Match]:
 def _rules(facts: Facts, policy: Compiled, today: date) -> Iterator[Match]:
     """A rule of which it is unknown whether it holds counts where it is strict, and not where it would let pass. The other way round
     where the unknown may pass: then the verdict is `not yet` at the mildest, and decided again when it is known."""
-    for rule in policy.rules:
+    for rule in policy.rules.candidates(facts):
         if not rule.counts(today):
             continue
         found, lets_pass = rule.holds(facts), rule.match.disposition is Disposition.DELIVER
@@ -61,7 +61,7 @@ def _rules(facts: Facts, policy: Compiled, today: date) -> Iterator[Match]:
 
 def observed_for(facts: Facts, policy: Compiled, today: date) -> tuple[Match, ...]:
     """Rules that are only observed, and would have matched. What is unknown of them says nothing."""
-    return tuple(rule.match for rule in policy.observed if rule.counts(today) and rule.holds(facts) is YES)
+    return tuple(rule.match for rule in policy.observed.candidates(facts) if rule.counts(today) and rule.holds(facts) is YES)
 
 
 def _unsure(match: Match) -> Match:

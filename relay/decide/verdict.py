@@ -37,7 +37,7 @@ def decide_at_rcpt(case: Case, policy: Policy, epoch: Epoch, today: date) -> Ver
     facts = Facts(MessageFacts(case, epoch.phase), address, ready.direction(case, address))
     certain = tuple(
         rule.match
-        for rule in ready.rules
+        for rule in ready.rules.candidates(facts)
         if rule.match.disposition is Disposition.REJECT
         and rule.counts(today)
         and rule.holds(facts) is YES
