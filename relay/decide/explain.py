@@ -20,6 +20,8 @@ from relay.policy.builtin import BUILTIN
 from relay.policy.conditions import Condition
 from relay.policy.models import Policy, Rule, Waiver
 
+ALL = "all"
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -78,8 +80,8 @@ def explain(case: Case, policy: Policy, epoch: Epoch, today: date, decision: Dec
 
 
 def _rule(rule: Rule, facts: Facts, ready: Compiled, verdict: Verdict, today: date) -> RuleExplained:
-    when = tuple(_asked(rule.when, facts, ready.named))
-    unless = tuple(_asked(rule.unless, facts, ready.named)) if rule.unless is not None else ()
+    when = asked_of(rule.when, facts, ready.named)
+    unless = asked_of(rule.unless, facts, ready.named) if rule.unless is not None else ()
     match = next((match for match in verdict.matches if match.rule == rule.name), None)
     return RuleExplained(
         rule.name,
@@ -117,8 +119,12 @@ def _every(asked: tuple[Asked, ...]) -> Truth:
     return truth
 
 
-def _asked(condition: Condition, facts: Facts, named: Named) -> Iterator[Asked]:
+def asked_of(condition: Condition, facts: Facts, named: Named) -> tuple[Asked, ...]:
     """Each key that is given, by itself."""
+    return tuple(_asked(condition, facts, named))
+
+
+def _asked(condition: Condition, facts: Facts, named: Named) -> Iterator[Asked]:
     for name, field in type(condition).model_fields.items():
         value = getattr(condition, name)
         if value is None:
@@ -136,8 +142,8 @@ def _children(value: Any, facts: Facts, named: Named) -> tuple[Asked, ...]:
     conditions = value if isinstance(value, tuple) else (value,)
     parts = []
     for condition in conditions:
-        keys = tuple(_asked(condition, facts, named))
-        parts.append(keys[0] if len(keys) == 1 else Asked("all", None, None, _every(keys), keys))
+        keys = asked_of(condition, facts, named)
+        parts.append(keys[0] if len(keys) == 1 else Asked(ALL, None, None, _every(keys), keys))
     return tuple(parts)
 
 
