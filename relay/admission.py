@@ -147,8 +147,9 @@ class Admission:
             size=transaction.sender.size,
             tls=transaction.peer.tls is not None,
             authorised=transaction.authorised,
+            received_us=self._clock.now_us(),
         )
-        today = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC).date()
+        today = datetime.fromtimestamp(case.received_us / 1e6, UTC).date()
         verdict = decide_at_rcpt(case, transaction.policy, transaction.epoch, today)
         if verdict is not None and not transaction.client.already_accepted:
             raise Refusal(replies.RECIPIENT_REFUSED, f"rules {', '.join(verdict.rules)}")

@@ -2,17 +2,15 @@
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from relay.admission import PolicyInForce
-from relay.decide import decide
 from relay.decide.answer import answer
-from relay.model.case import Case
+from relay.judge import Alert, InspectBody, Judge, because_of, received_from
 from relay.model.client import Side
-from relay.model.decision import Decision, Epoch, Release
+from relay.model.decision import Decision, Epoch
 from relay.model.delivery import State
 from relay.model.envelope import Envelope
 from relay.model.features import Header, Inspection
@@ -21,16 +19,9 @@ from relay.model.message import Adopted, Body, Claimed, Decided, Inspected, Rece
 from relay.model.ports import Clock
 from relay.model.reply import Reply
 from relay.policy.models import Client, Policy
-from relay.receive.senders import header_findings, loop_findings
 from relay.receive.transaction import Transaction
 
 log = logging.getLogger("sluis.road")
-
-
-class InspectBody(Protocol):
-    """read and inspect, in a worker process."""
-
-    async def __call__(self, body: Body, policy: Policy) -> Inspection: ...
 
 
 class Recorder(Protocol):
@@ -41,12 +32,6 @@ class Recorder(Protocol):
     async def refuse(self, decided: Decided, reply: Reply, reason: str) -> Adopted | None: ...
 
 
-class Alert(Protocol):
-    """Where what a person must know of is told."""
-
-    def __call__(self, name: str, **fields: Any) -> None: ...
-
-
 class Road:
     """Inspect, decide, record: every message, whoever wrote it."""
 
@@ -54,23 +39,21 @@ class Road:
         self, policies: PolicyInForce, inspect_body: InspectBody, recorder: Recorder, alert: Alert, clock: Clock, max_received: int
     ) -> None:
         self._policies = policies
-        self._inspect = inspect_body
+        self._judge = Judge(inspect_body, alert, clock, max_received)
         self._recorder = recorder
-        self._alert = alert
         self._clock = clock
-        self._max_received = max_received
 
     async def accept(self, transaction: Transaction, body: Body) -> tuple[Reply, ...]:
         """After the last byte of DATA. When it returns, what the replies promise is durable."""
-        received = _received(transaction, body, self._clock.now_us())
+        received = received_from(transaction, body, self._clock.now_us())
         policy, epoch = self._policies.current()
         if transaction.client is not OWN_CLIENT and transaction.policy.digest != policy.digest:
             return await self._admitted_before(received)
-        inspected = await self._inspected(received, transaction.client, policy)
-        decided = Decided(inspected, self._decide(inspected, policy, epoch))
+        inspected = await self._judge.inspected(received, transaction.client, policy)
+        decided = Decided(inspected, self._judge.decide(inspected, policy, epoch))
         reply = answer(decided.decision, lmtp=received.peer.lmtp, already_accepted=received.already_accepted, vouched=received.vouched)
         if not reply.custody:
-            return await self._refused(decided, _refusal(reply.codes[0], received.id, decided), _because(decided.decision))
+            return await self._refused(decided, _refusal(reply.codes[0], received.id, decided), because_of(decided.decision))
         return await self._taken(decided, reply.states, reply.codes)
 
     async def _taken(self, decided: Decided, states: tuple[State, ...], codes: tuple[int, ...]) -> tuple[Reply, ...]:
@@ -92,23 +75,23 @@ class Road:
         """Sender and recipients were let in by a policy that is in force no more: the client asks again, and hears today's answer."""
         policy, epoch = self._policies.current()
         inspected = Inspected(received, Inspection(Header()))
-        decided = Decided(inspected, self._decide(inspected, policy, epoch))
+        decided = Decided(inspected, self._judge.decide(inspected, policy, epoch))
         spoken = Reply(451, 7, 1, f"Policy has changed meanwhile, try again; {received.id.hex}")
         return await self._refused(decided, spoken, "the policy changed during the transaction")
 
     async def refuse_body(self, transaction: Transaction, body: Body, reply: Reply, reason: str) -> tuple[Reply, ...]:
         """Bytes that the session refuses are not read; the row tells what was refused. A client that has said 250 already hears no 5xx: its
         message is kept, and a person looks at it."""
-        received = _received(transaction, body, self._clock.now_us())
+        received = received_from(transaction, body, self._clock.now_us())
         kind, name = (Kind.LIMIT, "too-large") if reply.code == 552 else (Kind.AMBIGUOUS, "bare-line-end")
         finding = Finding(kind, "listen", name)
         inspected = Inspected(received, Inspection(Header()))
         policy, epoch = self._policies.current()
         if received.already_accepted:  # whoever looks at it must see what is in it
-            inspected = await self._inspected(received, transaction.client, policy)
+            inspected = await self._judge.inspected(received, transaction.client, policy)
         findings = (*inspected.inspection.findings, finding)
         inspected = replace(inspected, inspection=replace(inspected.inspection, findings=findings))
-        decided = Decided(inspected, self._decide(inspected, policy, epoch))
+        decided = Decided(inspected, self._judge.decide(inspected, policy, epoch))
         if received.already_accepted:
             return await self._taken(decided, (State.QUARANTINED,) * len(received.envelope.recipients), (250,) * _replies(received))
         return await self._refused(decided, reply, reason)
@@ -127,39 +110,9 @@ class Road:
             authorised=message.authorised,
         )
         client = client_named(message.client, policy)
-        inspected = await self._inspected(received, client, policy)
+        inspected = await self._judge.inspected(received, client, policy)
         releases = {index: ticket.release for index, ticket in enumerate(claimed.tickets) if ticket.release is not None}
-        return inspected.inspection, self._decide(inspected, policy, epoch, message.recipients_total, releases)
-
-    async def _inspected(self, received: Received, client: Client, policy: Policy) -> Inspected:
-        """read and inspect in a worker, then what receive says of the header."""
-        inspection = await self._inspect(received.body, policy)
-        findings: tuple[Finding, ...] = loop_findings(inspection.header, self._max_received)
-        # A worker that died on the message has read no header, and says so in a finding of its own; an empty message has none.
-        if inspection.header.size or not received.body.size:
-            findings += header_findings(inspection.header, client, received.peer.login, policy)
-        return Inspected(received, replace(inspection, findings=inspection.findings + findings))
-
-    def _decide(
-        self, inspected: Inspected, policy: Policy, epoch: Epoch, total: int | None = None, releases: Mapping[int, Release] | None = None
-    ) -> Decision:
-        received = inspected.received
-        case = Case(
-            client=received.client,
-            side=received.peer.side,
-            sender=received.envelope.sender.path.key if received.envelope.sender.path else "",
-            recipients=received.envelope.recipients,
-            size=received.body.size,
-            tls=received.peer.tls is not None,
-            authorised=received.authorised,
-            inspection=inspected.inspection,
-            recipients_total=total or len(received.envelope.recipients),
-        )
-        today = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC).date()
-        decision = decide(case, policy, epoch, today, releases or {})
-        for name in sorted({verdict.alert for verdict in decision.verdicts if verdict.alert}):
-            self._alert(name, message=received.id.hex, because=_because(decision))
-        return decision
+        return inspected.inspection, self._judge.decide(inspected, policy, epoch, message.recipients_total, releases)
 
 
 OWN_CLIENT = Client(name="sluis", side=Side.INSIDE, may_send_as=("*",), may_send_to=("*",), require_tls=False)
@@ -174,22 +127,6 @@ def client_named(name: str, policy: Policy) -> Client:
     if name == OWN_CLIENT.name:
         return OWN_CLIENT
     return next((client for client in policy.clients if client.name == name), GONE_CLIENT)
-
-
-def _received(transaction: Transaction, body: Body, now_us: int) -> Received:
-    return Received(
-        id=transaction.id,
-        peer=transaction.peer,
-        client=transaction.client.name,
-        envelope=transaction.envelope,
-        body=body,
-        received_us=now_us,
-        vouched=transaction.vouched,
-        authorised=transaction.authorised,
-        already_accepted=transaction.client.already_accepted,
-        receipt=transaction.receipt,
-        hearing=transaction.hearing,
-    )
 
 
 def _replies(received: Received) -> int:
@@ -230,12 +167,6 @@ def _log(event: str, decided: Decided, result: str) -> None:
         "size": received.body.size,
         "message_id": decided.inspected.inspection.header.message_id,
         "result": result,
-        "because": _because(decided.decision),
+        "because": because_of(decided.decision),
     }
     log.info(event, extra={"fields": fields})
-
-
-def _because(decision: Decision) -> str:
-    rules = sorted({rule for verdict in decision.verdicts for rule in verdict.rules})
-    reasons = sorted({verdict.because for verdict in decision.verdicts if verdict.because})
-    return "; ".join([*rules, *reasons])

@@ -14,11 +14,11 @@ from relay.app.in_force import InForce
 from relay.app.jobs import Jobs
 from relay.app.recall import Recall
 from relay.control.retention import Retention
+from relay.judge import Alert
 from relay.model.errors import SluisError
 from relay.model.ports import Clock
 from relay.receive.rates import DAY_US
 from relay.record.adoption import Adoption
-from relay.road import Alert
 from relay.settings.models import Settings
 from relay.store.counters import Counters
 from relay.store.journal import Journal

@@ -8,10 +8,10 @@ from functools import partial
 
 from relay.app.in_force import InForce
 from relay.app.jobs import Jobs
+from relay.judge import Alert
 from relay.model.errors import SluisError
 from relay.model.ports import Clock
 from relay.phases import change
-from relay.road import Alert
 from relay.settings.models import Delivery
 from relay.store import states
 from relay.store.journal import Journal

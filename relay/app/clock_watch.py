@@ -6,9 +6,9 @@ import time
 
 from sqlalchemy import Connection, text
 
+from relay.judge import Alert
 from relay.model.errors import SluisError
 from relay.model.ports import Clock
-from relay.road import Alert
 from relay.store.reader import Reader
 
 LOOK_SECONDS = 10.0

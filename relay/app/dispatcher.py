@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from relay.app.custody import Custody
+from relay.judge import Alert
 from relay.model.errors import ConfigurationError, PolicyUnavailable, SpoolError, SpoolUnavailable, StoreError, Withdrawn
 from relay.model.message import Body, Claimed
 from relay.model.ports import Clock
 from relay.record.first_claims import Lease
-from relay.road import Alert
 from relay.settings.models import Delivery
 from relay.store import queue
 from relay.store.journal import Journal

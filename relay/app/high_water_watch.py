@@ -12,13 +12,13 @@ from sqlalchemy import Connection, Engine, event
 
 from relay.app.seen import Seen, look
 from relay.audit.event import make_event, write
+from relay.judge import Alert
 from relay.model.errors import SluisError
 from relay.model.ids import id_time_us
 from relay.model.ports import Clock
 from relay.model.text import time_text
 from relay.phases import change
 from relay.phases import state as phase_state
-from relay.road import Alert
 from relay.store import high_water
 from relay.store.duplicates import name_possible_duplicates
 from relay.store.high_water import BEHIND, Behind, Gap, Mark, Marks

@@ -14,6 +14,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from relay.app.policy_source import Checked, Source, load
+from relay.judge import Alert
 from relay.model.decision import Epoch
 from relay.model.errors import ConfigurationError, PolicyUnavailable
 from relay.model.ports import Clock
@@ -22,7 +23,6 @@ from relay.phases import state as phase_state
 from relay.phases.state import ChangedMeanwhile, Fences, PhaseState
 from relay.policy.models import Policy
 from relay.receive.replies import POLICY_UNAVAILABLE
-from relay.road import Alert
 from relay.store import policies
 from relay.store.journal import Journal
 from relay.store.reader import Reader

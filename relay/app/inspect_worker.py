@@ -17,6 +17,7 @@ from relay.inspect.clamav import ClamdInspector
 from relay.inspect.engine import Engine
 from relay.inspect.inner_message import InnerMessage
 from relay.inspect.item import Inspector, Item, Unavailable
+from relay.inspect.personal import PersonalNumbers
 from relay.inspect.sandbox import SandboxUnavailable, confine, limit_cpu
 from relay.inspect.template_process import run
 from relay.inspect.yara import YaraInspector
@@ -69,7 +70,7 @@ def work(pool: socket.socket, settings: Settings, embedded: YaraInspector) -> No
     """One worker: confines itself, says what it found its scanners to be, and answers."""
     try:
         _warm_up([embedded], settings)
-        engine = new_engine([embedded, *_clamd(settings, settings.clamd.deadline, pool)], settings)
+        engine = new_engine([embedded, PersonalNumbers(), *_clamd(settings, settings.clamd.deadline, pool)], settings)
         confine(settings.inspection.memory)
     except SandboxUnavailable as error:
         pool.sendall(frames.pack({"problems": str(error).splitlines()}))

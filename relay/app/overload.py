@@ -5,9 +5,9 @@ import time
 from collections import Counter
 
 from relay.inspect.pool import InspectPool
+from relay.judge import Alert
 from relay.listen import replies
 from relay.model.errors import Refusal
-from relay.road import Alert
 from relay.settings.models import Settings
 from relay.store.journal import Journal
 

@@ -1,19 +1,19 @@
 """The condition on attachments: whether any one of them fits all that is given."""
 
-import re
 from collections.abc import Callable, Iterator
-from fnmatch import translate
 
 from relay.decide.facts import Facts, Shown
 from relay.decide.logic import Truth, truth
+from relay.decide.named import Named
+from relay.policy.lists import globs
 from relay.policy.models import AttachmentCondition
 
 Fits = Callable[[Shown], bool]
 
 
-def attachment_test(condition: AttachmentCondition) -> Callable[[Facts], Truth]:
+def attachment_test(condition: AttachmentCondition, named: Named) -> Callable[[Facts], Truth]:
     """Looked at once for the message: no recipient changes it."""
-    fits = tuple(_fits(condition))
+    fits = tuple(_fits(condition, named))
     key = object()
 
     def test(facts: Facts) -> Truth:
@@ -27,7 +27,7 @@ def attachment_test(condition: AttachmentCondition) -> Callable[[Facts], Truth]:
     return test
 
 
-def _fits(condition: AttachmentCondition) -> Iterator[Fits]:
+def _fits(condition: AttachmentCondition, named: Named) -> Iterator[Fits]:
     if condition.extensions is not None:
         extensions = frozenset(extension.casefold() for extension in condition.extensions)
         yield lambda shown: not extensions.isdisjoint(shown.extensions)
@@ -41,16 +41,14 @@ def _fits(condition: AttachmentCondition) -> Iterator[Fits]:
         ceiling = condition.smaller_than
         yield lambda shown: shown.attachment.size < ceiling
     if condition.sha256 is not None:
-        digests = frozenset(condition.sha256)
+        digests = named.digests(condition.sha256)
         yield lambda shown: shown.attachment.sha256 in digests
     if condition.types is not None:
-        types = _any_of(condition.types)
+        types = globs(condition.types)
         yield lambda shown: any(types.match(kind) is not None for kind in (shown.attachment.declared, shown.attachment.true_type))
+    if condition.true_types is not None:
+        true_types = globs(condition.true_types)
+        yield lambda shown: true_types.match(shown.attachment.true_type) is not None
     if condition.names is not None:
-        names = _any_of(tuple(pattern.casefold() for pattern in condition.names))
+        names = globs(condition.names)
         yield lambda shown: any(names.match(name) is not None for name in shown.names)
-
-
-def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """One expression for all patterns of `*` and `?`; `[` is a character like any other. An empty list fits nothing."""
-    return re.compile("|".join(translate(pattern.replace("[", "[[]")) for pattern in patterns) or r"(?!)")

@@ -6,24 +6,27 @@ from datetime import date
 
 from relay.decide.conditions import Test, compile_condition
 from relay.decide.facts import Facts
+from relay.decide.index import Index
 from relay.decide.logic import NO, Truth, both, opposite
+from relay.decide.named import Named
 from relay.model.case import Case, Direction
 from relay.model.client import Side
 from relay.model.decision import Disposition, Match
 from relay.policy.match import PatternSet
-from relay.policy.models import Partner, Policy, Rule, Waiver
+from relay.policy.models import Policy, Rule, Waiver
 
 KEPT = 4  # the policy in force, the one before, and one or two being tried
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """`match` is what it says where it holds."""
+    """`match` is what it says where it holds; it counts from `since` to `until`, both included."""
 
     when: Test
     unless: Test | None
     match: Match
-    route: str | None
+    since: date | None
+    until: date | None
 
     def holds(self, facts: Facts) -> Truth:
         """`when` and not `unless`."""
@@ -31,6 +34,10 @@ class CompiledRule:
         if self.unless is None or found is NO:
             return found
         return both(found, opposite(self.unless(facts)))
+
+    def counts(self, today: date) -> bool:
+        """Whether today is one of its days."""
+        return (self.since is None or self.since <= today) and (self.until is None or today <= self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +53,16 @@ class Compiled:
     """All of it; made once for a policy."""
 
     def __init__(self, policy: Policy) -> None:
-        partners = policy.organisation.partners
+        self.named = Named.of(policy)
         self.policy = policy
-        self.rules = tuple(_rule(rule, partners) for rule in policy.rules)
+        self.rules, self.observed = (
+            Index([(rule.when, _rule(rule, self.named)) for rule in policy.rules if rule.mode == mode]) for mode in ("enforce", "observe")
+        )
         self.waivers: dict[str, list[CompiledWaiver]] = {}
         for waiver in policy.waivers:
-            ready = _waiver(waiver, partners)
+            ready = _waiver(waiver, self.named)
             for rule in waiver.rules:
                 self.waivers.setdefault(rule, []).append(ready)
-        self._ours = PatternSet(policy.organisation.domains)
         self._routes = tuple((route.name, PatternSet(route.to)) for route in policy.routes)
         self._rule_routes = {rule.name: rule.route for rule in policy.rules if rule.route is not None}
 
@@ -62,7 +70,7 @@ class Compiled:
         """From where to where. What comes in from outside for elsewhere has been refused at RCPT already (never an open relay)."""
         if case.side == Side.OUTSIDE:
             return Direction.INBOUND
-        return Direction.INTERNAL if self._ours.covers(recipient) else Direction.OUTBOUND
+        return Direction.INTERNAL if self.named.ours.covers(recipient) else Direction.OUTBOUND
 
     def named_routes(self, matches: list[Match]) -> set[str]:
         """The routes that rules among these name."""
@@ -73,17 +81,18 @@ class Compiled:
         return next((name for name, to in self._routes if to.covers(recipient)), None)
 
 
-def _rule(rule: Rule, partners: tuple[Partner, ...]) -> CompiledRule:
+def _rule(rule: Rule, named: Named) -> CompiledRule:
     return CompiledRule(
-        when=compile_condition(rule.when, partners),
-        unless=compile_condition(rule.unless, partners) if rule.unless is not None else None,
+        when=compile_condition(rule.when, named),
+        unless=compile_condition(rule.unless, named) if rule.unless is not None else None,
         match=Match(rule.name, Disposition(rule.disposition), rule.because, final=rule.final),
-        route=rule.route,
+        since=rule.since,
+        until=rule.until,
     )
 
 
-def _waiver(waiver: Waiver, partners: tuple[Partner, ...]) -> CompiledWaiver:
-    return CompiledWaiver(waiver.name, compile_condition(waiver.when, partners), waiver.until)
+def _waiver(waiver: Waiver, named: Named) -> CompiledWaiver:
+    return CompiledWaiver(waiver.name, compile_condition(waiver.when, named), waiver.until)
 
 
 _known: deque[Compiled] = deque(maxlen=KEPT)

@@ -3,22 +3,27 @@
 from collections.abc import Callable, Iterator
 
 from relay.decide.attachments import attachment_test
+from relay.decide.expression import expression_test
 from relay.decide.facts import Facts
+from relay.decide.header import header_tests
 from relay.decide.logic import NO, UNKNOWN, YES, Truth, opposite, truth
+from relay.decide.moment import moment_test
+from relay.decide.named import Addresses, Named
 from relay.policy.match import PatternSet
-from relay.policy.models import Condition, Partner
+from relay.policy.models import Condition
 
 Test = Callable[[Facts], Truth]
 
 
-def compile_condition(condition: Condition, partners: tuple[Partner, ...]) -> Test:
+def compile_condition(condition: Condition, named: Named) -> Test:
     """Everything that is given must hold. What is quick and most often decides comes first."""
     tests = (
         *_where(condition),
-        *_who(condition, partners),
+        *_who(condition, named),
         *_measures(condition),
-        *_content(condition),
-        *_nested(condition, partners),
+        *_content(condition, named),
+        *_nested(condition, named),
+        *((expression_test(condition.if_),) if condition.if_ is not None else ()),
     )
     return tests[0] if len(tests) == 1 else _every(tests)
 
@@ -65,9 +70,14 @@ def _where(condition: Condition) -> Iterator[Test]:
     if condition.tls is not None:
         tls = condition.tls
         yield lambda facts: YES if facts.message.case.tls is tls else NO
+    if condition.authorised is not None:
+        authorised = condition.authorised
+        yield lambda facts: YES if facts.message.case.authorised is authorised else NO
+    if condition.time is not None:
+        yield moment_test(condition.time)
 
 
-def _who(condition: Condition, partners: tuple[Partner, ...]) -> Iterator[Test]:
+def _who(condition: Condition, named: Named) -> Iterator[Test]:
     if condition.client is not None:
         clients = frozenset(condition.client)
         yield lambda facts: YES if facts.message.case.client in clients else NO
@@ -75,14 +85,17 @@ def _who(condition: Condition, partners: tuple[Partner, ...]) -> Iterator[Test]:
         null = condition.null_sender
         yield lambda facts: YES if (facts.message.case.sender == "") is null else NO
     if condition.recipient is not None:
-        recipients = PatternSet(condition.recipient)
+        recipients = named.addresses(condition.recipient)
         yield lambda facts: YES if recipients.covers(facts.recipient) else NO
     if condition.sender is not None:
-        senders = PatternSet(condition.sender)
+        senders = named.addresses(condition.sender)
         yield lambda facts: YES if senders.covers(facts.message.case.sender) else NO
     if condition.partner is not None:
-        named = PatternSet(pattern for partner in partners if partner.name in condition.partner for pattern in partner.domains)
-        yield lambda facts: YES if named.covers(facts.other_side) else NO
+        partners = named.partner(condition.partner)
+        yield lambda facts: YES if partners.covers(facts.other_side) else NO
+    if condition.group is not None:
+        groups = named.groups(condition.group)
+        yield lambda facts: YES if any(group.covers(facts.our_side) for group in groups) else NO
 
 
 def _measures(condition: Condition) -> Iterator[Test]:
@@ -97,7 +110,7 @@ def _measures(condition: Condition) -> Iterator[Test]:
         yield lambda facts: UNKNOWN if facts.message.recipients_total is None else YES if facts.message.recipients_total > count else NO
 
 
-def _content(condition: Condition) -> Iterator[Test]:
+def _content(condition: Condition, named: Named) -> Iterator[Test]:
     if condition.finding is not None:
         kinds = frozenset(condition.finding)
         yield lambda facts: _found(facts, not kinds.isdisjoint(facts.message.kinds))
@@ -105,13 +118,15 @@ def _content(condition: Condition) -> Iterator[Test]:
         names = frozenset(condition.finding_name)
         yield lambda facts: _found(facts, not names.isdisjoint(facts.message.names))
     if condition.header_from is not None:
-        authors = PatternSet(condition.header_from)
+        authors = named.addresses(condition.header_from)
         yield lambda facts: _header_from(facts, authors)
     if condition.subject_contains is not None:
         words = tuple(word.casefold() for word in condition.subject_contains)
         yield lambda facts: _subject_contains(facts, words)
     if condition.attachment is not None:
-        yield attachment_test(condition.attachment)
+        yield attachment_test(condition.attachment, named)
+    if condition.header is not None:
+        yield from header_tests(condition.header, named)
 
 
 def _found(facts: Facts, found: bool) -> Truth:
@@ -119,7 +134,7 @@ def _found(facts: Facts, found: bool) -> Truth:
     return YES if found else UNKNOWN if facts.message.header is None else NO
 
 
-def _header_from(facts: Facts, authors: PatternSet) -> Truth:
+def _header_from(facts: Facts, authors: PatternSet | Addresses) -> Truth:
     header = facts.message.header
     return truth(None if header is None else any(authors.covers(address) for address in header.from_addresses))
 
@@ -129,11 +144,11 @@ def _subject_contains(facts: Facts, words: tuple[str, ...]) -> Truth:
     return truth(None if subject is None else any(word in subject for word in words))
 
 
-def _nested(condition: Condition, partners: tuple[Partner, ...]) -> Iterator[Test]:
+def _nested(condition: Condition, named: Named) -> Iterator[Test]:
     if condition.any is not None:
-        yield _some(tuple(compile_condition(child, partners) for child in condition.any))
+        yield _some(tuple(compile_condition(child, named) for child in condition.any))
     if condition.all is not None:
-        yield _every(tuple(compile_condition(child, partners) for child in condition.all))
+        yield _every(tuple(compile_condition(child, named) for child in condition.all))
     if condition.not_ is not None:
-        inner = compile_condition(condition.not_, partners)
+        inner = compile_condition(condition.not_, named)
         yield lambda facts: opposite(inner(facts))

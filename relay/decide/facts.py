@@ -1,5 +1,8 @@
 """What conditions look at: a case laid out once for the message and once for each recipient, so that many rules ask cheaply."""
 
+from typing import Any
+
+from relay.decide.logic import Truth
 from relay.model.case import Case, Direction
 from relay.model.features import Attachment, Header
 from relay.model.finding import UNDECIDABLE, Kind
@@ -26,7 +29,24 @@ class MessageFacts:
     `size` is None before DATA: a declared SIZE is a claim. `may_pass` says that content is unknown and may come to be known: no reader
     was free, and none died of it."""
 
-    __slots__ = ("attachments", "case", "header", "kinds", "may_pass", "memo", "names", "phase", "recipients_total", "size", "subject")
+    __slots__ = (
+        "attachments",
+        "case",
+        "context",
+        "extensions",
+        "header",
+        "kinds",
+        "may_pass",
+        "memo",
+        "names",
+        "phase",
+        "recipient_context",
+        "recipient_in_context",
+        "recipients_total",
+        "results",
+        "size",
+        "subject",
+    )
 
     def __init__(self, case: Case, phase: str) -> None:
         inspection = case.inspection
@@ -40,19 +60,28 @@ class MessageFacts:
         self.attachments: tuple[Shown, ...] | None = (
             tuple(Shown(item) for item in inspection.attachments) if inspection and readable else None
         )
+        self.extensions: frozenset[str] | None = (
+            frozenset().union(*(shown.extensions for shown in self.attachments)) if self.attachments is not None else None
+        )
         self.kinds: frozenset[Kind] = frozenset(found.kind for found in inspection.findings) if inspection else frozenset()
         self.names: frozenset[str] = frozenset(found.name for found in inspection.findings) if inspection else frozenset()
         self.may_pass = self.header is None and self.kinds.isdisjoint(UNDECIDABLE)
         self.memo: dict[object, bool] = {}
+        self.context: Any = None  # of expressions, made when the first one asks
+        self.recipient_context: Any = None
+        self.recipient_in_context = ""
+        self.results: dict[str, Truth] = {}  # of expressions, by their text
 
 
 class Facts:
-    """One recipient of it. `other_side` is whom partners are looked up by: the sender of inbound mail, else the recipient."""
+    """One recipient of it. `other_side` is whom partners are looked up by: the sender of inbound mail, else the recipient; `our_side` is
+    the other one, whom groups are looked up by."""
 
-    __slots__ = ("direction", "message", "other_side", "recipient")
+    __slots__ = ("direction", "message", "other_side", "our_side", "recipient")
 
     def __init__(self, message: MessageFacts, recipient: str, direction: Direction) -> None:
         self.message = message
         self.recipient = recipient
         self.direction = direction
-        self.other_side = message.case.sender if direction is Direction.INBOUND else recipient
+        sender = message.case.sender
+        self.other_side, self.our_side = (sender, recipient) if direction is Direction.INBOUND else (recipient, sender)

@@ -15,7 +15,7 @@ from relay.policy import builtin
 
 def matches_for(facts: Facts, policy: Compiled, epoch: Epoch, today: date, release: Release | None) -> list[Match]:
     """All of them, waived ones too, built-in ones first."""
-    found = [_waive(match, facts, policy, today) for match in (*_builtin(facts.message.case, epoch), *_rules(facts, policy))]
+    found = [_waive(match, facts, policy, today) for match in (*_builtin(facts.message.case, epoch), *_rules(facts, policy, today))]
     if all(match.waived_by is not None for match in found):
         found.append(_named(builtin.NO_RULE))
     return found if release is None else _released(found, facts.message.case, release)
@@ -46,15 +46,22 @@ def _on_findings(findings: tuple[Finding, ...]) -> Iterator[Match]:
         yield _named(builtin.HEADER, ", ".join(header))
 
 
-def _rules(facts: Facts, policy: Compiled) -> Iterator[Match]:
+def _rules(facts: Facts, policy: Compiled, today: date) -> Iterator[Match]:
     """A rule of which it is unknown whether it holds counts where it is strict, and not where it would let pass. The other way round
     where the unknown may pass: then the verdict is `not yet` at the mildest, and decided again when it is known."""
-    for rule in policy.rules:
+    for rule in policy.rules.candidates(facts):
+        if not rule.counts(today):
+            continue
         found, lets_pass = rule.holds(facts), rule.match.disposition is Disposition.DELIVER
         if found is YES or (found is UNKNOWN and lets_pass and facts.message.may_pass):
             yield rule.match
         elif found is UNKNOWN and not lets_pass and not facts.message.may_pass:
             yield _unsure(rule.match)
+
+
+def observed_for(facts: Facts, policy: Compiled, today: date) -> tuple[Match, ...]:
+    """Rules that are only observed, and would have matched. What is unknown of them says nothing."""
+    return tuple(rule.match for rule in policy.observed.candidates(facts) if rule.counts(today) and rule.holds(facts) is YES)
 
 
 def _unsure(match: Match) -> Match:

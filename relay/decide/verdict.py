@@ -1,12 +1,13 @@
 """The decision itself, recipient by recipient: the strictest rule that is left wins, and what is delivered gets a route."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 
 from relay.decide.compiled import Compiled, compiled
 from relay.decide.facts import Facts, MessageFacts
 from relay.decide.logic import YES
-from relay.decide.matches import matches_for, may_be_waived
+from relay.decide.matches import matches_for, may_be_waived, observed_for
 from relay.model.case import Case
 from relay.model.decision import Decision, Disposition, Epoch, Match, Release, Verdict
 from relay.policy.builtin import NO_RULE
@@ -23,7 +24,8 @@ def decide(case: Case, policy: Policy, epoch: Epoch, today: date, releases: Mapp
     for index, recipient in enumerate(case.recipients):
         address = recipient.mailbox.key
         facts = Facts(message, address, ready.direction(case, address))
-        verdicts.append(_verdict(facts, matches_for(facts, ready, epoch, today, given.get(index)), ready))
+        matches = matches_for(facts, ready, epoch, today, given.get(index))
+        verdicts.append(replace(_verdict(facts, matches, ready), observed=observed_for(facts, ready, today)))
     return Decision(epoch, tuple(verdicts))
 
 
@@ -34,8 +36,11 @@ def decide_at_rcpt(case: Case, policy: Policy, epoch: Epoch, today: date) -> Ver
     facts = Facts(MessageFacts(case, epoch.phase), address, ready.direction(case, address))
     certain = tuple(
         rule.match
-        for rule in ready.rules
-        if rule.match.disposition is Disposition.REJECT and rule.holds(facts) is YES and not may_be_waived(rule.match, facts, ready, today)
+        for rule in ready.rules.candidates(facts)
+        if rule.match.disposition is Disposition.REJECT
+        and rule.counts(today)
+        and rule.holds(facts) is YES
+        and not may_be_waived(rule.match, facts, ready, today)
     )
     return Verdict(Disposition.REJECT, certain, because=certain[0].because) if certain else None
 

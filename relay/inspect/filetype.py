@@ -1,17 +1,16 @@
 """The true type of a part (libmagic, through python-magic) against what it says it is. The only place that knows python-magic."""
 
-from collections import OrderedDict
 from collections.abc import Iterable
 
 import magic
 
 from relay.inspect.item import Item
+from relay.inspect.remembered import Remembered
 from relay.model.finding import Finding, Kind
 
 HEAD = 64 * 1024  # libmagic looks at the beginning; more costs and finds nothing
 TEXT_HEAD = 1024  # the same for text: a program says so in its first line
 NO_CHECK_TEXT = 0x020000  # magic.h, MAGIC_NO_CHECK_TEXT
-KNOWN = 10_000
 
 EXECUTABLE = frozenset(
     {
@@ -60,7 +59,7 @@ class TypeInspector:
         self._binary = magic.Magic(mime=True)
         self._binary.flags |= NO_CHECK_TEXT
         magic.magic_setflags(self._binary.cookie, self._binary.flags)
-        self._known: OrderedDict[bytes, str] = OrderedDict()
+        self._known: Remembered[str] = Remembered()
 
     def begin(self) -> None:
         """Keeps nothing from one message to the next."""
@@ -72,13 +71,7 @@ class TypeInspector:
         """A media type in lower case; empty data is `application/x-empty`. What it said of a digest is kept for a while: the same letter
         head, signature or attachment comes again and again."""
         known = self._known.get(digest)
-        if known is None:
-            known = self._look(data)
-            if digest:
-                self._known[digest] = known
-                if len(self._known) > KNOWN:
-                    self._known.popitem(last=False)
-        return known
+        return known if known is not None else self._known.put(digest, self._look(data))
 
     def _look(self, data: bytes) -> str:
         """First for all that is no text; the tests for text cost five times as much, and tell what they can from the first lines."""

@@ -2,20 +2,18 @@
 
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import yara_x
 
 from relay.inspect.item import Item
+from relay.inspect.remembered import Remembered
 from relay.model.errors import ConfigurationError
 from relay.model.finding import Finding, Kind
 
 SHIPPED = Path(__file__).parent / "rules"
 TIMEOUT_SECONDS = 20
-KNOWN = 10_000
-"""Digests whose findings are kept, some 300 octets each."""
 
 
 class YaraInspector:
@@ -34,7 +32,7 @@ class YaraInspector:
             _refuse_same_names(own, rules, folder)
             rules.append(own)
         self._scanners = [yara_x.Scanner(one) for one in rules]
-        self._known: OrderedDict[bytes, tuple[tuple[Kind, str, str], ...]] = OrderedDict()
+        self._known: Remembered[tuple[tuple[Kind, str, str], ...]] = Remembered()
 
     def begin(self) -> None:
         """Keeps nothing from one message to the next."""
@@ -44,18 +42,15 @@ class YaraInspector:
         return "yara-x"
 
     def inspect(self, item: Item) -> Iterable[Finding]:
-        """A time-out is a limit: undecidable, since the same bytes would time out again. What was found in a digest is kept for a while:
-        the rules stay the same as long as this object lives, and the same text or attachment comes again and again."""
+        """A time-out is a limit: undecidable, since the same bytes would time out again. The rules stay the same as long as this object
+        lives."""
         digest = item.sha256
         known = self._known.get(digest)
         if known is None:
             try:
-                known = tuple(_told(rule) for rule in self._matches(item.data))
+                known = self._known.put(digest, tuple(_told(rule) for rule in self._matches(item.data)))
             except yara_x.TimeoutError:
                 return [Finding(Kind.LIMIT, self.name, "time", item.path)]
-            self._known[digest] = known
-            if len(self._known) > KNOWN:
-                self._known.popitem(last=False)
         return [Finding(kind, self.name, name, item.path, description) for kind, name, description in known]
 
     def _matches(self, data: bytes) -> list[yara_x.Rule]:

@@ -20,7 +20,8 @@ class Direction(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Case:
     """`recipients` are those to decide for, `recipients_total` how many the transaction had. `sender` is the key of the reverse-path,
-    empty for the null one. `inspection` is None at RCPT, when the content is not known yet.
+    empty for the null one. `inspection` is None at RCPT, when the content is not known yet. `received_us` is when it came in
+    (microseconds since 1970 UTC; 0 is not known).
     """
 
     client: str
@@ -32,3 +33,4 @@ class Case:
     authorised: bool
     inspection: Inspection | None = None
     recipients_total: int = 0
+    received_us: int = 0

@@ -44,7 +44,7 @@ class Match:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """For one recipient. `deferred` turns `deliver` into `not yet` and changes nothing else. `route` is set where the disposition is
-    deliver.
+    deliver. `observed` are rules that would have matched if they were in force; they change nothing.
     """
 
     disposition: Disposition
@@ -53,6 +53,7 @@ class Verdict:
     because: str = ""
     route: str | None = None
     alert: str | None = None
+    observed: tuple[Match, ...] = ()
 
     @property
     def rules(self) -> tuple[str, ...]:

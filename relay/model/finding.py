@@ -15,6 +15,7 @@ class Kind(StrEnum):
     AMBIGUOUS = "ambiguous"  # undecidable: two readers could read it in two ways
     LIMIT = "limit"  # undecidable: a limit was met
     CRASH = "crash"  # undecidable: a reader or inspector died on it
+    PERSONAL = "personal"  # numbers that are somebody's: citizen service numbers, IBANs, case numbers
     HEADER = "header"  # something about the header: no From, forged Authentication-Results
 
 

@@ -1,6 +1,7 @@
 """What all policy models are made of: strictness, names, and patterns of addresses."""
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -19,12 +20,13 @@ _LABEL = re.compile(r"[^\s@*.,;:<>()\[\]\"\\/]{1,63}")
 _LITERAL = re.compile(r"\[[0-9A-Fa-fIPVipv:.]+\]")  # RFC 5321 §4.1.3
 
 
-def _is_domain(text: str) -> bool:
+def is_domain(text: str) -> bool:
+    """Whether this is a domain, in any script."""
     return len(text) <= 253 and all(_LABEL.fullmatch(label) for label in text.split("."))
 
 
 def _domain(text: str) -> str:
-    if not _is_domain(text):
+    if not is_domain(text):
         raise ValueError(f"'{text}' is no domain")
     return text
 
@@ -32,7 +34,7 @@ def _domain(text: str) -> str:
 def is_address(text: str) -> bool:
     """Whether this is `local@domain`, or a domain literal after the `@` (RFC 5321 §4.1.2); a local part may be in any script."""
     local, _, domain = text.rpartition("@")
-    return _is_local(local) and (_is_domain(domain) or _LITERAL.fullmatch(domain) is not None)
+    return _is_local(local) and (is_domain(domain) or _LITERAL.fullmatch(domain) is not None)
 
 
 def _is_local(text: str) -> bool:
@@ -56,7 +58,7 @@ def _pattern(text: str) -> str:
         return text
     if text.startswith("*."):
         raise ValueError(f"'{text}': everything below a domain is written '{text[1:]}'")
-    if not _is_domain(text.removeprefix(".")):
+    if not is_domain(text.removeprefix(".")):
         raise ValueError(f"'{text}' is no address, no domain, no '.domain' and not '*'")
     return text
 
@@ -66,3 +68,25 @@ Domain = Annotated[str, AfterValidator(_domain)]
 
 Pattern = Annotated[str, Field(min_length=1, max_length=320), AfterValidator(_pattern)]
 """An address (`a@b.nl`), a domain (`b.nl`), all below a domain (`.b.nl`, not the domain itself), or `*` for any."""
+
+ListName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+"""A list file, `lists/NAME.txt`, by its name."""
+
+LIST = "list:"
+
+
+def _listed(text: str) -> str:
+    if text.startswith(LIST):
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", text.removeprefix(LIST)):
+            raise ValueError(f"'{text}': a list is named as its file, lists/NAME.txt, in lower case")
+        return text
+    return _pattern(text)
+
+
+Listed = Annotated[str, Field(min_length=1, max_length=320), AfterValidator(_listed)]
+"""A pattern, or `list:NAME` for all that stands in a list."""
+
+
+def list_names(entries: Iterable[str] | None) -> Iterator[str]:
+    """The lists among such entries."""
+    return (entry.removeprefix(LIST) for entry in entries or () if entry.startswith(LIST))

@@ -2,24 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from relay.model.address import address_key
 from relay.model.errors import ConfigurationError
 from relay.model.text import printable
-from relay.policy import models
-from relay.policy.base import is_address
+from relay.policy import lists, models
 from relay.policy.crosscheck import crosscheck
+from relay.policy.places import Places
 from relay.policy.yaml import Document, YamlError, parse
 from relay.settings.problems import describe
 
 MAX_LIST_BYTES = 64 * 1024 * 1024
 MAX_FILES = 10_000
-MAX_SHOWN = 20  # problems of one list: a file that is no list of addresses at all says so without a million lines
 
 # Which file holds what: the file, the model of the whole file, and the field of Policy that it fills.
 
@@ -131,13 +128,13 @@ def build(files: dict[str, str], folder: Path = Path("policies")) -> models.Poli
     """One Policy of the texts of its files. Raises ConfigurationError with all problems."""
     problems: list[str] = []
     filled: dict[str, Any] = {}
-    places: dict[tuple[str, str], str] = {}
-    lists: dict[str, frozenset[str]] = {}
+    places = Places()
+    listed: dict[str, models.EntryList] = {}
     for name in sorted(files):
         where = str(folder / name)
         if name.endswith(".txt"):
-            lists[name] = frozenset(address_key(address) for _, address in _addresses(files[name]))
-            problems += _list_problems(files[name], where)
+            problems += lists.problems(files[name], where)
+            listed[name.removeprefix(lists.FOLDER).removesuffix(".txt")] = lists.parse(files[name])
             continue
         kind = SINGLE.get(name) or TABLES.get(name) or next((kind for start, kind in FOLDERS.items() if name.startswith(start)), None)
         if kind is None:
@@ -145,7 +142,7 @@ def build(files: dict[str, str], folder: Path = Path("policies")) -> models.Poli
             problems.append(f"{where}:1: nothing reads this file; policy files are {known}")
             continue
         model, target = kind
-        parsed, document = _parse(files[name], model, where, problems)
+        parsed, document = parse_as(files[name], model, where, problems)
         if parsed is None:
             continue
         if name in SINGLE:
@@ -158,55 +155,33 @@ def build(files: dict[str, str], folder: Path = Path("policies")) -> models.Poli
         problems.append(f"{folder / 'organisation.yaml'}:1: the file is missing; it says who we are")
     if problems:
         raise _wrong(problems)
-    policy = models.Policy(digest=digest(files), recipient_lists=lists, **filled)
+    policy = models.Policy(digest=digest(files), lists=listed, **filled)
     problems = crosscheck(policy, places, folder)
     if problems:
         raise _wrong(problems)
     return policy
 
 
-def _parse(text: str, model: type[BaseModel], where: str, problems: list[str]) -> tuple[BaseModel | None, Document]:
+def parse_as(text: str, model: type[BaseModel], where: str, problems: list[str]) -> tuple[BaseModel | None, Document]:
+    """The text of a file as a model, or None and its problems noted."""
     try:
         document = parse(text)
     except YamlError as error:
         problems.append(f"{where}:{error.line}: {error.what}")
         return None, Document(None)
 
-    def line_of(path: tuple[str | int, ...]) -> int:
-        while path not in document.lines and path:
-            path = path[:-1]
-        return document.lines.get(path, 1)
-
     try:
         # Strict JSON mode: a list is a tuple and a word an enum, but "5" is no number and 1 no boolean.
         return model.model_validate_json(json.dumps({} if document.value is None else document.value), strict=True), document
     except ValidationError as error:
-        problems.extend(describe(error, model, line_of, where))
+        problems.extend(describe(error, model, document.line, where))
         return None, document
 
 
-def _note_places(
-    target: str, entries: tuple[Any, ...], document: Document, where: str, places: dict[tuple[str, str], str], problems: list[str]
-) -> None:
+def _note_places(target: str, entries: tuple[Any, ...], document: Document, where: str, places: Places, problems: list[str]) -> None:
     """Remembers where each named entry stands, and refuses a name that is taken."""
     for index, entry in enumerate(entries):
         name = getattr(entry, "name", None) or getattr(entry, "domain", None) or getattr(entry, "login", None) or str(index)
-        place = f"{where}:{document.lines.get((target, index), 1)}"
-        if (target, name) in places:
-            problems.append(f"{place}: the name '{name}' is taken, at {places[target, name]}")
-        places[target, name] = place
-
-
-def _addresses(text: str) -> Iterator[tuple[int, str]]:
-    """Line number and text of each address: one a line, `#` begins a comment."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        address = line.partition("#")[0].strip()
-        if address:
-            yield number, address
-
-
-def _list_problems(text: str, where: str) -> list[str]:
-    """A line that is no address would never match, and nobody would know why that mailbox is refused."""
-    wrong = [number for number, address in _addresses(text) if not is_address(address)]
-    problems = [f"{where}:{number}: no address" for number in wrong[:MAX_SHOWN]]
-    return problems + ([f"{where}: {len(wrong) - MAX_SHOWN} more lines that are no address"] if len(wrong) > MAX_SHOWN else [])
+        taken = places.note(target, name, where, document, (target, index))
+        if taken is not None:
+            problems.append(f"{places.of(target, name)}: the name '{name}' is taken, at {taken}")

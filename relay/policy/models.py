@@ -3,7 +3,8 @@
 from pydantic import Field
 
 from relay.policy.base import Name, Pattern, Strict
-from relay.policy.language import AttachmentCondition, Condition, Rule, Waiver
+from relay.policy.conditions import AttachmentCondition, Condition, HeaderCondition, TimeCondition
+from relay.policy.lists import EntryList
 from relay.policy.parties import (
     Client,
     Limits,
@@ -15,12 +16,15 @@ from relay.policy.parties import (
     Recipients,
     SenderRule,
 )
+from relay.policy.rules import Rule, Tell, Waiver
 from relay.policy.ways import InspectionPolicy, Route, Signing, SigningKey, TlsLevel
 
 __all__ = [
     "AttachmentCondition",
     "Client",
     "Condition",
+    "EntryList",
+    "HeaderCondition",
     "InspectionPolicy",
     "Limits",
     "LineEnds",
@@ -38,14 +42,16 @@ __all__ = [
     "Signing",
     "SigningKey",
     "Strict",
+    "Tell",
+    "TimeCondition",
     "TlsLevel",
     "Waiver",
 ]
 
 
 class Policy(Strict):
-    """A whole policy folder, checked. `digest` is the SHA-256 (hex) over its files. `recipient_lists` are the address keys in each
-    list file.
+    """A whole policy folder, checked. `digest` is the SHA-256 (hex) over its files. `lists` are the files in
+    `lists/`, by name.
     """
 
     digest: str
@@ -53,7 +59,7 @@ class Policy(Strict):
     clients: tuple[Client, ...] = ()
     senders: tuple[SenderRule, ...] = ()
     recipients: tuple[Recipients, ...] = ()
-    recipient_lists: dict[str, frozenset[str]] = Field(default={})
+    lists: dict[str, EntryList] = Field(default={})
     routes: tuple[Route, ...] = ()
     signing: tuple[Signing, ...] = ()
     inspection: InspectionPolicy = InspectionPolicy()

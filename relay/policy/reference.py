@@ -4,12 +4,21 @@ from pydantic import BaseModel
 
 from relay.model.finding import UNDECIDABLE, Kind
 from relay.policy import models, ways
-from relay.policy.base import Domain, Name, Pattern
+from relay.policy.base import Domain, Listed, Name, Pattern
 from relay.policy.builtin import BUILTIN
 from relay.policy.parties import AddressRange
 from relay.settings.key_table import about, key_table
 
-WORDS = {"name": Name, "pattern": Pattern, "domain": Domain, "address range": AddressRange, "finding": Kind, "inspector": ways.Inspector}
+WORDS = {
+    "name": Name,
+    "pattern": Pattern,
+    "domain": Domain,
+    "address range": AddressRange,
+    "pattern or list": Listed,
+    "finding": Kind,
+    "inspector": ways.Inspector,
+}
+RULES = (models.Rule, models.Condition, models.AttachmentCondition, models.HeaderCondition, models.TimeCondition, models.Tell)
 FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
     ("`organisation.yaml`", "The keys stand at the top of the file.", (models.Organisation, models.Partner)),
     ("`clients.yaml`", "A list under `clients`.", (models.Client, models.Limits)),
@@ -18,7 +27,7 @@ FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
     ("`routes.yaml`", "A list under `routes`.", (models.Route,)),
     ("`signing.yaml`", "A list under `signing`.", (models.Signing, models.SigningKey)),
     ("`inspection.yaml`", "The keys stand at the top of the file.", (models.InspectionPolicy,)),
-    ("`rules/*.yaml`", "A list under `rules`, in any number of files.", (models.Rule, models.Condition, models.AttachmentCondition)),
+    ("`rules/*.yaml`", "A list under `rules`, in any number of files.", RULES),
     ("`waivers/*.yaml`", "A list under `waivers`, in any number of files.", (models.Waiver,)),
 )
 

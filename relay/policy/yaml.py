@@ -41,6 +41,12 @@ class Document:
     value: Any
     lines: dict[tuple[str | int, ...], int] = field(default_factory=dict)
 
+    def line(self, path: tuple[str | int, ...]) -> int:
+        """The line of a path, or of what holds it."""
+        while path not in self.lines and path:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
 
 def parse(text: str) -> Document:
     """One document. Raises YamlError."""

@@ -10,6 +10,7 @@ from relay.model.envelope import Recipient
 from relay.model.errors import SluisError
 from relay.model.ports import Clock
 from relay.model.reply import Reply
+from relay.policy.lists import FOLDER
 from relay.policy.match import pattern_matches
 from relay.policy.models import Policy, RecipientCheck, Recipients, Route
 
@@ -44,8 +45,8 @@ class RecipientVerifier:
         if entry is None:
             return Found.UNKNOWN
         if entry.check is RecipientCheck.LIST:
-            known = policy.recipient_lists.get(entry.file or "", frozenset())
-            return Found.FOUND if address in known else Found.NOT_FOUND
+            known = policy.lists.get((entry.file or "").removeprefix(FOLDER).removesuffix(".txt"))
+            return Found.FOUND if known is not None and address in known.literal else Found.NOT_FOUND
         return await self._probed(entry, recipient, policy)
 
     async def _probed(self, entry: Recipients, recipient: Recipient, policy: Policy) -> Found:

@@ -43,6 +43,8 @@ def _kind(hint: Any, words: Words) -> str:
         return " or ".join(_kind(argument, words) for argument in arguments if argument is not type(None))
     if origin is tuple:
         return f"list of {_kind(arguments[0], words)}"
+    if origin is dict:
+        return "table"
     if origin is typing.Literal:
         return _one_of(arguments)
     if isinstance(hint, type) and issubclass(hint, Enum):
@@ -60,7 +62,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.default
-    if value is None or value == () or isinstance(value, BaseModel):
+    if value is None or value in ((), {}) or isinstance(value, BaseModel):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

@@ -69,8 +69,13 @@ async def read_journey(services: Services, actor: Actor, asked: One) -> tuple[di
     """The journey of a message and its id; that it was read is in the audit before it is given."""
     identity = await services.reader.read(partial(identity_of, text=asked.id))
     journey = await services.reader.read(partial(journey_of, identity=identity))
-    await _told(services, actor, "message-read", f"message {identity.hex}", "shown", asked.reason, identity, {})
+    await told_of_reading(services, actor, f"message {identity.hex}", "shown", asked.reason, identity)
     return journey, identity
+
+
+async def told_of_reading(services: Services, actor: Actor, what: str, result: str, reason: str, identity: uuid.UUID) -> None:
+    """Whoever reads of a message is named (promise 8)."""
+    await _told(services, actor, "message-read", what, result, reason, identity, {})
 
 
 async def _content(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:

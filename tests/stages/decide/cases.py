@@ -35,8 +35,8 @@ def rule(name: str, then: Any = "hold", *, because: str = "", route: str | None 
 
 
 def condition(**when: Any) -> Condition:
-    """A condition as a policy file would give it; `not` is written `not_`."""
-    return Condition.model_validate({("not" if key == "not_" else key): value for key, value in when.items()})
+    """A condition as a policy file would give it; `not` and `if` are written `not_` and `if_`."""
+    return Condition.model_validate({(key.rstrip("_") if key in ("not_", "if_") else key): value for key, value in when.items()})
 
 
 def waiver(name: str, *rules: str, until: date = date(2030, 1, 31), **when: Any) -> Waiver:

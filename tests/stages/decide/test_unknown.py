@@ -9,6 +9,7 @@ import pytest
 from relay.decide.conditions import Test, compile_condition
 from relay.decide.facts import Facts, MessageFacts
 from relay.decide.logic import NO, UNKNOWN, YES, Truth, both, opposite, truth
+from relay.decide.named import Named
 from relay.model.case import Direction
 from relay.model.decision import Disposition
 from relay.model.features import Header, Inspection
@@ -37,7 +38,7 @@ IS = {YES: {"tls": True}, NO: {"tls": False}, UNKNOWN: SUBJECT}
 
 
 def evaluated(**when: object) -> Truth:
-    test: Test = compile_condition(condition(**when), ())
+    test: Test = compile_condition(condition(**when), Named())
     return test(Facts(MessageFacts(case(inspection=UNREADABLE), "open"), "piet@partner.example", Direction.OUTBOUND))
 
 

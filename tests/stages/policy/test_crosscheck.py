@@ -35,7 +35,7 @@ def rule(when: str, then: str = "hold") -> list[str]:
     ],
 )
 def test_a_condition_that_can_not_be_meant_is_refused(when: str, what: str) -> None:
-    assert rule(when) == [f"policies/rules/x.yaml:2: {what}"]
+    assert rule(when) == [f"policies/rules/x.yaml:5: {what}"]
 
 
 def test_mail_of_sluis_itself_can_be_named_in_a_condition() -> None:
@@ -52,31 +52,31 @@ def test_the_name_of_a_built_in_rule_is_taken(name: str) -> None:
 def test_a_route_that_is_not_there_is_named() -> None:
     rules = "rules:\n  - name: x\n    then: deliver\n    because: x\n    route: uot\n"
 
-    assert problems(rules__x=rules) == ["policies/rules/x.yaml:2: no route is named 'uot' (did you mean 'out'?)"]
+    assert problems(rules__x=rules) == ["policies/rules/x.yaml:5: no route is named 'uot' (did you mean 'out'?)"]
 
 
 def test_a_route_goes_with_deliver_only() -> None:
     rules = "rules:\n  - name: x\n    then: hold\n    because: x\n    route: out\n"
 
-    assert problems(rules__x=rules) == ["policies/rules/x.yaml:2: a route goes with 'then: deliver' only"]
+    assert problems(rules__x=rules) == ["policies/rules/x.yaml:5: 'route' goes with 'then: deliver' only"]
 
 
 @pytest.mark.parametrize("name", ["dangerous", "malware", "brake", "no-rule"])
 def test_no_waiver_takes_a_final_rule_away(name: str) -> None:
     assert problems(waivers__w=WAIVER.format(rules=name)) == [
-        f"policies/waivers/w.yaml:2: the rule '{name}' is final: no waiver can take it away"
+        f"policies/waivers/w.yaml:3: the rule '{name}' is final: no waiver can take it away"
     ]
 
 
 def test_a_waiver_of_a_rule_that_delivers_waives_nothing() -> None:
     assert problems(waivers__w=WAIVER.format(rules="pass")) == [
-        "policies/waivers/w.yaml:2: the rule 'pass' says deliver: there is nothing to waive"
+        "policies/waivers/w.yaml:3: the rule 'pass' says deliver: there is nothing to waive"
     ]
 
 
 def test_a_waiver_of_a_rule_that_is_not_there_is_refused() -> None:
     assert problems(waivers__w=WAIVER.format(rules="macros")) == [
-        "policies/waivers/w.yaml:2: no rule is named 'macros' (did you mean 'macro'?)"
+        "policies/waivers/w.yaml:3: no rule is named 'macros' (did you mean 'macro'?)"
     ]
 
 

@@ -150,25 +150,6 @@ def test_an_empty_file_misses_its_list() -> None:
     assert problems(rules__rules="# nothing yet\n") == ["policies/rules/rules.yaml:1: the key 'rules' is missing"]
 
 
-def test_a_list_file_holds_addresses_only() -> None:
-    text = "# ours\njan@example.nl\n\npiet\n Anna@EXAMPLE.nl # new\na b@example.nl\n*@example.nl\n"
-
-    assert problems_of(FILES | {"lists/ours.txt": text}) == [f"policies/lists/ours.txt:{line}: no address" for line in (4, 6, 7)]
-
-
-def test_a_list_that_is_no_list_says_so_in_a_few_lines() -> None:
-    found = problems_of(FILES | {"lists/ours.txt": "nothing\n" * 50_000})
-
-    assert len(found) == 21
-    assert found[-1] == "policies/lists/ours.txt: 49980 more lines that are no address"
-
-
-def test_list_files_are_known_by_folded_addresses() -> None:
-    lists = build(FILES | {"lists/ours.txt": 'Jan@EXAMPLE.nl\n"o\'x y"@example.nl\njosé@bücher.example\n'}).recipient_lists
-
-    assert lists == {"lists/ours.txt": frozenset({"jan@example.nl", "o'x y@example.nl", "josé@xn--bcher-kva.example"})}
-
-
 def test_control_characters_of_a_file_never_reach_a_terminal() -> None:
     found = problems(rules__x='rules:\n  - "\\e]0;owned\\a": 1\n')
 

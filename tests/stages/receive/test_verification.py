@@ -8,14 +8,14 @@ import pytest
 from relay.model.envelope import Recipient
 from relay.model.errors import ConfigurationError, Refusal
 from relay.model.reply import Reply
-from relay.policy.models import RecipientCheck, Recipients
+from relay.policy.models import EntryList, RecipientCheck, Recipients
 from relay.receive.verification import FOUND_SECONDS, NOT_FOUND_SECONDS, Found, RecipientVerifier
 from tests.fakes.custody import mailbox
 from tests.stages.receive.door import CHECK, STRANGER, Clock, NextHop, door, run
 
 UNKNOWN_USER = Reply(550, 1, 1, "No such user")
 LIST = Recipients(domains=("example.nl",), check=RecipientCheck.LIST, file="lists/ours.txt")
-LISTS: dict[str, Any] = {"recipients": (LIST,), "recipient_lists": {"lists/ours.txt": frozenset({"jan@example.nl"})}}
+LISTS: dict[str, Any] = {"recipients": (LIST,), "lists": {"ours": EntryList(frozenset({"jan@example.nl"}))}}
 JAN = Recipient(mailbox("jan@example.nl"))
 
 

@@ -1,0 +1,35 @@
+"""`sluis policy`: write, test and explain policy. Each command is a file of its own."""
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "test": "run the tests that stand beside the policy",
+    "explain": "why a message is decided as it is",
+    "new": "write the skeleton of a rule, waiver, list or test",
+    "for": "which rules speak of mail from one sender",
+    "schema": "print the JSON Schema of the policy files",
+}
+
+
+class _Commands(click.Group):
+    """Finds `relay.cli.policy_<name>` and its `command` when it is needed."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"relay.cli.policy_{name}").command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands)
+def command() -> None:
+    """Write, test and explain policy."""

@@ -1,0 +1,77 @@
+"""Conditions on facts of the header."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+
+from relay.decide.facts import Facts
+from relay.decide.logic import Truth, truth
+from relay.decide.named import Named
+from relay.model.address import address_key
+from relay.model.features import Header
+from relay.policy.lists import globs
+from relay.policy.models import HeaderCondition
+
+ADDRESS = re.compile(r"[^\s<>@\"'()]+@[^\s<>@\"'()]+")
+_WORD = re.compile(r"[^\W_]+")
+
+
+def header_tests(condition: HeaderCondition, named: Named) -> Iterator[Callable[[Facts], Truth]]:
+    """One for each key that is given; unknown where the header could not be read."""
+    if condition.display_name is not None:
+        names = globs(condition.display_name)
+        yield _test(lambda header: names.match(header.from_display.casefold()) is not None)
+    if condition.imitates_us is not None:
+        expected = condition.imitates_us
+        yield _test(lambda header: imitates(header, named) is expected)
+    if condition.recipients is not None:
+        addresses = named.addresses(condition.recipients)
+        yield _test(lambda header: any(addresses.covers(address) for address in header.to))
+    if condition.automatic is not None:
+        automatic = condition.automatic
+        yield _test(lambda header: (header.auto_submitted.partition(";")[0].strip().casefold() not in ("", "no")) is automatic)
+    if condition.received_more_than is not None:
+        count = condition.received_more_than
+        yield _test(lambda header: header.received > count)
+    if condition.message_id is not None:
+        present = condition.message_id
+        yield _test(lambda header: bool(header.message_id) is present)
+
+
+def _test(holds: Callable[[Header], bool]) -> Callable[[Facts], Truth]:
+    def test(facts: Facts) -> Truth:
+        header = facts.message.header
+        return truth(None if header is None else holds(header))
+
+    return test
+
+
+def imitates(header: Header, named: Named) -> bool:
+    """Whether a reader who sees the display name only would take it for ours: it has our name in it, whatever alphabet its letters are of,
+    or an address of ours; and the address behind it is not ours."""
+    if not header.from_display or any(named.ours.covers(address) for address in header.from_addresses):
+        return False
+    if any(named.ours.covers(address_key(found)) for found in ADDRESS.findall(header.from_display)):
+        return True
+    ours = skeleton(named.our_name)
+    return bool(ours) and ours in skeleton(header.from_display)
+
+
+_LOOK_ALIKE = str.maketrans(
+    {
+        **dict(zip("аеорсухіјѕԁһӏԛԝвкмнтгпз", "aeopcyxijsdhlqwbkmhtrn3", strict=True)),  # Cyrillic
+        **dict(zip("αεορυνικτχ", "aeopuviktx", strict=True)),  # Greek
+        **dict(zip("0134578$@", "oleastbsa", strict=True)),
+        "ı": "i",
+        "ł": "l",
+        "ø": "o",
+        "ß": "ss",
+    }
+)
+
+
+def skeleton(text: str) -> str:
+    """What a name looks like: words of plain letters (the idea of UTS #39 §4, for the few alphabets that matter here)."""
+    folded = unicodedata.normalize("NFKD", text).casefold()
+    plain = "".join(character for character in folded if not unicodedata.combining(character)).translate(_LOOK_ALIKE)
+    return " ".join(_WORD.findall(plain))

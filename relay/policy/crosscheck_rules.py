@@ -1,0 +1,130 @@
+"""Checks of rules and waivers against each other and against the names of the policy."""
+
+from collections.abc import Iterator
+
+from relay.model.decision import Disposition
+from relay.policy.base import list_names
+from relay.policy.builtin import BUILTIN
+from relay.policy.conditions import AttachmentCondition, Condition
+from relay.policy.models import Policy
+from relay.policy.named import unknown
+from relay.policy.places import Path, Places
+from relay.policy.possible import children, impossible
+from relay.policy.rules import Rule
+
+
+def check_rules(policy: Policy, places: Places) -> Iterator[str]:
+    """Every problem of the rules, as `file:line: what (hint)`."""
+    seen: dict[str, str] = {}
+    for rule in policy.rules:
+        where = places.of("rules", rule.name)
+        if rule.name in BUILTIN:
+            yield f"{where}: the rule '{rule.name}' is built in; choose another name"
+        yield from _route(rule, places, policy)
+        if rule.since is not None and rule.until is not None and rule.since > rule.until:
+            yield f"{places.of('rules', rule.name, 'since')}: since {rule.since} is after until {rule.until}: the rule never counts"
+        for key, condition in (("when", rule.when), ("unless", rule.unless)):
+            if condition is not None:
+                yield from _condition(condition, ("rules", rule.name), (key,), policy, places)
+        if rule.unless is not None and rule.unless == rule.when:
+            yield f"{places.of('rules', rule.name, 'unless')}: 'unless' is the same as 'when': the rule never holds"
+        other = seen.setdefault(_meaning(rule), rule.name)
+        if other != rule.name:
+            yield f"{where}: the rule '{rule.name}' says the same as '{other}', at {places.of('rules', other)}"
+
+    yield from _routes(policy, places)
+
+
+def _routes(policy: Policy, places: Places) -> Iterator[str]:
+    """Two that name different routes and hold for the same mail: it would be held, with an alert, every time."""
+    named = [rule for rule in policy.rules if rule.route is not None and rule.mode == "enforce"]
+    for index, rule in enumerate(named):
+        for other in named[:index]:
+            if rule.route != other.route and (_implies(rule, other) or _implies(other, rule)):
+                first = places.of("rules", other.name)
+                yield f"{places.of('rules', rule.name, 'route')}: '{other.name}' names another route for the same mail, at {first}"
+
+
+def _implies(rule: Rule, other: Rule) -> bool:
+    """Whether the other surely holds where this one does: it asks for nothing more. Dates may keep them apart."""
+    if (rule.since, rule.until) != (other.since, other.until) or other.unless not in (None, rule.unless):
+        return False
+    for name in Condition.model_fields:
+        asked, given = getattr(other.when, name), getattr(rule.when, name)
+        if asked is None or asked == given:
+            continue
+        if not isinstance(asked, tuple) or not isinstance(given, tuple) or name == "all" or not set(given) <= set(asked):
+            return False
+    return True
+
+
+def _meaning(rule: Rule) -> str:
+    """All but how it is called and why."""
+    return rule.model_dump_json(exclude={"name", "because", "tell"})
+
+
+def _route(rule: Rule, places: Places, policy: Policy) -> Iterator[str]:
+    if rule.route is not None and rule.disposition is not Disposition.DELIVER:
+        yield f"{places.of('rules', rule.name, 'route')}: 'route' goes with 'then: deliver' only"
+    yield from unknown(
+        places.of("rules", rule.name, "route"), "route", (rule.route,) if rule.route else (), (route.name for route in policy.routes)
+    )
+
+
+def check_waivers(policy: Policy, places: Places) -> Iterator[str]:
+    """Every problem of the waivers."""
+    finals = {rule.name for rule in policy.rules if rule.final} | {name for name, (_, final, _) in BUILTIN.items() if final}
+    names = {rule.name for rule in policy.rules} | BUILTIN.keys()
+    mildest = {rule.name for rule in policy.rules if rule.disposition is Disposition.DELIVER}
+    for waiver in policy.waivers:
+        where = places.of("waivers", waiver.name, "rules")
+        yield from unknown(where, "rule", waiver.rules, names)
+        for name in waiver.rules:
+            if name in finals:
+                yield f"{where}: the rule '{name}' is final: no waiver can take it away"
+            elif name in mildest:
+                yield f"{where}: the rule '{name}' says deliver: there is nothing to waive"
+        yield from _condition(waiver.when, ("waivers", waiver.name), ("when",), policy, places)
+
+
+def _condition(condition: Condition, entry: tuple[str, str], inside: Path, policy: Policy, places: Places) -> Iterator[str]:
+    for wrong in impossible(condition, policy, inside):
+        yield f"{places.of(*entry, *wrong.inside)}: {wrong.what}"
+    yield from _names(condition, entry, inside, policy, places)
+
+
+def _names(condition: Condition, entry: tuple[str, str], inside: Path, policy: Policy, places: Places) -> Iterator[str]:
+    """In the condition and in all that are in it: what it refers to is there, and what it says in CEL can be understood."""
+    organisation = policy.organisation
+    named = (
+        ("phase", condition.phase, organisation.phases),
+        ("partner", condition.partner, [partner.name for partner in organisation.partners]),
+        ("client", condition.client, [*(client.name for client in policy.clients), "sluis"]),
+    )
+    for key, used, defined in named:
+        yield from unknown(places.of(*entry, *inside, key), key, used, defined)
+    for path, wanted in _lists(condition):
+        yield from unknown(places.of(*entry, *inside, *path), "list", wanted, policy.lists)
+        for name in wanted:
+            holds_digests = name in policy.lists and bool(policy.lists[name].digests)
+            if name in policy.lists and holds_digests != (path[-1] == "sha256"):
+                yield f"{places.of(*entry, *inside, *path)}: the list '{name}' holds {'digests' if holds_digests else 'no digests'}"
+    if condition.if_ is not None:
+        from relay.policy import expression  # 15 MB, for those who use it
+
+        below = int("\n" in condition.if_)  # of several lines the first stands under the key
+        for line, what in expression.problems(condition.if_):
+            yield f"{places.shifted(line + below, *entry, *inside, 'if')}: {what}"
+    for path, child in children(condition, inside):
+        yield from _names(child, entry, path, policy, places)
+
+
+def _lists(condition: Condition) -> Iterator[tuple[Path, list[str]]]:
+    attachment: AttachmentCondition | None = condition.attachment
+    for key in ("sender", "header_from", "recipient"):
+        yield (key,), list(list_names(getattr(condition, key)))
+    yield ("group",), list(condition.group or ())
+    if condition.header is not None:
+        yield ("header", "recipients"), list(list_names(condition.header.recipients))
+    if attachment is not None:
+        yield ("attachment", "sha256"), list(list_names(attachment.sha256))

@@ -1,0 +1,124 @@
+"""Checks a CEL expression of a policy against what it can speak of. The only place that knows cel-expr-python, Google's checker of types.
+
+What runs the expression (`relay.decide.expression`) checks neither fields nor types: what is not refused here would be unknown for ever.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from cel_expr_python import cel
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from relay.policy.vocabulary import COMPREHENSIONS, FLAG, FUNCTIONS, NUMBER, STRUCTS, TEXT, TEXTS, VARIABLES
+from relay.settings.problems import nearest
+
+MAX_LENGTH = 1000  # characters
+MAX_NESTING = 16  # brackets in each other
+MAX_COMPREHENSIONS = 4  # one after another; none inside another, so that the work grows with the attachments and not with their square
+_TOKENS = re.compile(
+    r"""(?P<text>r?(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))|(?P<word>[A-Za-z_]\w*)|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<line>\n)|."""
+)
+_WHERE = re.compile(r"<input>:(\d+):(\d+): ([^\n]*)")
+_FIELD = {TEXT: FieldDescriptorProto.TYPE_STRING, NUMBER: FieldDescriptorProto.TYPE_INT64, FLAG: FieldDescriptorProto.TYPE_BOOL}
+
+
+def problems(text: str) -> list[tuple[int, str]]:
+    """Every problem: the line in the expression (from 0), and what is wrong."""
+    found = list(_bounds(text))
+    return found or list(_types(text))
+
+
+def _bounds(text: str) -> Iterator[tuple[int, str]]:
+    """What is checked before anything is parsed: length, nesting, what is called."""
+    if len(text) > MAX_LENGTH:
+        yield 0, f"an expression of more than {MAX_LENGTH} characters"
+        return
+    depth = line = comprehensions = 0
+    inside: list[int] = []  # at which depths a comprehension is open
+    tokens = [found for found in _TOKENS.finditer(text) if found.group().strip() or found.lastgroup == "line"]
+    for index, token in enumerate(tokens):
+        following = tokens[index + 1].group() if index + 1 < len(tokens) else ""
+        if token.lastgroup == "line":
+            line += 1
+        elif token.lastgroup == "open":
+            depth += 1
+            if depth > MAX_NESTING:
+                yield line, f"nested deeper than {MAX_NESTING}"
+                return
+        elif token.lastgroup == "close":
+            depth -= 1
+            while inside and depth < inside[-1]:
+                inside.pop()
+        elif (token.group(), following) == ("/", "/") or (token.group() in ('""', "''") and following[:1] == token.group()[0]):
+            yield line, "no comment and no text in three quotes"
+            return
+        elif token.lastgroup == "word" and following == "(":
+            word = token.group()
+            if word not in FUNCTIONS:
+                yield line, f"there is no function '{word}' here{nearest(word, sorted(FUNCTIONS))}"
+            if word in COMPREHENSIONS:
+                comprehensions += 1
+                if inside or comprehensions > MAX_COMPREHENSIONS:
+                    yield line, f"at most {MAX_COMPREHENSIONS} of {', '.join(sorted(COMPREHENSIONS))}, and none inside another"
+                    return
+                inside.append(depth + 1)
+            if word == "matches" and (index + 2 >= len(tokens) or tokens[index + 2].lastgroup != "text"):
+                yield line, "'matches' needs its pattern as text, so that it can be checked"
+
+
+def _types(text: str) -> Iterator[tuple[int, str]]:
+    try:
+        compiled = _environment().compile(text)
+    except RuntimeError as error:
+        places = _WHERE.findall(str(error))
+        for line, _, what in places:
+            yield int(line) - 1, _ours(what.removesuffix("[INVALID_ARGUMENT]").strip())
+        if not places:
+            yield 0, "not readable as CEL"
+        return
+    if compiled.return_type() != cel.Type.BOOL:
+        yield 0, f"the result is {compiled.return_type().name().lower()}, and must be true or false"
+        return
+    for found in re.finditer(rf"matches\(\s*({_TOKENS.pattern.partition('|(?P<word>')[0].replace('?P<text>', '?:')})", text):
+        if _environment().compile(f"''.matches({found.group(1)})").eval(data={}).type() != cel.Type.BOOL:
+            yield text.count("\n", 0, found.start()), f"{found.group(1)} is no regular expression (RE2)"
+
+
+def _ours(what: str) -> str:
+    """The checker's words, with the nearest name that there is."""
+    unknown = re.match(r"undeclared reference to '([^']+)' \(in container ''\)", what)
+    if unknown:
+        return f"there is no '{unknown.group(1)}'{nearest(unknown.group(1), list(VARIABLES))}"
+    field = re.match(r"undefined field '([^']+)' not found in struct 'sluis\.(\w+)'", what)
+    if field:
+        return f"{field.group(2).lower()} has no '{field.group(1)}'{nearest(field.group(1), list(STRUCTS[field.group(2)]))}"
+    if what.startswith("Syntax error: "):
+        return f"not readable as CEL: {what.removeprefix('Syntax error: ').partition(' expecting ')[0]}"
+    return what.replace("found no matching overload for", "these types do not go together:")
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Any:
+    return cel.NewEnv(descriptor_pool=_structs(), variables={name: _type(variable.kind) for name, variable in VARIABLES.items()})
+
+
+def _structs() -> DescriptorPool:
+    """The structures as messages of protobuf, the one form in which the checker knows fields."""
+    file = FileDescriptorProto(name="sluis.proto", package="sluis", syntax="proto3")
+    for name, fields in STRUCTS.items():
+        message = file.message_type.add(name=name)
+        for number, (field, (kind, _)) in enumerate(fields.items(), start=1):
+            repeated = kind == TEXTS
+            label = FieldDescriptorProto.LABEL_REPEATED if repeated else FieldDescriptorProto.LABEL_OPTIONAL
+            message.field.add(name=field, number=number, type=_FIELD[TEXT if repeated else kind], label=label)
+    pool = DescriptorPool()
+    pool.Add(file)
+    return pool
+
+
+def _type(kind: str) -> Any:
+    plain = {TEXT: cel.Type.STRING, NUMBER: cel.Type.INT, FLAG: cel.Type.BOOL, TEXTS: cel.Type.List(cel.Type.STRING)}
+    return plain[kind] if kind in plain else cel.Type.List(cel.Type(f"sluis.{kind}"))

@@ -1,0 +1,115 @@
+"""`sluis policy`: what a person types, and what comes back."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from relay.cli import main
+from relay.cli.policy import COMMANDS
+from relay.policy.load import load_policy
+from relay.rehearsal.cases import read_tests
+
+SHIPPED = Path(__file__).parents[3] / "policies"
+EML = (
+    b"From: jan@example.org\nTo: piet@elsewhere.example\nSubject: Hello\nMIME-Version: 1.0\n"
+    b"Content-Type: application/octet-stream; name=setup.exe\nContent-Disposition: attachment; filename=setup.exe\n\nhello\n"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the policy that ships."""
+    shutil.copytree(SHIPPED, tmp_path / "policies")
+    return tmp_path / "policies"
+
+
+def said(folder: Path, *words: str) -> Result:
+    return CliRunner().invoke(main, ["policy", *words, "--policies", str(folder), "--config", str(folder / "none.toml")])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    shown = CliRunner().invoke(main, ["policy", name, "--help"])
+
+    assert shown.exit_code == 0
+    assert "Usage:" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"), [("rule", "rules/a-b.yaml"), ("waiver", "waivers/a-b.yaml"), ("list", "lists/a-b.txt"), ("test", "tests/a-b.yaml")]
+)
+def test_a_skeleton_can_be_read_as_it_is_and_changes_nothing_yet(folder: Path, kind: str, path: str) -> None:
+    assert said(folder, "new", kind, "a-b").exit_code == 0
+
+    assert (folder / path).exists()
+    policy = load_policy(folder)
+    assert [rule.mode for rule in policy.rules if rule.name == "a-b"] in ([], ["observe"])
+    assert read_tests(folder)
+    again = said(folder, "new", kind, "a-b")
+    assert (again.exit_code, "is there already" in again.output) == (1, True)
+
+
+def test_a_name_that_is_none_is_refused(folder: Path) -> None:
+    assert said(folder, "new", "rule", "../Evil").exit_code == 2
+
+
+def test_a_file_is_explained_under_the_working_copy(folder: Path, tmp_path: Path) -> None:
+    eml = tmp_path / "a.eml"
+    eml.write_bytes(EML)
+    words = ["explain", "--eml", str(eml), "--from", "jan@example.org", "--to", "piet@elsewhere.example", "--phase", "closed"]
+
+    shown = said(folder, *words)
+    assert shown.exit_code == 0, shown.output
+    assert "piet@elsewhere.example: quarantine" in shown.output
+    assert "matched  dangerous-attachment: quarantine" in shown.output
+    assert "matched  closed: hold" in shown.output
+    told = json.loads(said(folder, *words, "--json").stdout)
+    assert told["client"] == "mailservers"
+    assert told["recipients"][0]["disposition"] == "quarantine"
+    assert told["recipients"][0]["for_the_sender"]["nl"].startswith("Uw bericht")
+
+
+def test_who_is_refused_before_data_is_explained_too(folder: Path, tmp_path: Path) -> None:
+    eml = tmp_path / "a.eml"
+    eml.write_bytes(EML)
+
+    shown = said(folder, "explain", "--eml", str(eml), "--from", "jan@ministry.example", "--to", "x@y.example", "--client", "mailservers")
+    assert "x@y.example: refused before the message is sent" in shown.output
+    assert "client mailservers may not send as jan@ministry.example" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ([], "give either a MESSAGE of the record, or a file (--eml)"),
+        (["abc"], "a message of the record is somebody's: say why (--reason)"),
+        (["--eml", str(SHIPPED / "README.md")], "--eml needs an envelope: --from and --to"),
+    ],
+)
+def test_half_a_question_is_no_question(folder: Path, words: list[str], what: str) -> None:
+    shown = said(folder, "explain", *words)
+
+    assert (shown.exit_code, what in shown.output) == (2, True)
+
+
+def test_the_rules_for_a_sender_are_those_that_can_come_to_speak(folder: Path) -> None:
+    told = json.loads(said(folder, "for", "jan@example.org", "clerk@court.example", "--json").stdout)
+
+    (way,) = told["ways"]
+    assert (way["client"], way["direction"], way["route"]) == ("mailservers", "outbound", "partners")
+    depends = {rule["rule"]: rule["depends_on"] for rule in way["rules"]}
+    assert depends["pass-outbound"] == []
+    assert depends["closed"] == ["phase"]
+    assert depends["large-mail"] == ["larger_than", "phase"]
+    assert not {"partners-only", "pass-inbound", "malware-inbound"} & depends.keys()
+    anybody = json.loads(said(folder, "for", "jan@example.org", "--json").stdout)
+    assert [one["direction"] for one in anybody["ways"]] == ["outbound", "internal"]
+    assert "partners-only" in {rule["rule"] for rule in anybody["ways"][0]["rules"]}
+
+
+def test_a_sender_whom_no_client_may_send_as_is_told_so(folder: Path) -> None:
+    assert "it is refused at MAIL FROM" not in said(folder, "for", "piet@elsewhere.example").output  # the world may
+    assert said(folder, "for", "not an address").exit_code == 2

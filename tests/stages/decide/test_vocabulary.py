@@ -1,0 +1,210 @@
+"""Lists, groups, the header, the clock and CEL in conditions; and what is observed."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from relay.decide.expression import variables_of
+from relay.decide.facts import MessageFacts
+from relay.model.case import Case
+from relay.model.decision import Disposition
+from relay.model.features import Header
+from relay.model.finding import Kind
+from relay.policy.lists import parse
+from relay.policy.rules import Rule
+from relay.policy.vocabulary import VARIABLES
+from tests.stages.decide.cases import NOBODY_LOOKED, PASS, TODAY, UNREADABLE, attachment, case, found, inspection, policy, rule, verdict
+
+LISTS = {"press": parse("jan@example.nl\n"), "blocked": parse("partner.example\npattern: *@*.bad.example\n"), "bad": parse("ab" * 32)}
+
+
+def holds(about: Case, **when: Any) -> bool:
+    return "x" in verdict(policy(PASS, rule("x", **when), lists=LISTS), about).rules
+
+
+def header(**facts: Any) -> Case:
+    """A message with these header facts."""
+    values: dict[str, Any] = {"from_addresses": ("jan@example.nl",), "from_fields": 1, "size": 300}
+    return case(inspection=inspection(header=Header(**{**values, **facts})))
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ({"sender": ["list:press"]}, True),
+        ({"sender": ["list:blocked"]}, False),
+        ({"sender": ["list:blocked", "example.nl"]}, True),
+        ({"recipient": ["list:blocked"]}, True),
+        ({"header_from": ["list:press"]}, True),
+        ({"group": ["press"]}, True),
+        ({"group": ["blocked"]}, False),
+        ({"authorised": True}, True),
+        ({"authorised": False}, False),
+    ],
+)
+def test_lists_and_groups_stand_for_their_entries(when: dict[str, Any], expected: bool) -> None:
+    assert holds(case(), **when) is expected
+
+
+def test_a_group_is_looked_up_by_our_side() -> None:
+    inbound = case("jan@example.nl", inside=False)
+
+    assert holds(inbound, group=["press"])
+    assert not holds(case("piet@example.nl", inside=False), group=["press"])
+
+
+def test_an_attachment_is_known_by_a_list_of_digests() -> None:
+    about = case(inspection=inspection(attachments=[attachment()]))
+
+    assert holds(about, attachment={"sha256": ["list:bad"]})
+    assert not holds(about, attachment={"sha256": ["00" * 32]})
+
+
+@pytest.mark.parametrize(
+    ("facts", "when", "expected"),
+    [
+        ({"from_display": "Director"}, {"display_name": ["*director*"]}, True),
+        ({"from_display": "Jan"}, {"display_name": ["*director*"]}, False),
+        ({"to": ("piet@partner.example",)}, {"recipients": ["partner.example"]}, True),
+        ({"to": ()}, {"recipients": ["partner.example"]}, False),
+        ({"auto_submitted": "auto-replied; x=y"}, {"automatic": True}, True),
+        ({"auto_submitted": "no"}, {"automatic": True}, False),
+        ({"auto_submitted": ""}, {"automatic": False}, True),
+        ({"received": 11}, {"received_more_than": 10}, True),
+        ({"received": 10}, {"received_more_than": 10}, False),
+        ({"message_id": "<a@b>"}, {"message_id": True}, True),
+        ({"message_id": ""}, {"message_id": False}, True),
+    ],
+)
+def test_the_header_is_asked(facts: dict[str, Any], when: dict[str, Any], expected: bool) -> None:
+    assert holds(header(**facts), header=when) is expected
+
+
+@pytest.mark.parametrize(
+    ("display", "address", "expected"),
+    [
+        ("Example, afdeling X", "x@bad.example", True),
+        ("EXАMPLE", "x@bad.example", True),  # a Cyrillic letter
+        ("Ехample Police", "x@bad.example", True),
+        ("Exámple", "x@bad.example", True),
+        ("jan@example.nl", "x@bad.example", True),
+        ("jan@other.nl", "x@bad.example", False),
+        ("Example", "jan@example.nl", False),
+        ("Piet", "x@bad.example", False),
+        ("", "x@bad.example", False),
+    ],
+)
+def test_a_name_that_looks_like_ours_before_another_address_imitates_us(display: str, address: str, expected: bool) -> None:
+    assert holds(header(from_display=display, from_addresses=(address,)), header={"imitates_us": True}) is expected
+
+
+@pytest.mark.parametrize(
+    ("moment", "when", "expected"),
+    [
+        (datetime(2026, 11, 27, 8, 0, tzinfo=UTC), {"from": "09:00", "to": "17:00"}, True),  # 09:00 in Amsterdam, a Friday
+        (datetime(2026, 11, 27, 7, 59, tzinfo=UTC), {"from": "09:00", "to": "17:00"}, False),
+        (datetime(2026, 7, 27, 7, 0, tzinfo=UTC), {"from": "09:00"}, True),  # summer time
+        (datetime(2026, 11, 27, 8, 0, tzinfo=UTC), {"days": ["sat", "sun"]}, False),
+        (datetime(2026, 11, 28, 8, 0, tzinfo=UTC), {"days": ["sat", "sun"]}, True),
+        (datetime(2026, 11, 28, 1, 0, tzinfo=UTC), {"days": ["fri"], "from": "22:00", "to": "06:00"}, True),  # Friday's night
+        (datetime(2026, 11, 27, 1, 0, tzinfo=UTC), {"days": ["fri"], "from": "22:00", "to": "06:00"}, False),
+    ],
+)
+def test_the_clock_is_that_of_a_place(moment: datetime, when: dict[str, Any], expected: bool) -> None:
+    about = case(received_us=int(moment.timestamp() * 1e6))
+
+    assert holds(about, time={"zone": "Europe/Amsterdam", **when}) is expected
+
+
+def test_a_moment_that_is_not_known_passes_nothing() -> None:
+    night = {"zone": "Europe/Amsterdam", "from": "00:00"}
+
+    assert verdict(policy(PASS, rule("x", "reject", time=night)), case()).disposition is Disposition.QUARANTINE
+    assert (
+        not holds(case(), not_={"time": night}) or verdict(policy(rule("x", "deliver", time=night)), case()).disposition is Disposition.HOLD
+    )
+
+
+EXE = case(inspection=inspection(found(Kind.RULE, "odd"), attachments=[attachment("a.exe", size=70_000), attachment("b.pdf")]))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("attachments.exists(a, a.extension == 'exe' && a.size > 1000)", True),
+        ("attachments.all(a, a.extension == 'exe')", False),
+        ("size(attachments) == 2 && message.size == 5000", True),
+        ("findings.exists(f, f.kind == 'rule' && f.name == 'odd')", True),
+        ("sender.endsWith('@example.nl') && recipient.startsWith('piet@')", True),
+        ("direction == 'outbound' && side == 'inside' && phase == 'open'", True),
+        ("message.subject.matches('^H.l+o$') && 'jan@example.nl' in message.from_addresses", True),
+        ("message.recipients == 1 && authorised && tls && client == 'exchange'", True),
+    ],
+)
+def test_cel_says_what_the_vocabulary_lacks(text: str, expected: bool) -> None:
+    assert holds(EXE, if_=text) is expected
+
+
+def test_each_recipient_is_asked_for_itself() -> None:
+    given = policy(PASS, rule("x", if_="recipient == 'b@partner.example' && message.size > 0"), lists=LISTS)
+    from relay.decide import decide
+    from tests.stages.decide.cases import EPOCH
+
+    decision = decide(case("a@partner.example", "b@partner.example", "c@partner.example"), given, EPOCH, TODAY)
+
+    assert [one.disposition for one in decision.verdicts] == [Disposition.DELIVER, Disposition.HOLD, Disposition.DELIVER]
+
+
+@pytest.mark.parametrize(
+    "text", ["message.subject == 'x'", "!(message.subject == 'x')", "attachments.exists(a, a.encrypted)", "size(findings) == 0"]
+)
+@pytest.mark.parametrize("about", [case(inspection=UNREADABLE), case(inspection=NOBODY_LOOKED)])
+def test_what_depends_on_content_that_nobody_read_never_passes(text: str, about: Case) -> None:
+    lets_pass = verdict(policy(rule("x", "deliver", if_=text)), about)
+
+    assert lets_pass.disposition is not Disposition.DELIVER or lets_pass.deferred
+
+
+@pytest.mark.parametrize("text", ["message.subject == 'x' && sender == 'nobody'", "sender == 'nobody' && message.subject == 'x'"])
+def test_what_does_not_depend_on_it_is_known(text: str) -> None:
+    assert verdict(policy(PASS, rule("x", if_=text)), case(inspection=UNREADABLE)).rules == ("undecidable-crash",)
+
+
+def test_every_variable_that_is_declared_is_given_and_no_other() -> None:
+    given = variables_of(MessageFacts(EXE, "open"))
+    flat = {name for name in given if name != "message"} | {f"message.{name}" for name in given["message"]}
+
+    assert flat == {name for name, variable in VARIABLES.items() if not variable.recipient}
+
+
+def observing(**changes: Any) -> Rule:
+    return replace_rule(rule("watch", "reject", tls=True), mode="observe", **changes)
+
+
+def replace_rule(given: Rule, **changes: Any) -> Rule:
+    return given.model_copy(update=changes)
+
+
+def test_what_is_observed_is_told_and_changes_nothing() -> None:
+    said = verdict(policy(PASS, observing()), case())
+
+    assert (said.disposition, said.rules) == (Disposition.DELIVER, ("pass",))
+    assert [match.rule for match in said.observed] == ["watch"]
+
+
+def test_what_is_observed_and_unknown_is_neither_match_nor_unknown() -> None:
+    given = policy(PASS, replace_rule(rule("watch", "reject", subject_contains=["x"]), mode="observe"))
+    said = verdict(given, case(inspection=UNREADABLE))
+
+    assert (said.rules, said.observed) == (("undecidable-crash",), ())
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "counts"),
+    [(None, TODAY, True), (TODAY, None, True), (date(2026, 11, 25), None, False), (None, date(2026, 11, 23), False)],
+)
+def test_a_rule_counts_on_its_days_only(since: date | None, until: date | None, counts: bool) -> None:
+    said = verdict(policy(PASS, replace_rule(rule("x"), since=since, until=until)), case())
+
+    assert (said.disposition is Disposition.HOLD) is counts

@@ -1,0 +1,74 @@
+"""CEL in a policy: checked at load against what it can speak of, bounded before it is parsed."""
+
+import time
+
+import pytest
+
+from relay.policy.expression import problems
+from tests.stages.policy.texts import problems as problems_of_policy
+
+RULE = "rules:\n  - name: x\n    because: x\n    then: hold\n    when:\n      if: {text}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "message.size > 3 && sender.endsWith('@x.nl')",
+        "attachments.exists(a, a.extension == 'exe' && a.size > 1000)",
+        "attachments.exists(a, a.encrypted) && findings.exists(f, f.name == 'x')",
+        "size(attachments) > 5 || recipient == sender",
+        "message.subject.matches('^[A-Z]{2}-[0-9]+')",
+        "'has(' == sender",
+        'sender == "it\'s (" || message.to.exists(t, t == "a@b.nl")',
+    ],
+)
+def test_what_can_be_said_is_taken(text: str) -> None:
+    assert problems(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("mesage.size > 1", "there is no 'mesage.size' (did you mean 'message.size'?)"),
+        ("attachments.exists(a, a.nam == 'x')", "attachment has no 'nam' (did you mean 'name'?)"),
+        ("message.size == 'large'", "these types do not go together: '_==_' applied to '(int, string)'"),
+        ("sender", "the result is string, and must be true or false"),
+        ("message.size", "the result is int, and must be true or false"),
+        ("sender.matches('(')", "'(' is no regular expression (RE2)"),
+        ("sender.matches(recipient)", "'matches' needs its pattern as text, so that it can be checked"),
+        ("sender +", "not readable as CEL: mismatched input '<EOF>'"),
+        ("has(message.size)", "there is no function 'has' here"),
+        ("dyn(sender) == 1", "there is no function 'dyn' here"),
+        ("sender.startWith('a')", "there is no function 'startWith' here (did you mean 'startsWith'?)"),
+        ("true // because", "no comment and no text in three quotes"),
+        ("sender == '''a'''", "no comment and no text in three quotes"),
+        ("(" * 17 + "true" + ")" * 17, "nested deeper than 16"),
+        ("x" * 1001, "an expression of more than 1000 characters"),
+        (
+            "attachments.exists(a, a.members.exists(m, m == 'x'))",
+            "at most 4 of all, exists, exists_one, filter, map, and none inside another",
+        ),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(text: str, what: str) -> None:
+    assert problems(text) == [(0, what)]
+
+
+def test_a_mistake_is_told_with_the_line_that_it_stands_on() -> None:
+    text = "|\n        message.size > 3 &&\n        mesage.subject == ''"
+
+    assert problems_of_policy(rules__x=RULE.format(text=text)) == [
+        "policies/rules/x.yaml:8: there is no 'mesage.subject' (did you mean 'message.subject'?)"
+    ]
+    assert problems_of_policy(rules__x=RULE.format(text="'sender'")) == [
+        "policies/rules/x.yaml:6: the result is string, and must be true or false"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["!" * 990 + "true", "-" * 999, "a." * 499 + "b", "[" * 500, "true&&" * 150 + "true", "'" * 999, "\\" * 1000]
+)
+def test_hostile_text_costs_no_time(text: str) -> None:
+    begun = time.process_time()
+    problems(text)
+    assert time.process_time() - begun < 2
