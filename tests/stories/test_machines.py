@@ -62,13 +62,12 @@ def test_who_stood_still_past_its_lease_sends_no_final_dot(tmp_path: Path, datab
         async with (
             Sink(Behaviour(gates={"DATA": gate})) as sink,
             house(tmp_path, database, outside=sink.port, settings=SETTINGS) as one,
-            machine(one, "two", started=False) as two,
+            machine(one, "two") as two,
         ):
             reply = await one.send(message())
             await until(lambda: "DATA" in sink.commands, "the delivery to reach DATA")
             with stopped(one):
                 gate.set()
-                await two.start()
                 await two.until_states(reply, "delivered")
             await until(lambda: "withdrawn before the final dot" in one.log(), "the first machine to withdraw")
             assert (len(sink.messages), duplicates(one, reply)) == (1, 0)
@@ -85,13 +84,12 @@ def test_who_stood_still_behind_its_final_dot_writes_no_outcome_and_the_record_n
         async with (
             Sink(Behaviour(gates={"DOT": gate}, keep_at_dot=True)) as sink,
             house(tmp_path, database, outside=sink.port, settings=SETTINGS) as one,
-            machine(one, "two", started=False) as two,
+            machine(one, "two") as two,
         ):
             reply = await one.send(message())
             await sink.wait_for_messages(1)
             with stopped(one):
                 gate.set()
-                await two.start()
                 await two.until_states(reply, "delivered")
             await until(lambda: '"lease lost"' in one.log(), "the first machine to see that its lease is lost")
             assert (len(sink.messages), duplicates(one, reply)) == (2, 1)

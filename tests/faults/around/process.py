@@ -208,3 +208,7 @@ def clock_jumps(clock: FakeClock) -> dict[str, Fault]:
         for name, jump in (("at accept", at_accept), ("at the final dot", at_final_dot), ("while it waits", while_waiting))
         for seconds in (HOUR, -HOUR)
     }
+
+
+FEW = (f"clock {HOUR:+d} s at the final dot", f"clock {-HOUR:+d} s at accept", f"clock {HOUR:+d} s while it waits")
+"""For `make test`: a process whose clock is read from a file needs ten times the processor time."""
