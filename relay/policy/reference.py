@@ -1,5 +1,7 @@
 """`python -m relay.policy.reference` prints docs/policies.md."""
 
+from collections.abc import Iterator
+
 from pydantic import BaseModel
 
 from relay.model.finding import UNDECIDABLE, Kind
@@ -7,6 +9,7 @@ from relay.policy import models, ways
 from relay.policy.base import Domain, Listed, Name, Pattern
 from relay.policy.builtin import BUILTIN
 from relay.policy.parties import AddressRange
+from relay.policy.vocabulary import STRUCTS, VARIABLES
 from relay.settings.key_table import about, key_table
 
 WORDS = {
@@ -66,6 +69,25 @@ and no waiver may come to take it away.
 **One reply after DATA** for all recipients: all rejected, 550; all deferred or rejected, 451; otherwise 250, and every recipient is in
 custody. LMTP answers for each. In custody a rejection is a bounce to a vouched sender, and otherwise waits in the quarantine.
 
+## Trying it before it meets mail
+
+| command | tells |
+|---|---|
+| `sluis policy test` | whether the tests beside the policy (`tests/*.yaml`) come out as expected, and which rules and waivers none reaches |
+| `sluis policy explain --eml FILE --from … --to …` | what would become of a message, rule by rule, and what would let it pass |
+| `sluis policy explain MESSAGE --reason …` | the same of a message of the record, under the policy that decided it |
+| `sluis policy for SENDER [RECIPIENT]` | which rules can come to speak of mail from somebody, and on what that depends |
+| `sluis policy new rule\\|waiver\\|list\\|test NAME` | nothing: it writes a commented skeleton |
+| `sluis policy schema` | the JSON Schema of all files, which ships as `schema.json` for editors |
+
+## CEL
+
+`if:` holds one expression of the Common Expression Language that is true or false, for what no key can say. It is checked at load: names,
+types, regular expressions (RE2), at most 1000 characters, 16 brackets in each other, four of `all`, `exists`, `exists_one`, `filter`, `map`
+and none inside another. What is not known makes what depends on it unknown. It can speak of:
+
+@VARIABLES@
+
 ## Patterns
 
 | pattern | covers |
@@ -82,7 +104,13 @@ address of ours: who sends as us from there is named to the letter.
 
 def document() -> str:
     """The page."""
-    lines = [INTRODUCTION, "## Built-in rules", "", "They are in force without standing in any file; their names are taken.", ""]
+    lines = [
+        INTRODUCTION.replace("@VARIABLES@", "\n".join(_variables())),
+        "## Built-in rules",
+        "",
+        "They are in force without standing in any file; their names are taken.",
+        "",
+    ]
     lines += ["| rule | says | final | reason |", "|---|---|---|---|"]
     lines += [f"| `{name}` | `{said}` | {'yes' if final else 'no'} | {because} |" for name, (said, final, because) in BUILTIN.items()]
     lines += ["", "Kinds of finding: " + ", ".join(f"`{kind}`" for kind in Kind) + "."]
@@ -95,6 +123,16 @@ def document() -> str:
             if shape is models.Route:
                 lines += ["", about(models.TlsLevel)]
     return "\n".join(lines) + "\n"
+
+
+def _variables() -> Iterator[str]:
+    yield from ("| name | value | meaning |", "|---|---|---|")
+    for name, variable in VARIABLES.items():
+        kind = f"list of {variable.kind}" if variable.kind in STRUCTS else variable.kind
+        unknown = "; not known before the message was read" if variable.content else ""
+        yield f"| `{name}` | {kind} | {variable.meaning}{unknown} |"
+    for struct, fields in STRUCTS.items():
+        yield from (f"| `{name}` of {struct} | {kind} | {meaning} |" for name, (kind, meaning) in fields.items())
 
 
 if __name__ == "__main__":
