@@ -73,7 +73,7 @@ custody. LMTP answers for each. In custody a rejection is a bounce to a vouched 
 
 | command | tells |
 |---|---|
-| `sluis policy test` | whether the tests beside the policy (`tests/*.yaml`) come out as expected, and which rules and waivers none reaches |
+| `sluis policy test` | whether the tests beside the policy (`tests/*.yaml`) come out as expected, and what none of them reaches |
 | `sluis policy explain --eml FILE --from … --to …` | what would become of a message, rule by rule, and what would let it pass |
 | `sluis policy explain MESSAGE --reason …` | the same of a message of the record, under the policy that decided it |
 | `sluis policy for SENDER [RECIPIENT]` | which rules can come to speak of mail from somebody, and on what that depends |
