@@ -210,3 +210,11 @@ os.kill(os.getpid(), 9)
     lock = WriterLock(tmp_path / "sluis.db")
     lock.acquire()
     lock.release()
+
+
+def test_the_names_of_the_migrations_are_their_revisions_one_after_the_other() -> None:
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(schema._config())
+    assert [script.revision for script in reversed(list(scripts.walk_revisions()))] == schema._revisions()
+    assert scripts.get_current_head() == schema.newest()
