@@ -5,6 +5,7 @@ import contextlib
 import logging
 import queue
 import random
+import select
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -138,7 +139,8 @@ class Journal:
             entries = [first]
             ending = self._collect(entries)
             if busy and self._gather and not ending and len(entries) < self._batch:
-                time.sleep(self._gather)  # not woken by each that comes: that costs more than the work
+                # Not woken by each that comes: that costs more than the work. time.sleep waits for a moment of a clock, this for a while.
+                select.select((), (), (), self._gather)
                 ending = self._collect(entries)
             busy = len(entries) > 1
             _tell(self._commit([entry for entry in entries if entry.wanted()]))

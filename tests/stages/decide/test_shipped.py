@@ -44,7 +44,15 @@ def test_what_runs_when_it_is_opened_waits_for_a_person(name: str, inside: bool)
     assert said(OURS, "open", inside=inside, sender=sender, inspection=inspection(attachments=[attachment(name)])) is QUARANTINE
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.HEADER])
+def test_personal_numbers_are_no_danger_to_who_gets_them() -> None:
+    content = inspection(found(Kind.PERSONAL, "bsn"))
+
+    assert said("piet@elsewhere.example", "open", inspection=content) is QUARANTINE
+    assert said("clerk@court.example", "open", inspection=content) is DELIVER
+    assert said(OURS, "open", inside=False, sender="x@elsewhere.example", inspection=content) is DELIVER
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in (Kind.HEADER, Kind.PERSONAL)])
 def test_no_finding_passes_in_the_policy_that_ships(kind: Kind) -> None:
     content = inspection(found(kind))
 

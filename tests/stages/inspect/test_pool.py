@@ -48,7 +48,7 @@ def test_a_plain_message_is_clean_by_every_inspector_that_answered(clamd: Clamd)
         async with pool(clamd=clamd_at(clamd)) as workers:
             inspection = await workers.inspect(job(PLAIN))
             assert (inspection.findings, inspection.unavailable) == ((), ())
-            assert sorted(inspection.answered) == ["archive", "clamd", "type", "yara"]
+            assert sorted(inspection.answered) == ["archive", "clamd", "personal", "type", "yara"]
             assert inspection.header.from_addresses == ("jan@example.nl",)
             assert [(part.part, part.true_type) for part in inspection.attachments] == [("1", "text/plain")]
             versions = dict(inspection.versions)
