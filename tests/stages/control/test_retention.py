@@ -177,9 +177,11 @@ def test_it_pauses_after_a_commit_while_there_is_mail_and_not_on_an_idle_relay(t
             async def pause(seconds: float) -> None:
                 pauses.append(seconds)
 
+            over = asyncio.Event()
+
             async def mail() -> None:
-                while messages(at):
-                    await asyncio.gather(*(at.services.journal.submit(lambda connection: None) for _ in range(20)))
+                while not over.is_set():
+                    await at.services.journal.submit(lambda connection: None)
 
             for _ in range(2 * LEAST):
                 at.put(State.DELIVERED)
@@ -187,7 +189,11 @@ def test_it_pauses_after_a_commit_while_there_is_mail_and_not_on_an_idle_relay(t
             assert pauses == []
             for _ in range(2 * LEAST):
                 at.put(State.DELIVERED)
-            _, counts = await asyncio.gather(mail(), retention(at, 400, pause=pause).run())
+            async with asyncio.TaskGroup() as group:
+                for _ in range(20):
+                    group.create_task(mail())
+                counts = await retention(at, 400, pause=pause).run()
+                over.set()
             assert counts["messages"] == 2 * LEAST
             assert pauses
             pauses.clear()
