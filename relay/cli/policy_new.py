@@ -27,7 +27,7 @@ rules:
     # tell: {{nl: "Wat de afzender mag lezen.", en: "What the sender may read."}}
     # final: true                 # no waiver takes it away
     # since: {today}
-    mode: observe # records what it would have done; take this line away to put it in force
+    mode: observe # does nothing yet, policy test and explain tell what it would do; take this line away to put it in force
 """
 WAIVER = """\
 # The one way to be milder: takes rules away where `when` surely holds, until its last day. Owner and reason are for whoever asks later.
