@@ -151,10 +151,17 @@ class Sink:
         """The TLS context, if there is a certificate."""
         return self._context
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Not a coroutine: one that is cancelled before its first step would leave its connection open."""
+        if self._server is None or not self._server.is_serving():
+            writer.transport.abort()
+            return
+        task = asyncio.create_task(self._serve(reader, writer))
         self._sessions.add(task)
+        task.add_done_callback(lambda _: writer.transport.abort())
+        task.add_done_callback(self._sessions.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open_connections += 1
         self.most_open = max(self.most_open, self.open_connections)
@@ -168,8 +175,6 @@ class Sink:
                 raise
         finally:
             self.open_connections -= 1
-            self._sessions.discard(task)
-            writer.transport.abort()
 
 
 class Dropped(Exception):
