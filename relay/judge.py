@@ -1,13 +1,13 @@
 """Inspect and decide: what both halves of the road do with a message, and what a rehearsal does too."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
 from relay.decide import decide
 from relay.model.case import Case
-from relay.model.decision import Decision, Epoch, Release
+from relay.model.decision import Decision, Epoch, Release, Verdict
 from relay.model.features import Inspection
 from relay.model.finding import Finding
 from relay.model.message import Body, Inspected, Received
@@ -30,13 +30,22 @@ class Alert(Protocol):
 
 
 class Judge:
-    """`max_received`: more Received fields than that are a loop."""
+    """`max_received`: more Received fields than that are a loop. `observed` hears each verdict on which a rule that is only observed would
+    have spoken."""
 
-    def __init__(self, inspect_body: InspectBody, alert: Alert, clock: Clock, max_received: int) -> None:
+    def __init__(
+        self,
+        inspect_body: InspectBody,
+        alert: Alert,
+        clock: Clock,
+        max_received: int,
+        observed: Callable[[Verdict], None] = lambda verdict: None,
+    ) -> None:
         self._inspect = inspect_body
         self._alert = alert
         self._clock = clock
         self._max_received = max_received
+        self._observed = observed
 
     async def inspected(self, received: Received, client: Client, policy: Policy) -> Inspected:
         """read and inspect in a worker, then what receive says of the header."""
@@ -51,7 +60,11 @@ class Judge:
         self, inspected: Inspected, policy: Policy, epoch: Epoch, total: int | None = None, releases: Mapping[int, Release] | None = None
     ) -> Decision:
         """decide, on everything. `total` is how many recipients the transaction had; what needs a person's eye is told at once."""
-        decision = decide(case_of(inspected, total), policy, epoch, day_of(self._clock.now_us()), releases or {})
+        now_us = self._clock.now_us()
+        decision = replace(decide(case_of(inspected, total), policy, epoch, day_of(now_us), releases or {}), decided_us=now_us)
+        for verdict in decision.verdicts:
+            if verdict.observed:
+                self._observed(verdict)
         for name in sorted({verdict.alert for verdict in decision.verdicts if verdict.alert}):
             self._alert(name, message=inspected.received.id.hex, because=because_of(decision))
         return decision

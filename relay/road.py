@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from relay.admission import PolicyInForce
 from relay.decide.answer import answer
 from relay.judge import Alert, InspectBody, Judge, because_of, received_from
 from relay.model.client import Side
-from relay.model.decision import Decision, Epoch
+from relay.model.decision import Decision, Epoch, Verdict
 from relay.model.delivery import State
 from relay.model.envelope import Envelope
 from relay.model.features import Header, Inspection
@@ -36,10 +36,17 @@ class Road:
     """Inspect, decide, record: every message, whoever wrote it."""
 
     def __init__(
-        self, policies: PolicyInForce, inspect_body: InspectBody, recorder: Recorder, alert: Alert, clock: Clock, max_received: int
+        self,
+        policies: PolicyInForce,
+        inspect_body: InspectBody,
+        recorder: Recorder,
+        alert: Alert,
+        clock: Clock,
+        max_received: int,
+        observed: Callable[[Verdict], None],
     ) -> None:
         self._policies = policies
-        self._judge = Judge(inspect_body, alert, clock, max_received)
+        self._judge = Judge(inspect_body, alert, clock, max_received, observed)
         self._recorder = recorder
         self._clock = clock
 

@@ -38,6 +38,7 @@ from relay.model.ports import SystemClock
 from relay.observe.alerts import Alerts
 from relay.observe.http import HttpServer
 from relay.observe.metrics import Metrics
+from relay.observe.observed import Observed
 from relay.policy.models import Policy
 from relay.receive.rates import DAY_US, Rates
 from relay.receive.verification import RecipientVerifier
@@ -191,7 +192,8 @@ class App:
         )
         self.deliverer = Deliverer(settings, DnsResolver(delivery.resolver))
         self._stack.push_async_callback(self.deliverer.close)
-        self.road = Road(self.in_force, self._inspect, self.record, self.alerts, self.clock, delivery.max_received)
+        observed = Observed()
+        self.road = Road(self.in_force, self._inspect, self.record, self.alerts, self.clock, delivery.max_received, observed)
         self.counters = Counters(self.journal)
         admission = Admission(
             self.in_force,
@@ -239,6 +241,7 @@ class App:
             self.alerts,
             self.clock,
             lambda: self.background.balance_watch.recounted,
+            observed,
         )
 
     def _braked(self) -> bool:

@@ -76,6 +76,8 @@ def _delivery(delivery: dict[str, Any]) -> None:
         click.echo(
             printable(f"  rule {match['rule']}: {match['disposition']}{' (final)' if match['final'] else ''}{waived}: {match['because']}")
         )
+    for match in delivery["observed"]:
+        click.echo(printable(f"  observed rule {match['rule']} would have said {match['disposition']}: {match['because']}"))
     if delivery["outcome"]:
         outcome = delivery["outcome"]
         click.echo(printable(f"  {outcome['next_hop'] or 'no next hop'} {outcome['tls'] or 'no TLS'}: {outcome['reply']}"))

@@ -79,7 +79,9 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One verdict for each recipient, in the order of the envelope."""
+    """One verdict for each recipient, in the order of the envelope. `decided_us` is the moment whose date counted (microseconds since 1970
+    UTC; 0 is not known)."""
 
     epoch: Epoch
     verdicts: tuple[Verdict, ...]
+    decided_us: int = 0

@@ -20,6 +20,7 @@ from relay.model.errors import PolicyUnavailable, SluisError
 from relay.model.ids import id_time_us
 from relay.model.ports import Clock
 from relay.observe.alerts import Alerts
+from relay.observe.observed import Observed
 from relay.policy.models import Policy
 from relay.settings.models import Settings
 from relay.store import states
@@ -51,6 +52,7 @@ class Metrics(Collector):
         alerts: Alerts,
         clock: Clock,
         recount: Callable[[], Balance | None],
+        observed: Observed,
     ) -> None:
         self._reader = reader
         self._listeners = listeners
@@ -62,6 +64,7 @@ class Metrics(Collector):
         self._alerts = alerts
         self._clock = clock
         self._recount = recount
+        self._observed = observed
         self._registry = CollectorRegistry()
         self._registry.register(self)
         self._stored: tuple[float, list[Metric]] = (0.0, [])
@@ -114,6 +117,12 @@ class Metrics(Collector):
         for name, number in self._alerts.counts.items():
             alerts.add_metric([name], number)
         yield alerts
+        observed = CounterMetricFamily(
+            "sluis_observed_matches", "recipients on whom a rule that is only observed would have spoken", labels=["rule", "disposition"]
+        )
+        for (rule, disposition), number in tuple(self._observed.counts.items()):
+            observed.add_metric([rule, disposition], number)
+        yield observed
         yield from self._gauges()
         yield from self._from_store()
 

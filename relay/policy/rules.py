@@ -37,7 +37,8 @@ class Rule(Strict):
     since: date | None = Field(default=None, description="the first day on which it counts, as `2030-01-31` (UTC)")
     until: date | None = Field(default=None, description="the last day on which it counts (UTC)")
     mode: Literal["enforce", "observe"] = Field(
-        default="enforce", description="`observe` does nothing; `sluis policy test` and `explain` tell what the rule would have done"
+        default="enforce",
+        description="`observe` does nothing; record, metrics, `sluis policy replay` and `explain` tell what the rule would have done",
     )
 
     @property

@@ -152,4 +152,8 @@ def _delivery(ordinal: int, value: dict[str, Any]) -> dict[str, Any]:
         "possible_duplicates": 0 if refused else 1,
         "release": None,
         "outcome": None,
+        "decided_us": None,
+        "deferred": False,
+        "observed": None,
+        "inspection": None,
     }

@@ -26,8 +26,9 @@ from relay.record.accepting import Acceptance
 from relay.record.adoption import Adoption
 from relay.record.concluding import Conclusion, End, conclude
 from relay.record.first_claims import FirstClaims, Lease, NobodyDelivers, first_claims
+from relay.record.inspected_again import inspected_again
 from relay.record.marking import Marking, mark
-from relay.record.rows import accepted_details, delivery_row, message_row, queue_row, verdict_values
+from relay.record.rows import accepted_details, delivery_row, message_row, observed_details, queue_row, verdict_values
 from relay.store import queue, states
 from relay.store.journal import Journal
 from relay.store.queue import LeaseLost
@@ -162,6 +163,7 @@ class Record:
             "findings": [list(finding.identity) for finding in inspection.findings],
             "recipients": [
                 {"recipient": str(t.recipient), "state": s.value, "disposition": str(v.disposition), "rules": list(v.rules)}
+                | observed_details(v)
                 for t, s, v in zip(claimed.tickets, states_, verdicts, strict=True)
             ],
         }
@@ -171,10 +173,10 @@ class Record:
 
         def work(connection: Connection) -> None:
             queue.check_lease(connection, claimed)
-            for ticket, state, verdict in zip(claimed.tickets, states_, verdicts, strict=True):
+            inspected_again(connection, claimed, inspection)
+            for index, (ticket, state, verdict) in enumerate(zip(claimed.tickets, states_, verdicts, strict=True)):
                 entry = self._entry(claimed, state, verdict, decision, ticket.attempts, next_us if state is State.UNDECIDED else now_us)
-                states.move(connection, claimed.message.id, ticket.ordinal, state, now_us, entry, **verdict_values(verdict, decision.epoch))
-            connection.execute(update(MESSAGE).where(MESSAGE.c.id == claimed.message.id).values(inspection=inspection.to_json()))
+                states.move(connection, claimed.message.id, ticket.ordinal, state, now_us, entry, **verdict_values(decision, index))
             write(connection, [event])
 
         await self._journal.submit(work)

@@ -6,11 +6,11 @@ from typing import Any
 from relay.model.address import key_domain
 from relay.model.case import Direction
 from relay.model.client import Side
-from relay.model.decision import Epoch, Verdict
+from relay.model.decision import Decision, Verdict
 from relay.model.delivery import State
 from relay.model.message import Decided
 from relay.record.first_claims import FIRST_FENCE, Lease
-from relay.store.codec import matches_to_json, peer_to_json, recipient_to_json, sender_to_json
+from relay.store.codec import matches_to_json, observed_to_json, peer_to_json, recipient_to_json, sender_to_json
 
 
 def message_row(decided: Decided, reply: str, commitment: str, spool_object: str | None) -> dict[str, Any]:
@@ -61,12 +61,13 @@ def delivery_row(decided: Decided, index: int, state: State) -> dict[str, Any]:
         "release": None,
         "outcome": None,
         "changed_us": received.received_us,
-        **verdict_values(decided.decision.verdicts[index], decided.decision.epoch),
+        **verdict_values(decided.decision, index),
     }
 
 
-def verdict_values(verdict: Verdict, epoch: Epoch) -> dict[str, Any]:
-    """The columns of `delivery` that a verdict fills."""
+def verdict_values(decision: Decision, index: int) -> dict[str, Any]:
+    """The columns of `delivery` that the verdict on one recipient fills. It was decided on the inspection of the message."""
+    verdict, epoch = decision.verdicts[index], decision.epoch
     return {
         "disposition": str(verdict.disposition),
         "rules": matches_to_json(verdict),
@@ -74,6 +75,10 @@ def verdict_values(verdict: Verdict, epoch: Epoch) -> dict[str, Any]:
         "route": verdict.route,
         "policy": epoch.policy,
         "phase": epoch.phase,
+        "decided_us": decision.decided_us or None,
+        "deferred": verdict.deferred,
+        "observed": observed_to_json(verdict),
+        "inspection": None,
     }
 
 
@@ -127,7 +132,13 @@ def accepted_details(decided: Decided, states: Sequence[State]) -> dict[str, Any
                 "rules": list(verdict.rules),
                 "waived": [match.rule for match in verdict.matches if match.waived_by],
                 "route": verdict.route,
+                **observed_details(verdict),
             }
             for recipient, state, verdict in zip(received.envelope.recipients, states, decided.decision.verdicts, strict=True)
         ],
     }
+
+
+def observed_details(verdict: Verdict) -> dict[str, Any]:
+    """Rules that are only observed and would have matched: told where there are any."""
+    return {"observed": [match.rule for match in verdict.observed]} if verdict.observed else {}

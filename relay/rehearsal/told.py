@@ -30,6 +30,7 @@ def as_json(explained: VerdictExplained, policy: Policy) -> dict[str, Any]:
             }
             for match in verdict.matches
         ],
+        "observed": [{"rule": match.rule, "disposition": str(match.disposition), "because": match.because} for match in verdict.observed],
         "rules": [_rule(rule) for rule in explained.rules],
         "what_would_let_it_pass": list(explained.passing),
         "for_the_sender": {"nl": words.nl, "en": words.en},

@@ -75,6 +75,15 @@ def matches_to_json(verdict: Verdict) -> list[dict[str, Any]]:
     ]
 
 
+def observed_to_json(verdict: Verdict) -> list[dict[str, Any]] | None:
+    """Kept apart from the matches, so that nothing that asks which rule matched takes one for a match; None where there are none."""
+    return [_observed(match) for match in verdict.observed] or None
+
+
+def _observed(match: Match) -> dict[str, Any]:
+    return {"rule": match.rule, "disposition": str(match.disposition), "because": match.because}
+
+
 def match_from_json(value: dict[str, Any]) -> Match:
     return Match(value["rule"], Disposition[value["disposition"].upper()], value["because"], value["final"], value["waived_by"])
 

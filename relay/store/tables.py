@@ -6,6 +6,9 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Index, LargeBinary, text
 from sqlmodel import Column, Field, SQLModel
 
+_JSON_OR_NULL: Any = JSON(none_as_null=True)
+"""None takes no room."""
+
 
 class Message(SQLModel, table=True):
     """One transaction that reached the end of DATA, refused ones too (then without body). On PostgreSQL range-partitioned by id."""
@@ -78,6 +81,11 @@ class Delivery(SQLModel, table=True):
     release: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     outcome: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     changed_us: int = Field(sa_type=BigInteger)
+    # For replay: what a decision rests on and the other columns do not tell. None: written by a version that did not record it.
+    decided_us: int | None = Field(default=None, sa_type=BigInteger)
+    deferred: bool | None = None
+    observed: list[dict[str, Any]] | None = Field(default=None, sa_type=_JSON_OR_NULL)  # rules that would have matched; None: none
+    inspection: dict[str, Any] | None = Field(default=None, sa_type=_JSON_OR_NULL)  # None: that of the message
 
 
 class Queue(SQLModel, table=True):

@@ -15,6 +15,7 @@ from relay.model.delivery import State
 from relay.model.ports import SystemClock
 from relay.observe.alerts import Alerts
 from relay.observe.metrics import Metrics
+from relay.observe.observed import Observed
 from relay.settings.models import Clamd, Listener, Settings, Store, TlsFiles
 from relay.store.engine import open_engine
 from relay.store.reader import Reader
@@ -56,6 +57,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         alerts,
         SystemClock(),
         lambda: None,
+        Observed(),
     )
     text = metrics.text().decode()
     reader.close()

@@ -150,6 +150,7 @@ def journey_of(connection: Connection, identity: uuid.UUID) -> dict[str, Any]:
                 **shown(row),
                 "envelope": row.envelope,
                 "matches": row.rules,
+                "observed": row.observed or [],
                 "route": row.route,
                 "outcome": row.outcome,
                 "release": row.release,

@@ -15,14 +15,12 @@ from relay.control.params import parsed
 from relay.decide import decide
 from relay.decide.explain import explain
 from relay.judge import day_of
-from relay.model.decision import Epoch
 from relay.model.errors import ConfigurationError, OperationRefused
 from relay.policy.load import build
 from relay.policy.models import Policy
-from relay.rehearsal.recorded import case_from
+from relay.rehearsal.recorded import case_from, epoch_of, release_of
 from relay.rehearsal.told import as_json
 from relay.store import policies
-from relay.store.codec import release_from_json
 from relay.store.tables import Delivery, Event, EventRecord, Message
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
@@ -54,7 +52,7 @@ def _of_message(connection: Connection, identity: uuid.UUID) -> tuple[Any, list[
 
 
 def _decided_us(connection: Connection, message: Any) -> int:
-    """Decided again, or when it came in: dates in a policy count from then."""
+    """Decided again, or when it came in: dates in a policy count from then. Rows since 0005 tell it for each recipient."""
     query = (
         select(RECORD.c.canonical)
         .join(EVENT, EVENT.c.id == RECORD.c.event_id)
@@ -76,15 +74,16 @@ def _explained(message: Any, deliveries: list[Any], files: dict[str, dict[str, s
 
 def _one(message: Any, row: Any, files: dict[str, str], decided_us: int) -> dict[str, Any]:
     policy = _policy(row.policy, tuple(sorted(files.items())))
-    braked = any(match["rule"] == "brake" for match in row.rules)
-    epoch, case = Epoch(row.policy, row.phase, braked), case_from(message, [row])
-    releases = {0: release_from_json(row.release)} if row.release else {}
+    decided_us = row.decided_us or decided_us
+    epoch, case, release = epoch_of(row), case_from(message, [row]), release_of(row)
+    releases = {0: release} if release else {}
     decision = decide(case, policy, epoch, day_of(decided_us), releases)
     (explained,) = explain(case, policy, epoch, day_of(decided_us), decision)
     verdict = decision.verdicts[0]
     return {
         "policy": row.policy,
         "phase": row.phase,
+        "decided_us": decided_us,
         "state": row.state,
         "recorded": row.disposition,
         "as_recorded": str(verdict.disposition) == row.disposition,

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import event as listen_for
 
 from relay.model.address import Mailbox
 from relay.model.client import Peer, Side
-from relay.model.decision import Decision, Epoch
+from relay.model.decision import Decision, Disposition, Epoch, Match
 from relay.model.delivery import State
 from relay.model.envelope import Body as BodyKind
 from relay.model.envelope import Recipient, Sender
@@ -268,6 +269,40 @@ def test_what_is_decided_again_is_in_the_record_before_it_goes_on(recording: Rec
     assert event["details"]["findings"] == [list(finding.identity)]
     assert [item["state"] for item in event["details"]["recipients"]] == [state.value for state in after]
     assert recording.rows("message")[0]["inspection"]["findings"][0]["name"] == "Eicar-Test-Signature"
+
+
+def test_the_record_tells_what_a_decision_rests_on_and_what_observed_rules_would_have_said(recording: Recording) -> None:
+    decided = recording.decided((State.UNDECIDED, State.READY))
+    late, plain = decided.decision.verdicts
+    watched = replace(plain, observed=(Match("trial", Disposition.REJECT, "on trial"),))
+    moment = recording.clock.now_us() + 7
+    decided = replace(decided, decision=replace(decided.decision, verdicts=(late, watched), decided_us=moment))
+    asyncio.run(recording.record.accept(decided, (State.UNDECIDED, State.READY)))
+
+    first, second = recording.rows("delivery")
+    assert (first["decided_us"], first["deferred"], first["observed"], first["inspection"]) == (moment, True, None, None)
+    assert (second["decided_us"], second["deferred"], second["inspection"]) == (moment, False, None)
+    assert second["observed"] == [{"rule": "trial", "disposition": "reject", "because": "on trial"}]
+    assert "trial" not in str(second["rules"])
+    told = events(recording)[-1]["details"]["recipients"]
+    assert ["observed" in one for one in told] == [False, True]
+    assert told[1]["observed"] == ["trial"]
+
+
+def test_who_was_decided_before_the_message_was_inspected_again_keeps_what_was_known_then(recording: Recording) -> None:
+    recording.accept(State.HELD, State.UNDECIDED, State.UNDECIDED)
+    recording.clock.forward(300 * SECOND)
+    before = recording.rows("message")[0]["inspection"]
+    finding = Finding(Kind.MALWARE, "clamd", "Eicar-Test-Signature")
+    redecide(recording, (State.HELD, State.UNDECIDED), EPOCH, Inspection(Header(), findings=(finding,)))
+
+    assert [row["inspection"] for row in recording.rows("delivery")] == [before, None, None]
+    assert recording.rows("message")[0]["inspection"]["findings"][0]["name"] == "Eicar-Test-Signature"
+
+    recording.clock.forward(301 * SECOND)
+    versions = Inspection(Header(), findings=(finding,), versions=(("clamd", "tomorrow"),))
+    redecide(recording, (State.HELD,), EPOCH, versions)
+    assert [row["inspection"] for row in recording.rows("delivery")] == [before, None, None], "new signatures alone decide nothing"
 
 
 def test_a_new_decision_keeps_the_end_that_was_set_when_the_message_was_accepted(recording: Recording) -> None:
