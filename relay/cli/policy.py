@@ -7,6 +7,7 @@ import click
 COMMANDS = {
     "test": "run the tests that stand beside the policy",
     "explain": "why a message is decided as it is",
+    "replay": "what the working copy would have done with recorded traffic",
     "new": "write the skeleton of a rule, waiver, list or test",
     "for": "which rules speak of mail from one sender",
     "schema": "print the JSON Schema of the policy files",

@@ -84,13 +84,14 @@ def _effective(rule: Rule, facts: Facts, named: Named, free: frozenset[str], tod
     if rule.mode != "enforce" or (rule.until is not None and rule.until < today):
         return None
     depends: set[str] = {"since"} if rule.since is not None and today < rule.since else set()
-    truth = _every(asked_of(rule.when, facts, named), free, depends)
+    truth = depending(asked_of(rule.when, facts, named), free, depends)
     if truth is not NO and rule.unless is not None:
-        truth = both(truth, opposite(_every(asked_of(rule.unless, facts, named), free, depends)))
+        truth = both(truth, opposite(depending(asked_of(rule.unless, facts, named), free, depends)))
     return None if truth is NO else Effective(rule, tuple(sorted(depends)) if truth is UNKNOWN or "since" in depends else ())
 
 
-def _every(parts: Sequence[Asked], free: frozenset[str], depends: set[str]) -> Truth:
+def depending(parts: Sequence[Asked], free: frozenset[str], depends: set[str]) -> Truth:
+    """Whether all of them hold, where it is not known what the keys in `free` would find; `depends` gains those on which it depends."""
     truth = YES
     for part in parts:
         truth = both(truth, _one(part, free, depends))
@@ -100,11 +101,11 @@ def _every(parts: Sequence[Asked], free: frozenset[str], depends: set[str]) -> T
 def _one(asked: Asked, free: frozenset[str], depends: set[str]) -> Truth:
     """As it was found; what differs from message to message is not known, and neither is what is built on it."""
     if asked.key == "not":
-        return opposite(_every(asked.children, free, depends))
+        return opposite(depending(asked.children, free, depends))
     if asked.key == "any":
         return opposite(_every_not(asked.children, free, depends))
     if asked.children:
-        return _every(asked.children, free, depends)
+        return depending(asked.children, free, depends)
     if asked.key in free or asked.truth is UNKNOWN:
         depends.add(asked.key)
         return UNKNOWN

@@ -1,6 +1,6 @@
 """A message of the record as a case that can be decided again: without its body, from what was known of it then."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay.model.case import Case
@@ -11,8 +11,9 @@ from relay.policy.builtin import BRAKE
 from relay.store.codec import recipient_from_json, release_from_json
 
 
-def case_from(message: Any, deliveries: Sequence[Any]) -> Case:
-    """`message` is a row of `message`, `deliveries` are rows of `delivery`, those that are asked about, decided on the same inspection."""
+def case_from(message: Any, deliveries: Sequence[Any], inspection: Mapping[str, Any] | None = None) -> Case:
+    """`message` is a row of `message`, `deliveries` are rows of `delivery`, those that are asked about, decided on the same inspection.
+    `inspection`: that one, instead of what the rows hold."""
     return Case(
         client=message.client,
         side=Side(message.peer["side"]),
@@ -21,15 +22,20 @@ def case_from(message: Any, deliveries: Sequence[Any]) -> Case:
         size=message.size,
         tls=message.peer.get("tls") is not None,
         authorised=message.authorised,
-        inspection=Inspection.from_json(deliveries[0].inspection or message.inspection),
+        inspection=Inspection.from_json(dict(inspection or deliveries[0].inspection or message.inspection)),
         recipients_total=message.recipients,
         received_us=message.received_us,
     )
 
 
 def epoch_of(delivery: Any) -> Epoch:
-    """In which it was decided. The brake is a rule that always matches while it is on, and that nothing takes away."""
-    return Epoch(delivery.policy, delivery.phase, any(match["rule"] == BRAKE for match in delivery.rules))
+    """In which it was decided."""
+    return Epoch(delivery.policy, delivery.phase, braked(delivery))
+
+
+def braked(delivery: Any) -> bool:
+    """Whether the brake was on: a rule that always matches then, and that nothing takes away."""
+    return any(match["rule"] == BRAKE for match in delivery.rules)
 
 
 def release_of(delivery: Any) -> Release | None:

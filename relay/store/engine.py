@@ -4,12 +4,13 @@ import fcntl
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from relay.model.errors import StoreError
-from relay.model.plain_json import json_text
+from relay.model.plain_json import json_text, json_value
 from relay.settings.models import Store
 from relay.settings.ownership import give, make_folder
 from relay.store.durability import watch_postgresql
@@ -49,6 +50,21 @@ def open_engine(settings: Store) -> Engine:
     engine = create_engine(url, pool_size=10, pool_pre_ping=True, pool_use_lifo=True, connect_args=POSTGRESQL, json_serializer=json_text)
     watch_postgresql(engine, settings.standby)
     return engine
+
+
+def open_to_read(settings: Store) -> Engine:
+    """For whoever only reads, beside the process that writes: on SQLite the file can't be written to over it, not even by a checkpoint.
+    Raises StoreError."""
+    database = sqlite_path(settings)
+    if database is None:
+        return open_engine(settings)
+    must_be_made(settings)
+    if not os.access(database, os.R_OK):
+        raise StoreError(f"{database}: you may not read the store (the user of the relay and root may)")
+    # SQLite documentation, "URI Filenames"
+    url = f"sqlite:///file:{quote(str(database.absolute()))}?mode=ro&uri=true"
+    arguments = {"timeout": 30, "check_same_thread": False}
+    return create_engine(url, connect_args=arguments, pool_size=1, json_deserializer=json_value)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -20,6 +20,12 @@ def files_of(connection: Connection, digest: str) -> dict[str, str] | None:
     return files
 
 
+def digests_from(connection: Connection, start: str) -> list[str]:
+    """Of policies that were ever in force: those that begin so, two at most."""
+    found = select(VERSION.c.digest).where(VERSION.c.digest.startswith(start, autoescape=True)).order_by(VERSION.c.digest)
+    return list(connection.execute(found.limit(2)).scalars())
+
+
 def last_seen(connection: Connection, folder: str) -> str | None:
     """The digest that `folder` held when its machine last looked; None where it never did."""
     value = connection.execute(select(CONTROL.c.value).where(CONTROL.c.name == _name(folder))).scalar()

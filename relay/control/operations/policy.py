@@ -6,12 +6,15 @@ import uuid
 from functools import lru_cache, partial
 from typing import Any
 
+from pydantic import Field
 from sqlalchemy import Connection, select
 
+from relay.audit.event import write
 from relay.control.actor import Actor, Role
 from relay.control.operation import Operation, Services
 from relay.control.operations.message import One, identity_of, told_of_reading
-from relay.control.params import parsed
+from relay.control.params import Reasoned, Text, parsed
+from relay.control.person import person_event
 from relay.decide import decide
 from relay.decide.explain import explain
 from relay.judge import day_of
@@ -101,5 +104,20 @@ def _policy(digest: str, files: tuple[tuple[str, str], ...]) -> Policy:
     return policy
 
 
-OPERATIONS = (Operation("policy.explain", Role.REVIEW, _explain),)
+class Replaying(Reasoned):
+    """Whoever replays sees who wrote to whom, of many messages."""
+
+    policy: Text = Field(max_length=64)
+
+
+async def _replaying(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
+    """The record is read by the one who asks: all there is to do here is to name them in the audit (promise 8)."""
+    asked = parsed(Replaying, params)
+    details = {"policy": asked.policy}
+    event = person_event(services, actor, "message-search", object_="messages", result="replayed", reason=asked.reason, details=details)
+    await services.journal.submit(lambda connection: write(connection, [event]))
+    return {}
+
+
+OPERATIONS = (Operation("policy.explain", Role.REVIEW, _explain), Operation("policy.replaying", Role.REVIEW, _replaying))
 """What may be asked."""
