@@ -115,7 +115,7 @@ class Again:
         if any(match["rule"] == REBUILT for match in row.rules):
             yield "(rebuilt from the spool)"
             return
-        if verdict.deferred and case.inspection is not None and case.inspection.header.size:
+        if verdict.deferred and was != now and case.inspection is not None and case.inspection.header.size:
             yield from (f"inspector {name}" for name in self._not_asked(case, case.inspection, row))
         if was == now and not free:
             return
