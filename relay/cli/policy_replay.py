@@ -137,8 +137,10 @@ def _told(counts: Counts, policy: Policy, asked: Asked, rule: str | None) -> dic
 
 
 def _write(path: Path, text: str) -> None:
+    """For nobody else to read: it may name who wrote to whom."""
     try:
-        path.write_text(text, encoding="utf-8")
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
         raise click.ClickException(f"{path}: {error.strerror}") from None
 
