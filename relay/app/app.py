@@ -25,6 +25,7 @@ from relay.app.overload import Overload
 from relay.app.part import Part
 from relay.app.policy_source import Source
 from relay.app.resolver import DnsResolver
+from relay.app.rule_notices import RuleNotices
 from relay.control.operation import Operation, Services
 from relay.control.server import ControlServer
 from relay.deliver.deliverer import Deliverer
@@ -223,6 +224,7 @@ class App:
             self._wake,
             self.jobs,
             self.clock_watch,
+            RuleNotices(self.intake, self.in_force, self.journal, self.reader, self.clock, self.jobs, hostname, self._owner),
         )
         inherited = Inherited(self._part.sockets) if self._part else None
         # What only delivers needs no TLS key, and need not be able to read one.

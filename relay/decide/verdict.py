@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date
 
 from relay.decide.compiled import Compiled, compiled
+from relay.decide.effects import effects_of
 from relay.decide.facts import Facts, MessageFacts
 from relay.decide.logic import YES
 from relay.decide.matches import matches_for, may_be_waived, observed_for
@@ -25,7 +26,8 @@ def decide(case: Case, policy: Policy, epoch: Epoch, today: date, releases: Mapp
         address = recipient.mailbox.key
         facts = Facts(message, address, ready.direction(case, address))
         matches = matches_for(facts, ready, epoch, today, given.get(index))
-        verdicts.append(replace(_verdict(facts, matches, ready), observed=observed_for(facts, ready, today)))
+        observed, effects = observed_for(facts, ready, today), effects_of(facts, matches, ready, today)
+        verdicts.append(replace(_verdict(facts, matches, ready), observed=observed, effects=effects))
     return Decision(epoch, tuple(verdicts))
 
 

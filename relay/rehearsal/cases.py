@@ -57,6 +57,10 @@ class Expected(Strict):
     waived: tuple[Name, ...] | None = Field(default=None, description="the rules that were waived, all of them")
     observed: tuple[Name, ...] | None = Field(default=None, description="the observed rules that would have matched, all of them")
     route: Name | None = Field(default=None, description="the route that it would leave by")
+    keep: bool | None = Field(default=None, description="whether it is kept as evidence")
+    require_tls: bool | None = Field(default=None, description="whether a rule asks for verified TLS")
+    headers: dict[str, str] | None = Field(default=None, description="the fields put in front, all of them")
+    notify: tuple[str, ...] | None = Field(default=None, description="the addresses that are told, all of them")
     code: int | None = Field(default=None, description="what the client hears: at RCPT or MAIL where it is refused there, else after DATA")
 
 
