@@ -13,6 +13,7 @@ from enum import StrEnum
 from relay.admission import Admission
 from relay.app.background import Background
 from relay.app.clock_watch import ClockWatch
+from relay.app.correspondence import RecordedCorrespondence
 from relay.app.custody import Custody
 from relay.app.descriptors import make_room
 from relay.app.dispatcher import Dispatcher
@@ -192,7 +193,8 @@ class App:
         )
         self.deliverer = Deliverer(settings, DnsResolver(delivery.resolver))
         self._stack.push_async_callback(self.deliverer.close)
-        self.road = Road(self.in_force, self._inspect, self.record, self.alerts, self.clock, delivery.max_received)
+        correspondence = RecordedCorrespondence(self.journal, self.reader)
+        self.road = Road(self.in_force, self._inspect, self.record, self.alerts, self.clock, delivery.max_received, correspondence)
         self.counters = Counters(self.journal)
         admission = Admission(
             self.in_force,

@@ -31,6 +31,11 @@ def decide(case: Case, policy: Policy, epoch: Epoch, today: date, releases: Mapp
     return Decision(epoch, tuple(verdicts))
 
 
+def asks_for_first_times(policy: Policy) -> bool:
+    """Whether deciding under this policy asks who wrote to whom before: whoever calls looks that up first."""
+    return compiled(policy).asks_for_first_times
+
+
 def decide_at_rcpt(case: Case, policy: Policy, epoch: Epoch, today: date) -> Verdict | None:
     """At RCPT, on the envelope (`inspection` is None, one recipient): a REJECT that no content can make milder, or None. A waiver that
     may come to hold speaks against it. Nothing is deferred here: whether inspectors answer is known after DATA."""

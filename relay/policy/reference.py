@@ -21,7 +21,15 @@ WORDS = {
     "finding": Kind,
     "inspector": ways.Inspector,
 }
-RULES = (models.Rule, models.Condition, models.AttachmentCondition, models.HeaderCondition, models.TimeCondition, models.Tell)
+RULES = (
+    models.Rule,
+    models.Condition,
+    models.AttachmentCondition,
+    models.HeaderCondition,
+    models.TimeCondition,
+    models.FirstTimesCondition,
+    models.Tell,
+)
 FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
     ("`organisation.yaml`", "The keys stand at the top of the file.", (models.Organisation, models.Partner)),
     ("`clients.yaml`", "A list under `clients`.", (models.Client, models.Limits)),

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from relay.model.errors import StoreError
 from relay.store import triggers
+from relay.store.corresponded import FUNCTION
 from relay.store.transfer import unfinished
 
 if TYPE_CHECKING:
@@ -177,3 +178,4 @@ def _grant(connection: Connection, role: str, rights: dict[str, str]) -> None:
         connection.execute(text(f"REVOKE ALL ON {table} FROM {quoted}"))
         if table in rights:
             connection.execute(text(f"GRANT {rights[table]} ON {table} TO {quoted}"))
+    connection.execute(text(f"GRANT EXECUTE ON FUNCTION {FUNCTION}(text, text, integer) TO {quoted}"))

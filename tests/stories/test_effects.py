@@ -9,6 +9,15 @@ from relay.settings.models import Store
 from tests.servers.sink import Sink
 from tests.stories.house import CLERK, OURS, PASS, house, message, until, with_attachment
 
+STRANGERS = (
+    PASS
+    + """\
+  - name: many-strangers
+    when: {direction: [outbound], first_time_recipient: true, first_time_recipients_today: {more_than: 2}}
+    then: hold
+    because: many first-time recipients on one day
+"""
+)
 RULES = (
     PASS
     + """\
@@ -59,5 +68,19 @@ def test_fields_are_put_in_front_for_those_of_the_rule_and_evidence_is_told_of_o
             assert "kept as evidence, never to be released" in shown.out
             assert f"notice to desk@{OURS} by rule evidence: 250" in shown.out
             assert " notified: 250" in shown.out
+
+    asyncio.run(story())
+
+
+def test_strangers_above_a_daily_number_wait_and_those_who_are_known_do_not(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with Sink() as sink, house(tmp_path, database, outside=sink.port, policy={"rules/pass.yaml": STRANGERS}) as sluis:
+            for number in (1, 2):
+                reply = await sluis.send(message(), to=[f"new{number}@court.example"])
+                await sluis.until_states(reply, "delivered")
+            reply = await sluis.send(message(), to=["new3@court.example", "new1@court.example"])
+            await sluis.until_states(reply, "held", "delivered")
+            reply = await sluis.send(message(), to=["new2@court.example"])
+            await sluis.until_states(reply, "delivered")
 
     asyncio.run(story())

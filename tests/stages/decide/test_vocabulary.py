@@ -208,3 +208,36 @@ def test_a_rule_counts_on_its_days_only(since: date | None, until: date | None, 
     said = verdict(policy(PASS, replace_rule(rule("x"), since=since, until=until)), case())
 
     assert (said.disposition is Disposition.HOLD) is counts
+
+
+@pytest.mark.parametrize("part", ["2", "2/inner.zip/letter.docm"])
+def test_an_office_document_with_macros_is_known_at_any_depth(part: str) -> None:
+    macros = found(Kind.TYPE, "macro", inspector="type", part=part)
+    about = case(inspection=inspection(macros, attachments=[attachment("a.zip")]))
+
+    assert holds(about, attachment={"macro": True, "extensions": ["zip"]})
+    assert holds(about, **{"if": "attachments.exists(a, a.macro)"})
+    assert not holds(about, attachment={"macro": False})
+
+
+def test_mail_of_lists_and_mail_that_was_here_before_are_known_by_the_header() -> None:
+    about = header(list_mail=True, delivered_to=("piet@partner.example", "x@y.example"))
+
+    assert holds(about, header={"list_mail": True})
+    assert holds(about, header={"delivered_before": True})
+    assert not holds(header(list_mail=False, delivered_to=("x@y.example",)), header={"delivered_before": True})
+    assert holds(header(), header={"list_mail": True}), "what was recorded before these were looked for is not known, and strict"
+
+
+def test_first_time_recipients_are_known_when_they_were_looked_up() -> None:
+    looked_up = case(inspection=inspection(first_times=("piet@partner.example",), first_times_today=6))
+    none = case(inspection=inspection(first_times=(), first_times_today=6))
+
+    assert holds(looked_up, first_time_recipient=True)
+    assert not holds(none, first_time_recipient=True)
+    assert holds(none, first_time_recipient=False)
+    assert holds(none, first_time_recipients_today={"more_than": 5})
+    assert not holds(none, first_time_recipients_today={"more_than": 6})
+    unknown = verdict(policy(PASS, rule("x", first_time_recipient=True)), case())
+    assert unknown.rules == ("x",), "unknown is strict"
+    assert "unknown" in unknown.because
