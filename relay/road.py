@@ -72,7 +72,7 @@ class Road:
         received = inspected.received
         sender = received.envelope.sender.path
         found = before
-        if before.recipients is None and asks_for_first_times(policy):
+        if before.recipients is None and asks_for_first_times(policy, received.peer.side):
             if sender is None or received.client == OWN_CLIENT.name:
                 found = FirstTimes((), 0)
             else:

@@ -13,7 +13,7 @@ from relay.model.case import Case, Direction
 from relay.model.client import Side
 from relay.model.decision import Disposition, Match
 from relay.model.effects import NO_EFFECTS
-from relay.policy.asked import asks_for_first_times
+from relay.policy.asked import asked_first_times
 from relay.policy.match import PatternSet
 from relay.policy.models import Policy, Rule, Waiver
 
@@ -72,7 +72,7 @@ class Compiled:
             for rule in policy.rules
             if rule.mode == "enforce" and rule.require_tls and rule.disposition is Disposition.DELIVER
         )
-        self.asks_for_first_times = asks_for_first_times(policy)
+        self.asked_first_times = asked_first_times(policy)
         self._rule_routes = {rule.name: rule.route for rule in policy.rules if rule.route is not None}
 
     def direction(self, case: Case, recipient: str) -> Direction:

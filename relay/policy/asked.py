@@ -4,20 +4,25 @@ from collections.abc import Iterator
 
 from relay.policy.conditions import Condition
 from relay.policy.models import Policy
-from relay.policy.possible import children
+from relay.policy.possible import DIRECTIONS, children
 
 
-def asks_for_first_times(policy: Policy) -> bool:
-    """Whether any rule or waiver asks who wrote to whom before."""
-    return any(
-        condition.first_time_recipient is not None or condition.first_time_recipients_today is not None for condition in _all(policy)
-    )
+def asked_first_times(policy: Policy) -> frozenset[str]:
+    """The directions for which a rule or waiver may ask who wrote to whom before."""
+    asking = [when for when, conditions in _all(policy) if any(map(_asks, conditions))]
+    return frozenset(direction for when in asking for direction in when.direction or DIRECTIONS)
 
 
-def _all(policy: Policy) -> Iterator[Condition]:
-    tops = [condition for rule in policy.rules for condition in (rule.when, rule.unless) if condition is not None]
-    for condition in (*tops, *(waiver.when for waiver in policy.waivers)):
-        yield from _inside(condition)
+def _asks(condition: Condition) -> bool:
+    return any(one.first_time_recipient is not None or one.first_time_recipients_today is not None for one in _inside(condition))
+
+
+def _all(policy: Policy) -> Iterator[tuple[Condition, tuple[Condition, ...]]]:
+    """What must hold of each rule and waiver, and all that it asks."""
+    for rule in policy.rules:
+        yield rule.when, (rule.when,) if rule.unless is None else (rule.when, rule.unless)
+    for waiver in policy.waivers:
+        yield waiver.when, (waiver.when,)
 
 
 def _inside(condition: Condition) -> Iterator[Condition]:

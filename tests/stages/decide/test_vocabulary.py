@@ -5,16 +5,31 @@ from typing import Any
 
 import pytest
 
+from relay.decide import asks_for_first_times
 from relay.decide.expression import variables_of
 from relay.decide.facts import MessageFacts
 from relay.model.case import Case
+from relay.model.client import Side
 from relay.model.decision import Disposition
 from relay.model.features import Header
 from relay.model.finding import Kind
 from relay.policy.lists import parse
 from relay.policy.rules import Rule
 from relay.policy.vocabulary import VARIABLES
-from tests.stages.decide.cases import NOBODY_LOOKED, PASS, TODAY, UNREADABLE, attachment, case, found, inspection, policy, rule, verdict
+from tests.stages.decide.cases import (
+    NOBODY_LOOKED,
+    PASS,
+    TODAY,
+    UNREADABLE,
+    attachment,
+    case,
+    found,
+    inspection,
+    policy,
+    rule,
+    verdict,
+    waiver,
+)
 
 LISTS = {"press": parse("jan@example.nl\n"), "blocked": parse("partner.example\npattern: *@*.bad.example\n"), "bad": parse("ab" * 32)}
 
@@ -241,3 +256,17 @@ def test_first_time_recipients_are_known_when_they_were_looked_up() -> None:
     unknown = verdict(policy(PASS, rule("x", first_time_recipient=True)), case())
     assert unknown.rules == ("x",), "unknown is strict"
     assert "unknown" in unknown.because
+
+
+def test_who_wrote_to_whom_is_looked_up_only_where_a_rule_may_ask() -> None:
+    outbound = policy(PASS, rule("x", direction=["outbound"], all=[{"first_time_recipient": True}]))
+    anywhere = policy(PASS, waivers=[waiver("w", "x", not_={"first_time_recipients_today": {"more_than": 3}})])
+
+    assert [asks_for_first_times(given, side) for given in (policy(PASS), outbound, anywhere) for side in (Side.INSIDE, Side.OUTSIDE)] == [
+        False,
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
