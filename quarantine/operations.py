@@ -9,6 +9,7 @@ from quarantine.release import release
 from quarantine.seen import difference, findings_of, needs_second
 from relay.control.actor import Actor, Role
 from relay.control.change import change_many
+from relay.control.evidence import refuse_kept
 from relay.control.operation import Operation, Services
 from relay.control.operations.message import One, read_journey
 from relay.control.page import work_list
@@ -46,6 +47,7 @@ async def _show(services: Services, actor: Actor, params: dict[str, Any]) -> dic
 
 async def _delete(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
     def change(connection: Connection, row: Any) -> dict[str, Any]:
+        refuse_kept(connection, row)
         states.move(connection, row.message_id, row.ordinal, State.DELETED, services.clock.now_us())
         return {"to_state": State.DELETED.value}
 

@@ -9,6 +9,7 @@ from quarantine.seen import difference, findings_of, leaves_unsigned, needs_seco
 from relay.control import requests
 from relay.control.actor import Actor
 from relay.control.change import change_many
+from relay.control.evidence import refuse_evidence
 from relay.control.operation import Services
 from relay.control.params import Bulk, parsed
 from relay.model.delivery import State
@@ -33,6 +34,7 @@ async def release(services: Services, actor: Actor, params: dict[str, Any]) -> d
     asked = parsed(Releasing, params)
 
     def change(connection: Connection, row: Any) -> dict[str, Any]:
+        refuse_evidence(row)
         since = difference(row)
         if since and (since["new_findings"] or since["new_rules"]) and not asked.again:
             raise OperationRefused("something new has stopped it since it was released: look at it, then release it --again")
@@ -56,6 +58,7 @@ def carry(connection: Connection, services: Services, request: Any) -> dict[str,
     seen = {tuple(item) for item in request.details["findings"]}
     if State(row.state) is not State.QUARANTINED:
         raise OperationRefused(f"it is {row.state} now")
+    refuse_evidence(row)
     if not seen.issuperset(findings_of(row)) or not set(request.details["rules"]).issuperset(standing_rules(row)):
         raise OperationRefused(f"it was stopped by something else since this was asked: {requests.AGAIN}")
     approved = needs_second(row)

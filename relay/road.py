@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from relay.admission import PolicyInForce
+from relay.decide import asks_for_first_times
 from relay.decide.answer import answer
 from relay.judge import Alert, InspectBody, Judge, because_of, received_from
 from relay.model.client import Side
@@ -16,7 +17,7 @@ from relay.model.envelope import Envelope
 from relay.model.features import Header, Inspection
 from relay.model.finding import Finding, Kind
 from relay.model.message import Adopted, Body, Claimed, Decided, Inspected, Received, Recorded
-from relay.model.ports import Clock
+from relay.model.ports import Clock, Correspondence, FirstTimes
 from relay.model.reply import Reply
 from relay.policy.models import Client, Policy
 from relay.receive.transaction import Transaction
@@ -44,11 +45,13 @@ class Road:
         clock: Clock,
         max_received: int,
         observed: Callable[[Verdict], None],
+        correspondence: Correspondence,
     ) -> None:
         self._policies = policies
         self._judge = Judge(inspect_body, alert, clock, max_received, observed)
         self._recorder = recorder
         self._clock = clock
+        self._correspondence = correspondence
 
     async def accept(self, transaction: Transaction, body: Body) -> tuple[Reply, ...]:
         """After the last byte of DATA. When it returns, what the replies promise is durable."""
@@ -57,11 +60,28 @@ class Road:
         if transaction.client is not OWN_CLIENT and transaction.policy.digest != policy.digest:
             return await self._admitted_before(received)
         inspected = await self._judge.inspected(received, transaction.client, policy)
+        inspected = await self._acquainted(inspected, policy, FirstTimes())
         decided = Decided(inspected, self._judge.decide(inspected, policy, epoch))
         reply = answer(decided.decision, lmtp=received.peer.lmtp, already_accepted=received.already_accepted, vouched=received.vouched)
         if not reply.custody:
             return await self._refused(decided, _refusal(reply.codes[0], received.id, decided), because_of(decided.decision))
         return await self._taken(decided, reply.states, reply.codes)
+
+    async def _acquainted(self, inspected: Inspected, policy: Policy, before: FirstTimes) -> Inspected:
+        """With who wrote to whom before, where policy asks: as it was when the message came in, if that was looked up then. A worker has no
+        say in it. Nobody is a first-time recipient of the null reverse-path, nor of Sluis itself."""
+        received = inspected.received
+        sender = received.envelope.sender.path
+        found = before
+        if before.recipients is None and asks_for_first_times(policy, received.peer.side):
+            if sender is None or received.client == OWN_CLIENT.name:
+                found = FirstTimes((), 0)
+            else:
+                keys = [recipient.mailbox.key for recipient in received.envelope.recipients]
+                zone, now_us = policy.organisation.zone, self._clock.now_us()
+                found = await self._correspondence.first_times(sender.key, keys, zone, now_us)
+        inspection = replace(inspected.inspection, first_times=found.recipients, first_times_today=found.today)
+        return replace(inspected, inspection=inspection)
 
     async def _taken(self, decided: Decided, states: tuple[State, ...], codes: tuple[int, ...]) -> tuple[Reply, ...]:
         recorded = await self._recorder.accept(decided, states, codes)
@@ -118,6 +138,8 @@ class Road:
         )
         client = client_named(message.client, policy)
         inspected = await self._judge.inspected(received, client, policy)
+        before = FirstTimes(message.inspection.first_times, message.inspection.first_times_today)
+        inspected = await self._acquainted(inspected, policy, before)
         releases = {index: ticket.release for index, ticket in enumerate(claimed.tickets) if ticket.release is not None}
         return inspected.inspection, self._judge.decide(inspected, policy, epoch, message.recipients_total, releases)
 

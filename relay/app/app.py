@@ -13,6 +13,7 @@ from enum import StrEnum
 from relay.admission import Admission
 from relay.app.background import Background
 from relay.app.clock_watch import ClockWatch
+from relay.app.correspondence import RecordedCorrespondence
 from relay.app.custody import Custody
 from relay.app.descriptors import make_room
 from relay.app.dispatcher import Dispatcher
@@ -25,6 +26,7 @@ from relay.app.overload import Overload
 from relay.app.part import Part
 from relay.app.policy_source import Source
 from relay.app.resolver import DnsResolver
+from relay.app.rule_notices import RuleNotices
 from relay.control.operation import Operation, Services
 from relay.control.server import ControlServer
 from relay.deliver.deliverer import Deliverer
@@ -193,7 +195,10 @@ class App:
         self.deliverer = Deliverer(settings, DnsResolver(delivery.resolver))
         self._stack.push_async_callback(self.deliverer.close)
         observed = Observed()
-        self.road = Road(self.in_force, self._inspect, self.record, self.alerts, self.clock, delivery.max_received, observed)
+        correspondence = RecordedCorrespondence(self.journal, self.reader)
+        self.road = Road(
+            self.in_force, self._inspect, self.record, self.alerts, self.clock, delivery.max_received, observed, correspondence
+        )
         self.counters = Counters(self.journal)
         admission = Admission(
             self.in_force,
@@ -225,6 +230,7 @@ class App:
             self._wake,
             self.jobs,
             self.clock_watch,
+            RuleNotices(self.intake, self.in_force, self.journal, self.reader, self.clock, self.jobs, hostname, self._owner),
         )
         inherited = Inherited(self._part.sockets) if self._part else None
         # What only delivers needs no TLS key, and need not be able to read one.

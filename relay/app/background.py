@@ -13,6 +13,7 @@ from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.jobs import Jobs
 from relay.app.recall import Recall
+from relay.app.rule_notices import RuleNotices
 from relay.control.retention import Retention
 from relay.judge import Alert
 from relay.model.errors import SluisError
@@ -55,6 +56,7 @@ class Background:
         wake: Callable[[], None],
         jobs: Jobs,
         clock_watch: ClockWatch,
+        rule_notices: RuleNotices,
     ) -> None:
         self._settings = settings
         self._in_force = in_force
@@ -67,6 +69,7 @@ class Background:
         self._owner = owner
         self._jobs = jobs
         self._clock_watch = clock_watch
+        self._rule_notices = rule_notices
         self.balance_watch = BalanceWatch(journal, reader, in_force, alert, clock, settings.delivery, owner, jobs)
         late = settings.inspection.deadline + LATE_SECONDS
         self.recall = Recall(journal, reader, clock, in_force, int(settings.delivery.expiry * 1e6), wake, late)
@@ -81,6 +84,7 @@ class Background:
             self._run(self._sweep(high_water))
             self._run(self.balance_watch.run())
             self._run(self.recall.run())
+            self._run(self._rule_notices.run())
             if self._settings.retention.body_days is not None or self._settings.retention.record_days is not None:
                 self._run(self._retain())
 

@@ -7,6 +7,7 @@ KINDS = MappingProxyType(
         "accepted": "a message was taken into custody: envelope, client, digest, findings, and the decision for each recipient",
         "refused": "a command or a message was refused: who, what, and the reply",
         "adopted": "a client sent again what is in custody, because it had not heard so: it heard the first receipt, nothing was added",
+        "notified": "somebody of ours was told, by a message of our own, that a rule matched",
         "decided": "what waited was inspected and decided again",
         "outcome": "what became of an attempt: for each recipient state, next hop, TLS, reply, digest of the prefix, possible duplicate",
         "start": "a process started",

@@ -5,7 +5,7 @@ from collections import Counter
 
 from sqlalchemy import Connection, TableClause, column, delete, exists, func, or_, select, table, text
 
-from relay.audit.retention import APPROVAL, KEPT, REQUEST, count_erased
+from relay.audit.retention import APPROVAL, KEPT, NOTIFICATION, REQUEST, count_erased
 from relay.model.delivery import WAITING, State
 
 LOCK_MS = 300
@@ -67,6 +67,7 @@ def drop_month(connection: Connection, month: str, before_us: int) -> Counter[st
     about = REQUEST.c.message_id.in_(select(message.c.id))
     connection.execute(delete(APPROVAL).where(APPROVAL.c.request_id.in_(select(REQUEST.c.id).where(about))))
     connection.execute(delete(REQUEST).where(about))
+    connection.execute(delete(NOTIFICATION).where(NOTIFICATION.c.message_id.in_(select(message.c.id))))
     # In the order in which mail takes them, so that neither waits for the other.
     connection.execute(text(f"DROP TABLE message_{month}"))
     connection.execute(text(f"DROP TABLE delivery_{month}"))

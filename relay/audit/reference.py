@@ -17,6 +17,7 @@ MODELS: tuple[type[SQLModel], ...] = (
     tables.Request,
     tables.Approval,
     tables.Kept,
+    tables.Notification,
     tables.PolicyVersion,
     tables.Control,
     tables.Counter,

@@ -30,12 +30,13 @@ from sqlalchemy import (
 from relay.audit.event import erase
 from relay.model.delivery import WAITING, State
 from relay.store import states
-from relay.store.tables import Approval, Control, Delivery, EventRecord, Kept, Message
+from relay.store.tables import Approval, Control, Delivery, EventRecord, Kept, Message, Notification
 from relay.store.tables import Request as RequestTable
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
 DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 RECORD = EventRecord.__table__  # type: ignore[attr-defined]
+NOTIFICATION = Notification.__table__  # type: ignore[attr-defined]
 KEPT = Kept.__table__  # type: ignore[attr-defined]
 REQUEST = RequestTable.__table__  # type: ignore[attr-defined]
 APPROVAL = Approval.__table__  # type: ignore[attr-defined]
@@ -135,6 +136,7 @@ def erase_records(connection: Connection, ids: Sequence[uuid.UUID], before_us: i
     by_state = select(DELIVERY.c.state, func.count()).where(DELIVERY.c.message_id.in_(gone)).group_by(DELIVERY.c.state)
     numbers = {State(state): number for state, number in connection.execute(by_state)}
     counts["recipients"] = count_erased(connection, numbers)
+    connection.execute(delete(NOTIFICATION).where(NOTIFICATION.c.message_id.in_(gone)))
     asked = select(REQUEST.c.id).where(REQUEST.c.message_id.in_(gone))
     connection.execute(delete(APPROVAL).where(APPROVAL.c.request_id.in_(asked)))
     connection.execute(delete(REQUEST).where(REQUEST.c.message_id.in_(gone)))

@@ -8,6 +8,7 @@ import click
 from relay.cli.call import call_operation
 from relay.cli.common import config_option, json_option, print_fields, print_json, reason_option, settings_from, time_text
 from relay.model.text import printable
+from relay.rehearsal.told import effect_lines
 
 
 def journey_command(operation: str) -> click.Command:
@@ -28,6 +29,8 @@ def journey_command(operation: str) -> click.Command:
             _delivery(delivery)
         for entry in journey.get("review", []):
             _review(entry)
+        for told in journey["notices"]:
+            click.echo("\n" + printable(f"notice to {told['address']} by rule {told['rule']}: {told['result'] or 'not written yet'}"))
         for request in journey["requests"]:
             click.echo(
                 f"\nrequest {request['id']}: {request['kind']} by {request['actor']} ({printable(request['reason'])}): {request['state']}"
@@ -78,6 +81,8 @@ def _delivery(delivery: dict[str, Any]) -> None:
         )
     for match in delivery["observed"]:
         click.echo(printable(f"  observed rule {match['rule']} would have said {match['disposition']}: {match['because']}"))
+    for line in effect_lines(delivery["effects"] or {}):
+        click.echo(printable(f"  {line}", 1000))
     if delivery["outcome"]:
         outcome = delivery["outcome"]
         click.echo(printable(f"  {outcome['next_hop'] or 'no next hop'} {outcome['tls'] or 'no TLS'}: {outcome['reply']}"))

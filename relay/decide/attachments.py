@@ -34,6 +34,9 @@ def _fits(condition: AttachmentCondition, named: Named) -> Iterator[Fits]:
     if condition.encrypted is not None:
         encrypted = condition.encrypted
         yield lambda shown: shown.attachment.encrypted is encrypted
+    if condition.macro is not None:
+        macro = condition.macro
+        yield lambda shown: shown.macro is macro
     if condition.larger_than is not None:
         floor = condition.larger_than
         yield lambda shown: shown.attachment.size > floor

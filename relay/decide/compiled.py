@@ -12,6 +12,8 @@ from relay.decide.named import Named
 from relay.model.case import Case, Direction
 from relay.model.client import Side
 from relay.model.decision import Disposition, Match
+from relay.model.effects import NO_EFFECTS
+from relay.policy.asked import asked_first_times
 from relay.policy.match import PatternSet
 from relay.policy.models import Policy, Rule, Waiver
 
@@ -64,6 +66,13 @@ class Compiled:
             for rule in waiver.rules:
                 self.waivers.setdefault(rule, []).append(ready)
         self._routes = tuple((route.name, PatternSet(route.to)) for route in policy.routes)
+        self.effects = {rule.name: effects for rule in policy.rules if rule.mode == "enforce" and (effects := rule.effects) != NO_EFFECTS}
+        self.asking_tls = tuple(
+            _rule(rule, self.named)
+            for rule in policy.rules
+            if rule.mode == "enforce" and rule.require_tls and rule.disposition is Disposition.DELIVER
+        )
+        self.asked_first_times = asked_first_times(policy)
         self._rule_routes = {rule.name: rule.route for rule in policy.rules if rule.route is not None}
 
     def direction(self, case: Case, recipient: str) -> Direction:

@@ -21,6 +21,7 @@ def compile_condition(condition: Condition, named: Named) -> Test:
         *_where(condition),
         *_who(condition, named),
         *_measures(condition),
+        *_correspondence(condition),
         *_content(condition, named),
         *_nested(condition, named),
         *((expression_test(condition.if_),) if condition.if_ is not None else ()),
@@ -108,6 +109,15 @@ def _measures(condition: Condition) -> Iterator[Test]:
     if condition.recipients_more_than is not None:
         count = condition.recipients_more_than
         yield lambda facts: UNKNOWN if facts.message.recipients_total is None else YES if facts.message.recipients_total > count else NO
+
+
+def _correspondence(condition: Condition) -> Iterator[Test]:
+    if condition.first_time_recipient is not None:
+        first = condition.first_time_recipient
+        yield lambda facts: truth(None if facts.message.first_times is None else (facts.recipient in facts.message.first_times) is first)
+    if condition.first_time_recipients_today is not None:
+        most = condition.first_time_recipients_today.more_than
+        yield lambda facts: truth(None if facts.message.first_times_today is None else facts.message.first_times_today > most)
 
 
 def _content(condition: Condition, named: Named) -> Iterator[Test]:

@@ -108,7 +108,7 @@ def variables_of(message: MessageFacts) -> dict[str, Any]:
 def _attachment(shown: Shown) -> dict[str, Any]:
     attachment = shown.attachment
     value: dict[str, Any] = {name: getattr(attachment, name) for name in attachment.__slots__}
-    return value | {"members": list(attachment.members), "extension": attachment.extension}
+    return value | {"members": list(attachment.members), "extension": attachment.extension, "macro": shown.macro}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -5,16 +5,17 @@ from typing import Any
 from relay.decide.logic import Truth
 from relay.model.case import Case, Direction
 from relay.model.features import Attachment, Header
-from relay.model.finding import UNDECIDABLE, Kind
+from relay.model.finding import UNDECIDABLE, Finding, Kind
 
 
 class Shown:
     """One attachment with its names folded. Names inside an archive count as names of the archive."""
 
-    __slots__ = ("attachment", "extensions", "names")
+    __slots__ = ("attachment", "extensions", "macro", "names")
 
-    def __init__(self, attachment: Attachment) -> None:
+    def __init__(self, attachment: Attachment, macros: frozenset[str] = frozenset()) -> None:
         self.attachment = attachment
+        self.macro = attachment.part in macros
         self.names = tuple(name.casefold() for name in (attachment.name, *attachment.members))
         self.extensions = frozenset(_extension(name) for name in self.names)
 
@@ -22,6 +23,11 @@ class Shown:
 def _extension(name: str) -> str:
     """Windows drops dots and spaces at the end of a name, so that `a.exe. ` is a program."""
     return name.rstrip(". ").rpartition(".")[2] if "." in name else ""
+
+
+def _with_macros(findings: tuple[Finding, ...]) -> frozenset[str]:
+    """The parts in which, at whatever depth, inspection found an office document with macros (relay/inspect/encrypted.py)."""
+    return frozenset(found.part.partition("/")[0] for found in findings if found.kind is Kind.TYPE and found.name == "macro")
 
 
 class MessageFacts:
@@ -34,6 +40,8 @@ class MessageFacts:
         "case",
         "context",
         "extensions",
+        "first_times",
+        "first_times_today",
         "header",
         "kinds",
         "may_pass",
@@ -57,14 +65,17 @@ class MessageFacts:
         readable = inspection is not None and inspection.header.size > 0
         self.header: Header | None = inspection.header if inspection and readable else None
         self.subject: str | None = self.header.subject.casefold() if self.header else None
+        macros = _with_macros(inspection.findings) if inspection else frozenset()
         self.attachments: tuple[Shown, ...] | None = (
-            tuple(Shown(item) for item in inspection.attachments) if inspection and readable else None
+            tuple(Shown(item, macros) for item in inspection.attachments) if inspection and readable else None
         )
         self.extensions: frozenset[str] | None = (
             frozenset().union(*(shown.extensions for shown in self.attachments)) if self.attachments is not None else None
         )
         self.kinds: frozenset[Kind] = frozenset(found.kind for found in inspection.findings) if inspection else frozenset()
         self.names: frozenset[str] = frozenset(found.name for found in inspection.findings) if inspection else frozenset()
+        self.first_times = inspection.first_times if inspection else None
+        self.first_times_today = inspection.first_times_today if inspection else None
         self.may_pass = self.header is None and self.kinds.isdisjoint(UNDECIDABLE)
         self.memo: dict[object, bool] = {}
         self.context: Any = None  # of expressions, made when the first one asks

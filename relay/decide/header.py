@@ -30,6 +30,11 @@ def header_tests(condition: HeaderCondition, named: Named) -> Iterator[Callable[
     if condition.automatic is not None:
         automatic = condition.automatic
         yield _test(lambda header: (header.auto_submitted.partition(";")[0].strip().casefold() not in ("", "no")) is automatic)
+    if condition.list_mail is not None:
+        of_list = condition.list_mail
+        yield _test(lambda header: None if header.list_mail is None else header.list_mail is of_list)
+    if condition.delivered_before is not None:
+        yield _delivered_before(condition.delivered_before)
     if condition.received_more_than is not None:
         count = condition.received_more_than
         yield _test(lambda header: header.received > count)
@@ -38,7 +43,16 @@ def header_tests(condition: HeaderCondition, named: Named) -> Iterator[Callable[
         yield _test(lambda header: bool(header.message_id) is present)
 
 
-def _test(holds: Callable[[Header], bool]) -> Callable[[Facts], Truth]:
+def _delivered_before(expected: bool) -> Callable[[Facts], Truth]:
+    def test(facts: Facts) -> Truth:
+        header = facts.message.header
+        known = None if header is None else header.delivered_to
+        return truth(None if known is None else (facts.recipient in known) is expected)
+
+    return test
+
+
+def _test(holds: Callable[[Header], bool | None]) -> Callable[[Facts], Truth]:
     def test(facts: Facts) -> Truth:
         header = facts.message.header
         return truth(None if header is None else holds(header))

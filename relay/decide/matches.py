@@ -18,7 +18,7 @@ def matches_for(facts: Facts, policy: Compiled, epoch: Epoch, today: date, relea
     found = [_waive(match, facts, policy, today) for match in (*_builtin(facts.message.case, epoch), *_rules(facts, policy, today))]
     if all(match.waived_by is not None for match in found):
         found.append(_named(builtin.NO_RULE))
-    return found if release is None else _released(found, facts.message.case, release)
+    return found if release is None else _released(found, facts.message.case, release, policy)
 
 
 def _named(rule: str, detail: str = "") -> Match:
@@ -87,20 +87,24 @@ def may_be_waived(match: Match, facts: Facts, policy: Compiled, today: date) -> 
     return any(today <= waiver.until and waiver.when(facts) is not NO for waiver in policy.waivers.get(match.rule, ()))
 
 
-def _released(matches: list[Match], case: Case, release: Release) -> list[Match]:
+def _released(matches: list[Match], case: Case, release: Release, policy: Compiled) -> list[Match]:
     """Staff released what they saw. One finding or one rule that they did not see, and nothing is released."""
     standing = [match for match in matches if match.waived_by is None and match.disposition is not Disposition.DELIVER]
     seen = case.inspection is not None and release.covers(case.inspection.findings)
     if not seen or any(match.rule not in release.rules for match in standing if match.rule not in _NO_JUDGMENT):
         return matches
     released = f"release {release.request}"
-    return [replace(match, waived_by=released) if match in standing and _may_release(match, release) else match for match in matches]
+    return [
+        replace(match, waived_by=released) if match in standing and _may_release(match, release, policy) else match for match in matches
+    ]
 
 
 _NO_JUDGMENT = (builtin.BRAKE, builtin.NO_RULE)
 """They say nothing of the message, so there was nothing to see. The brake holds whatever was released, and does not undo it."""
 
 
-def _may_release(match: Match, release: Release) -> bool:
-    """A final rule needs a second person; `no-rule` is final for waivers only."""
+def _may_release(match: Match, release: Release, policy: Compiled) -> bool:
+    """A final rule needs a second person; `no-rule` is final for waivers only. What is kept as evidence nobody releases."""
+    if match.rule in policy.effects and policy.effects[match.rule].keep:
+        return False
     return match.rule != builtin.BRAKE and (release.approved or not match.final or match.rule == builtin.NO_RULE)

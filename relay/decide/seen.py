@@ -29,6 +29,8 @@ def _header(facts: Facts) -> Any:
         "recipients": list(header.to[:MOST]),
         "auto_submitted": header.auto_submitted,
         "received": header.received,
+        "list_mail": header.list_mail,
+        "delivered_to": list((header.delivered_to or ())[:MOST]),
         "message_id": header.message_id,
     }
 
@@ -44,6 +46,7 @@ def _attachment(facts: Facts) -> Any:
             "size": shown.attachment.size,
             "sha256": shown.attachment.sha256,
             "encrypted": shown.attachment.encrypted,
+            "macro": shown.macro,
             "members": list(shown.attachment.members[:MOST]),
         }
         for shown in facts.message.attachments[:MOST]
@@ -55,6 +58,11 @@ def _findings(facts: Facts) -> Any:
     if inspection is None or (facts.message.header is None and not inspection.findings):
         return None
     return [f"{found.kind.value}: {found.name}" for found in inspection.findings[:MOST]]
+
+
+def _first_time(facts: Facts) -> Any:
+    first_times = facts.message.first_times
+    return None if first_times is None else facts.recipient in first_times
 
 
 def _time(facts: Facts) -> Any:
@@ -77,6 +85,8 @@ _LOOK: dict[str, Callable[[Facts], Any]] = {
     "larger_than": lambda facts: facts.message.size,
     "smaller_than": lambda facts: facts.message.size,
     "recipients_more_than": lambda facts: facts.message.recipients_total,
+    "first_time_recipient": _first_time,
+    "first_time_recipients_today": lambda facts: facts.message.first_times_today,
     "finding": _findings,
     "finding_name": _findings,
     "attachment": _attachment,

@@ -5,10 +5,12 @@ from dataclasses import replace
 from datetime import date
 
 from relay.decide.compiled import Compiled, compiled
+from relay.decide.effects import effects_of
 from relay.decide.facts import Facts, MessageFacts
 from relay.decide.logic import YES
 from relay.decide.matches import matches_for, may_be_waived, observed_for
-from relay.model.case import Case
+from relay.model.case import Case, Direction
+from relay.model.client import Side
 from relay.model.decision import Decision, Disposition, Epoch, Match, Release, Verdict
 from relay.policy.builtin import NO_RULE
 from relay.policy.models import Policy
@@ -25,8 +27,15 @@ def decide(case: Case, policy: Policy, epoch: Epoch, today: date, releases: Mapp
         address = recipient.mailbox.key
         facts = Facts(message, address, ready.direction(case, address))
         matches = matches_for(facts, ready, epoch, today, given.get(index))
-        verdicts.append(replace(_verdict(facts, matches, ready), observed=observed_for(facts, ready, today)))
+        observed, effects = observed_for(facts, ready, today), effects_of(facts, matches, ready, today)
+        verdicts.append(replace(_verdict(facts, matches, ready), observed=observed, effects=effects))
     return Decision(epoch, tuple(verdicts))
+
+
+def asks_for_first_times(policy: Policy, side: Side) -> bool:
+    """Whether deciding for mail from this side asks who wrote to whom before: whoever calls looks that up first."""
+    possible = {Direction.INBOUND} if side is Side.OUTSIDE else {Direction.OUTBOUND, Direction.INTERNAL}
+    return not possible.isdisjoint(compiled(policy).asked_first_times)
 
 
 def decide_at_rcpt(case: Case, policy: Policy, epoch: Epoch, today: date) -> Verdict | None:

@@ -18,7 +18,7 @@ from relay.model.message import Outcome, Signed, Ticket
 from relay.model.ports import BodyReader, Resolver
 from relay.model.reply import Reply
 from relay.model.text import printable
-from relay.policy.models import Route
+from relay.policy.models import Route, TlsLevel
 from relay.settings.models import Settings
 
 log = logging.getLogger("sluis.deliver")
@@ -39,6 +39,8 @@ class Deliverer:
 
         `body` opens the spool object and may be called several times. `before_final_dot` is awaited right before each final dot: it makes
         the attempt's durable mark, and raises Withdrawn if the message may not leave any more."""
+        if signed.claimed.effects.require_tls:  # the strictest of route and rules
+            route = route.model_copy(update={"tls": TlsLevel.VERIFIED})
         groups: dict[str, list[Ticket]] = {}
         for ticket in signed.claimed.tickets:
             groups.setdefault(_destination(route, ticket.recipient), []).append(ticket)

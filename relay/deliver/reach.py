@@ -36,7 +36,7 @@ class Reach:
         self._contexts = ClientContexts()
         self._pool = Pool()
         self._down_seconds = min(DOWN, settings.delivery.schedule[0] / 2)
-        self._down: dict[tuple[str, str], tuple[float, Answer]] = {}
+        self._down: dict[tuple[str, TlsLevel, str], tuple[float, Answer]] = {}  # a rule may ask for more TLS than the route
 
     async def at_first_host(
         self, route: Route, domain: str, transact: Callable[[Connection], Awaitable[Result]]
@@ -109,13 +109,13 @@ class Reach:
         )
 
     def _check_down(self, route: Route, domain: str) -> None:
-        until, answer = self._down.get((route.name, domain), (0.0, None))
+        until, answer = self._down.get((route.name, route.tls, domain), (0.0, None))
         rest = until - time.monotonic()
         if answer is not None and rest > 0:
             raise HopFailed(Answer(answer.code, answer.status, f"{answer.text} (not tried again yet)", rest=rest))
-        self._down.pop((route.name, domain), None)
+        self._down.pop((route.name, route.tls, domain), None)
 
     def _remember_down(self, route: Route, domain: str, answer: Answer) -> None:
         if len(self._down) >= DOWN_ENTRIES:
             del self._down[next(iter(self._down))]
-        self._down[route.name, domain] = (time.monotonic() + self._down_seconds, answer)
+        self._down[route.name, route.tls, domain] = (time.monotonic() + self._down_seconds, answer)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+from relay.model.effects import NO_EFFECTS, Effects
 from relay.model.finding import Finding
 
 
@@ -44,7 +45,8 @@ class Match:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """For one recipient. `deferred` turns `deliver` into `not yet` and changes nothing else. `route` is set where the disposition is
-    deliver. `observed` are rules that would have matched if they were in force; they change nothing.
+    deliver. `observed` are rules that would have matched if they were in force; they change nothing. `effects` are those of all rules
+    that matched and were not waived by the policy, whatever the disposition.
     """
 
     disposition: Disposition
@@ -54,6 +56,7 @@ class Verdict:
     route: str | None = None
     alert: str | None = None
     observed: tuple[Match, ...] = ()
+    effects: Effects = NO_EFFECTS
 
     @property
     def rules(self) -> tuple[str, ...]:

@@ -30,7 +30,9 @@ class Attachment:
 @dataclass(frozen=True, slots=True)
 class Header:
     """Header facts: `from_addresses` are the addresses of all From fields; text is decoded, with controls removed. `received` counts
-    Received fields; `forged_results` are (start, end) byte ranges of Authentication-Results fields in our name, end exclusive."""
+    Received fields; `forged_results` are (start, end) byte ranges of Authentication-Results fields in our name, end exclusive.
+    `delivered_to` are the addresses in Delivered-To and X-Loop; `list_mail` says that a mailing list or a mass mailer sent it. What was
+    recorded before they were looked for has None for both."""
 
     from_addresses: tuple[str, ...] = ()
     from_fields: int = 0
@@ -45,6 +47,8 @@ class Header:
     size: int = 0
     eight_bit: bool = False
     forged_results: tuple[tuple[int, int], ...] = ()
+    delivered_to: tuple[str, ...] | None = None
+    list_mail: bool | None = None
 
 
 _HEADER, _ATTACHMENT, _FINDING = (tuple(field.name for field in fields(kind)) for kind in (Header, Attachment, Finding))
@@ -53,7 +57,10 @@ _HEADER, _ATTACHMENT, _FINDING = (tuple(field.name for field in fields(kind)) fo
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """What the inspect worker answers: header facts, parts, findings, and the names of inspectors that were unavailable.
-    `clean_by` names the inspectors that looked and answered; policy says which of them must."""
+    `answered` names the inspectors that looked and answered; policy says which of them must.
+
+    Two facts are the road's, which looks them up where policy asks; None is not known. `first_times` are the keys of recipients to whom
+    nothing of the sender was delivered before, `first_times_today` counts such recipients of the sender on this day."""
 
     header: Header
     attachments: tuple[Attachment, ...] = ()
@@ -62,11 +69,13 @@ class Inspection:
     answered: tuple[str, ...] = ()
     eight_bit: bool = False
     versions: tuple[tuple[str, str], ...] = ()
+    first_times: tuple[str, ...] | None = None
+    first_times_today: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` reads it back. Written out: `dataclasses.asdict` copies every value by reflection, and every
         message comes by here three times."""
-        return {
+        value: dict[str, Any] = {
             "header": {name: getattr(self.header, name) for name in _HEADER},
             "attachments": [{name: getattr(attachment, name) for name in _ATTACHMENT} for attachment in self.attachments],
             "findings": [{name: getattr(finding, name) for name in _FINDING} for finding in self.findings],
@@ -75,6 +84,9 @@ class Inspection:
             "eight_bit": self.eight_bit,
             "versions": self.versions,
         }
+        if self.first_times is not None:
+            value |= {"first_times": self.first_times, "first_times_today": self.first_times_today}
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Inspection":
@@ -82,6 +94,8 @@ class Inspection:
         header = dict(value["header"])
         for name in ("from_addresses", "to"):
             header[name] = tuple(header[name])
+        if header.get("delivered_to") is not None:
+            header["delivered_to"] = tuple(header["delivered_to"])
         header["forged_results"] = tuple((start, end) for start, end in header["forged_results"])
         return cls(
             header=Header(**header),
@@ -91,4 +105,6 @@ class Inspection:
             answered=tuple(value["answered"]),
             eight_bit=value["eight_bit"],
             versions=tuple((name, version) for name, version in value["versions"]),
+            first_times=tuple(value["first_times"]) if value.get("first_times") is not None else None,
+            first_times_today=value.get("first_times_today"),
         )

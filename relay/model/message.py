@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from relay.model.client import Peer
 from relay.model.decision import Decision, Epoch, Release
 from relay.model.delivery import State
+from relay.model.effects import NO_EFFECTS, Effects
 from relay.model.envelope import Envelope, Recipient, Sender
 from relay.model.features import Inspection
 
@@ -128,7 +129,8 @@ class StoredMessage:
 class Claimed:
     """A lease on the deliveries of one message over one route (or on its undecided ones). `fence` rises with every claim: a write that
     names
-    an older fence changes nothing."""
+    an older fence changes nothing. Of its `effects` the way is the same for all
+    of its tickets: what leaves is one copy."""
 
     message: StoredMessage
     route: str
@@ -138,6 +140,7 @@ class Claimed:
     fence: int
     lease_until_us: int
     expires_us: int
+    effects: Effects = NO_EFFECTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,23 @@ class Resolver(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class FirstTimes:
+    """`recipients` are the keys of those to whom nothing of this sender was delivered before; `today` counts such recipients of this sender
+    on this day, these among them. None is not known."""
+
+    recipients: tuple[str, ...] | None = None
+    today: int | None = None
+
+
+class Correspondence(Protocol):
+    """Who wrote to whom before."""
+
+    async def first_times(self, sender: str, recipients: Sequence[str], zone: str, now_us: int) -> FirstTimes:
+        """For address keys; `zone` is where the day begins. Counts those that it gives."""
+        ...
+
+
 class BodyHash(Protocol):
     """A DKIM body hash fed while the bytes stream by."""
 

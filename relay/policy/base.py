@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -90,3 +91,15 @@ Listed = Annotated[str, Field(min_length=1, max_length=320), AfterValidator(_lis
 def list_names(entries: Iterable[str] | None) -> Iterator[str]:
     """The lists among such entries."""
     return (entry.removeprefix(LIST) for entry in entries or () if entry.startswith(LIST))
+
+
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"'{text}' is no time zone of the IANA database such as Europe/Amsterdam") from None
+    return text
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+"""A time zone of the IANA database."""

@@ -3,12 +3,11 @@
 import re
 from datetime import time
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field
 
 from relay.model.finding import Kind
-from relay.policy.base import Listed, ListName, Name, Strict
+from relay.policy.base import Listed, ListName, Name, Strict, Zone
 
 
 def _extension(text: str) -> str:
@@ -26,14 +25,6 @@ def _media_type(text: str) -> str:
 def _sha256(text: str) -> str:
     if not text.startswith("list:") and not re.fullmatch(r"[0-9a-f]{64}", text):
         raise ValueError(f"'{text}' is no SHA-256 in 64 lower-case hex digits, and no list (list:NAME)")
-    return text
-
-
-def _zone(text: str) -> str:
-    try:
-        ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"'{text}' is no time zone of the IANA database such as Europe/Amsterdam") from None
     return text
 
 
@@ -59,6 +50,7 @@ class AttachmentCondition(Strict):
     names: tuple[str, ...] | None = Field(default=None, description="its name, with `*` and `?`; case does not matter")
     sha256: Digests | None = Field(default=None, description="SHA-256 of its bytes, hex, or `list:NAME`")
     encrypted: bool | None = Field(default=None, description="whether it is encrypted")
+    macro: bool | None = Field(default=None, description="whether it, or something in it, is an office document with VBA macros")
     larger_than: int | None = Field(default=None, ge=0, description="octets, decoded")
     smaller_than: int | None = Field(default=None, ge=0, description="octets, decoded")
 
@@ -74,6 +66,12 @@ class HeaderCondition(Strict):
     )
     recipients: tuple[Listed, ...] | None = Field(default=None, description="an address in To or Cc")
     automatic: bool | None = Field(default=None, description="whether a machine sent it: Auto-Submitted other than `no` (RFC 3834 §5)")
+    list_mail: bool | None = Field(
+        default=None, description="whether a list or a mass mailer sent it: List-Id, List-Post, List-Unsubscribe, Precedence"
+    )
+    delivered_before: bool | None = Field(
+        default=None, description="whether a Delivered-To or X-Loop field names this recipient: it has been there already"
+    )
     received_more_than: int | None = Field(default=None, ge=0, description="Received fields")
     message_id: bool | None = Field(default=None, description="whether it has a Message-ID")
 
@@ -81,7 +79,7 @@ class HeaderCondition(Strict):
 class TimeCondition(Strict):
     """When the message came in, by the clock of a place. `from` after `to` spans midnight."""
 
-    zone: Annotated[str, AfterValidator(_zone)] = Field(description="time zone of the IANA database, such as `Europe/Amsterdam`")
+    zone: Zone = Field(description="time zone of the IANA database, such as `Europe/Amsterdam`")
     days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] | None = Field(
         default=None, description="days of the week; of a span over midnight the day that it begins on"
     )
@@ -96,6 +94,13 @@ class TimeCondition(Strict):
 
 def _minutes(text: str) -> int:
     return 24 * 60 if text == "24:00" else time.fromisoformat(text).hour * 60 + time.fromisoformat(text).minute
+
+
+class FirstTimesCondition(Strict):
+    """How many recipients of this sender are first-time ones today, in the organisation's `zone`, this message's among them. A message
+    that the sender's server sends again is counted again."""
+
+    more_than: int = Field(ge=0, description="holds from one more on")
 
 
 class Condition(Strict):
@@ -119,6 +124,13 @@ class Condition(Strict):
     larger_than: int | None = Field(default=None, ge=0, description="the whole message, octets")
     smaller_than: int | None = Field(default=None, ge=0, description="the whole message, octets")
     recipients_more_than: int | None = Field(default=None, ge=0, description="recipients in the transaction")
+    first_time_recipient: bool | None = Field(
+        default=None,
+        description="whether nothing that this sender sent was ever delivered to this recipient, as far as the record goes back",
+    )
+    first_time_recipients_today: FirstTimesCondition | None = Field(
+        default=None, description="how many first-time recipients this sender has had today"
+    )
     finding: tuple[Kind, ...] | None = Field(default=None, description="what inspection found, by kind")
     finding_name: tuple[str, ...] | None = Field(default=None, description="what inspection found, by name")
     attachment: AttachmentCondition | None = Field(default=None, description="one attachment that fits")

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+from relay.model.address import address_key
 from relay.model.decision import Disposition
 from relay.policy.base import list_names
 from relay.policy.builtin import BUILTIN
 from relay.policy.conditions import AttachmentCondition, Condition
+from relay.policy.match import PatternSet
 from relay.policy.models import Policy
 from relay.policy.named import unknown
 from relay.policy.places import Path, Places
@@ -16,11 +18,13 @@ from relay.policy.rules import Rule
 def check_rules(policy: Policy, places: Places) -> Iterator[str]:
     """Every problem of the rules, as `file:line: what (hint)`."""
     seen: dict[str, str] = {}
+    ours = PatternSet(policy.organisation.domains)
     for rule in policy.rules:
         where = places.of("rules", rule.name)
         if rule.name in BUILTIN:
             yield f"{where}: the rule '{rule.name}' is built in; choose another name"
         yield from _route(rule, places, policy)
+        yield from _effects(rule, places, ours)
         if rule.since is not None and rule.until is not None and rule.since > rule.until:
             yield f"{places.of('rules', rule.name, 'since')}: since {rule.since} is after until {rule.until}: the rule never counts"
         for key, condition in (("when", rule.when), ("unless", rule.unless)):
@@ -69,6 +73,15 @@ def _route(rule: Rule, places: Places, policy: Policy) -> Iterator[str]:
     yield from unknown(
         places.of("rules", rule.name, "route"), "route", (rule.route,) if rule.route else (), (route.name for route in policy.routes)
     )
+
+
+def _effects(rule: Rule, places: Places, ours: PatternSet) -> Iterator[str]:
+    """What is kept stays here; who is told is one of us, or mail would carry out what was found."""
+    if rule.keep and rule.disposition not in (Disposition.QUARANTINE, Disposition.REJECT):
+        yield f"{places.of('rules', rule.name, 'keep')}: 'keep' goes with 'then: quarantine' or 'then: reject' only"
+    for address in rule.notify or ():
+        if not ours.covers(address_key(address)):
+            yield f"{places.of('rules', rule.name, 'notify')}: '{address}' is at none of our domains: nobody else is told"
 
 
 def check_waivers(policy: Policy, places: Places) -> Iterator[str]:

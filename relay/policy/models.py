@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from relay.policy.base import Name, Pattern, Strict
-from relay.policy.conditions import AttachmentCondition, Condition, HeaderCondition, TimeCondition
+from relay.policy.conditions import AttachmentCondition, Condition, FirstTimesCondition, HeaderCondition, TimeCondition
 from relay.policy.lists import EntryList
 from relay.policy.parties import (
     Client,
@@ -24,6 +24,7 @@ __all__ = [
     "Client",
     "Condition",
     "EntryList",
+    "FirstTimesCondition",
     "HeaderCondition",
     "InspectionPolicy",
     "Limits",

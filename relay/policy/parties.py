@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, PlainValidator
 
 from relay.model.client import Side
-from relay.policy.base import Domain, Name, Pattern, Strict
+from relay.policy.base import Domain, Name, Pattern, Strict, Zone
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -105,6 +105,7 @@ class Organisation(Strict):
     authserv_id: Domain = Field(description="our name in Authentication-Results and Received (RFC 8601 §2.5)")
     postmaster: Pattern = Field(description="the address that gets what is sent to `<postmaster>`")
     phases: tuple[Name, ...] = Field(default=("open",), min_length=1, description="the phases there are, from shut to open")
+    zone: Zone = Field(default="UTC", description="where our days begin: a time zone of the IANA database")
     partners: tuple[Partner, ...] = Field(default=(), description="organisations outside that rules can name")
 
 

@@ -21,7 +21,15 @@ WORDS = {
     "finding": Kind,
     "inspector": ways.Inspector,
 }
-RULES = (models.Rule, models.Condition, models.AttachmentCondition, models.HeaderCondition, models.TimeCondition, models.Tell)
+RULES = (
+    models.Rule,
+    models.Condition,
+    models.AttachmentCondition,
+    models.HeaderCondition,
+    models.TimeCondition,
+    models.FirstTimesCondition,
+    models.Tell,
+)
 FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
     ("`organisation.yaml`", "The keys stand at the top of the file.", (models.Organisation, models.Partner)),
     ("`clients.yaml`", "A list under `clients`.", (models.Client, models.Limits)),
@@ -68,6 +76,26 @@ and no waiver may come to take it away.
 
 **One reply after DATA** for all recipients: all rejected, 550; all deferred or rejected, 451; otherwise 250, and every recipient is in
 custody. LMTP answers for each. In custody a rejection is a bounce to a vouched sender, and otherwise waits in the quarantine.
+
+## What a rule does besides
+
+- `route` names the way out; two rules that name different ones hold the mail, with an alert.
+- `require_tls`: the recipient's mail leaves over verified TLS only, whatever its route asks for; else it waits and fails as on a route with
+  `tls: verified`.
+- `headers` puts fields in front: `Comments`, `Keywords` (RFC 5322 §3.6.5) and all that begin with `X-Sluis-`; a value is one line of
+  printable ASCII.
+- `notify` tells addresses of ours, once for each message and rule, by a message from the empty reverse-path. It names message, rule, sender
+  and recipients, and nothing of the content.
+- `keep` makes it evidence (with `quarantine` or `reject`): nobody can release it, retention leaves it, a refused message keeps its body.
+
+They add up over all rules that match and that no waiver took away, whatever disposition wins: the order of rules means nothing here either.
+Each recipient has its own; those with different fields or TLS get copies of their own. They are in the record with the delivery, in the
+`accepted` and `decided` events, and in `explain`; what staff release leaves as its rules say. A `deliver` rule of which it is not known
+whether it holds asks for its TLS all the same. Fields stand above our Received field and are put in before the message is signed; a field
+below it came from elsewhere, whatever its name. Of a refusal before DATA and of what Sluis writes itself nobody is told.
+
+Evidence waits in the quarantine (or stays refused) and is in the list of what must be kept: `sluis message unkeep` by an admin ends that,
+and only then can it be deleted.
 
 ## Trying it before it meets mail
 

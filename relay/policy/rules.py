@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from relay.model.decision import Disposition
+from relay.model.effects import Effects
 from relay.policy.base import Name, Strict
 from relay.policy.conditions import Condition
+from relay.policy.effects import Headers, ToldAddress
 
 
 def _told(text: str) -> str:
@@ -33,6 +35,16 @@ class Rule(Strict):
     because: str = Field(min_length=1, description="the reason, for staff; a client never hears it")
     tell: Tell | None = Field(default=None, description="the reason in words that the sender may read, in two languages")
     route: Name | None = Field(default=None, description="the route, instead of the first that matches; with `deliver` only")
+    keep: bool = Field(
+        default=False, description="it is evidence: kept until somebody says otherwise, and never released; with `quarantine` or `reject`"
+    )
+    require_tls: bool = Field(default=False, description="it leaves over verified TLS only, whatever its route asks for")
+    headers: Headers | None = Field(
+        default=None, description="fields put in front of the message: `Comments`, `Keywords`, and all that begin with `X-Sluis-`"
+    )
+    notify: tuple[ToldAddress, ...] | None = Field(
+        default=None, min_length=1, max_length=10, description="addresses of ours that are told once of each message that it matches"
+    )
     final: bool = Field(default=False, description="no waiver takes it away")
     since: date | None = Field(default=None, description="the first day on which it counts, as `2030-01-31` (UTC)")
     until: date | None = Field(default=None, description="the last day on which it counts (UTC)")
@@ -45,6 +57,16 @@ class Rule(Strict):
     def disposition(self) -> Disposition:
         """`then` as the ordered value."""
         return Disposition[self.then.upper()]
+
+    @property
+    def effects(self) -> Effects:
+        """What follows besides."""
+        return Effects(
+            keep=self.keep,
+            require_tls=self.require_tls,
+            fields=tuple(sorted((self.headers or {}).items())),
+            notify=tuple(sorted((self.name, address) for address in self.notify or ())),
+        )
 
 
 class Waiver(Strict):

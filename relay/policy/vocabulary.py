@@ -27,6 +27,7 @@ STRUCTS: dict[str, dict[str, tuple[str, str]]] = {
         "sha256": (TEXT, "of its bytes, hex"),
         "inline": (FLAG, "whether it is shown in the text"),
         "encrypted": (FLAG, "whether it is encrypted"),
+        "macro": (FLAG, "whether it is an office document with macros, or has one in it"),
         "members": (TEXTS, "names inside an archive"),
     },
     "Finding": {

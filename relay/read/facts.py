@@ -35,6 +35,8 @@ def header_facts(fields: list[HeaderField], size: int, authserv_id: str) -> Head
         received=sum(item.name == "received" for item in fields),
         size=size,
         eight_bit=any(not item.value.isascii() for item in fields),
+        delivered_to=tuple(_addresses_in(fields, "delivered-to", "x-loop"))[:MAX_RECIPIENTS],
+        list_mail=any(_of_list(item) for item in fields),
         forged_results=tuple((item.start, item.end) for item in fields if _claims(item, authserv_id)),
     )
 
@@ -72,7 +74,18 @@ def _first_address(fields: list[HeaderField], name: str) -> str:
 
 
 def _recipients(fields: list[HeaderField]) -> list[str]:
-    return [address_key(found.address) for item in fields if item.name in ("to", "cc") for found in _addresses(item) or []]
+    return _addresses_in(fields, "to", "cc")
+
+
+def _addresses_in(fields: list[HeaderField], *names: str) -> list[str]:
+    return [address_key(found.address) for item in fields if item.name in names for found in _addresses(item) or []]
+
+
+def _of_list(item: HeaderField) -> bool:
+    """A list says who it is (RFC 2919, RFC 2369); older ones, and mass mailers, say how little it matters (RFC 2076 §3.9)."""
+    if item.name == "precedence":
+        return _decoded(item.value).strip(" \t").lower() in ("list", "bulk", "junk")
+    return item.name in ("list-id", "list-post", "list-unsubscribe")
 
 
 def _text(value: str) -> str:

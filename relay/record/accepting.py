@@ -4,16 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from relay.audit.event import NewEvent, write
 from relay.model.delivery import State
 from relay.model.errors import ClientLeft, SluisError
 from relay.store import states, unheard
 from relay.store.hot import Hot
-from relay.store.tables import Delivery, Message, Queue
+from relay.store.tables import Delivery, Kept, Message, Notification, Queue
 from relay.store.unheard import Receipt
 
+KEPT = Kept.__table__  # type: ignore[attr-defined]
+NOTIFICATION = Notification.__table__  # type: ignore[attr-defined]
 _INSERT_MESSAGE = Hot(insert(Message.__table__))  # type: ignore[attr-defined]
 _INSERT_DELIVERY = Hot(insert(Delivery.__table__))  # type: ignore[attr-defined]
 _INSERT_QUEUE = Hot(insert(Queue.__table__))  # type: ignore[attr-defined]
@@ -22,7 +24,7 @@ _INSERT_QUEUE = Hot(insert(Queue.__table__))  # type: ignore[attr-defined]
 @dataclass(frozen=True, slots=True)
 class Acceptance:
     """The rows of one message. `key` is empty where no client waits for a receipt; receipts count that are not older than `since_us`.
-    `left` says whether that client is gone."""
+    `left` says whether that client is gone. `kept` and `notifications` are rows that few messages have."""
 
     message: Mapping[str, Any]
     deliveries: Sequence[Mapping[str, Any]]
@@ -33,6 +35,8 @@ class Acceptance:
     receipt: Receipt
     since_us: int
     left: Callable[[], bool] | None = None
+    kept: Mapping[str, Any] | None = None
+    notifications: Sequence[Mapping[str, Any]] = ()
 
 
 class _HeardBefore(SluisError):
@@ -60,6 +64,7 @@ def accept(connection: Connection, items: list[Acceptance]) -> list[Receipt | No
     _INSERT_DELIVERY.run(connection, [row for item in items for row in item.deliveries])
     if queued := [row for item in items for row in item.queue]:
         _INSERT_QUEUE.run(connection, queued)
+    _write_beside(connection, items)
     states.count_new(connection, [state for item in items for state in item.states])
     write(connection, [item.event for item in items])
     return [None] * len(items)
@@ -73,6 +78,26 @@ def refuse(connection: Connection, items: list[Acceptance]) -> list[Receipt | No
     if new:
         _INSERT_MESSAGE.run(connection, [item.message for item in new])
         _INSERT_DELIVERY.run(connection, [row for item in new for row in item.deliveries])
+        _write_beside(connection, new)
         states.count_new(connection, [state for item in new for state in item.states])
         write(connection, [item.event for item in new])
     return found
+
+
+def _write_beside(connection: Connection, items: Sequence[Acceptance]) -> None:
+    """What rules ask for besides: evidence that is kept, people who are told."""
+    if kept := [item.kept for item in items if item.kept is not None]:
+        connection.execute(insert(KEPT), kept)
+    if told := [row for item in items for row in item.notifications]:
+        connection.execute(insert(NOTIFICATION), told)
+
+
+def add_beside(connection: Connection, kept: Mapping[str, Any] | None, notifications: Sequence[Mapping[str, Any]]) -> None:
+    """The same for a message that is there already: what is kept is kept once, and nobody is told twice."""
+    if kept is not None and connection.execute(select(KEPT).where(KEPT.c.message_id == kept["message_id"])).first() is None:
+        connection.execute(insert(KEPT), kept)
+    if notifications:
+        query = select(NOTIFICATION.c.rule, NOTIFICATION.c.address).where(NOTIFICATION.c.message_id == notifications[0]["message_id"])
+        told = {(row.rule, row.address) for row in connection.execute(query)}
+        if new := [row for row in notifications if (row["rule"], row["address"]) not in told]:
+            connection.execute(insert(NOTIFICATION), new)

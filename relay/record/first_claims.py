@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from relay.model.delivery import State
+from relay.model.effects import Effects
 from relay.model.message import Body, Claimed, Decided, StoredMessage, Ticket
 
 FIRST_FENCE = 1
@@ -50,12 +51,13 @@ class NobodyDelivers:
 def first_claims(
     decided: Decided, states: Sequence[State], commitment: str, kept: str, queued: Sequence[Mapping[str, Any]]
 ) -> list[Claimed]:
-    """The claims that the queue rows tell of: one for each route. What stands in `queued` without an owner is nobody's. `kept` is the name
-    that the spool gave the sealed body."""
-    routes: dict[str, list[Mapping[str, Any]]] = {}
+    """The claims that the queue rows tell of: one for each route and its effects. What stands in `queued` without an owner is nobody's.
+    `kept` is the name that the spool gave the sealed body."""
+    verdicts = decided.decision.verdicts
+    routes: dict[tuple[str, Any], list[Mapping[str, Any]]] = {}
     for row in queued:
         if row["owner"] is not None:
-            routes.setdefault(row["route"], []).append(row)
+            routes.setdefault((row["route"], verdicts[row["ordinal"]].effects.way), []).append(row)
     if not routes:
         return []
     message = _stored(decided, commitment, kept)
@@ -70,8 +72,9 @@ def first_claims(
             fence=FIRST_FENCE,
             lease_until_us=rows[0]["lease_until_us"],
             expires_us=min(row["expires_us"] for row in rows),
+            effects=Effects(require_tls=way[0], fields=way[1]),
         )
-        for route, rows in routes.items()
+        for (route, way), rows in routes.items()
     ]
 
 

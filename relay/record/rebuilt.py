@@ -85,7 +85,7 @@ def write_rows(connection: Connection, rebuilt: Rebuilt, actor: str, origin: str
 
 def _rows(name: str, manifest: dict[str, Any]) -> Rebuilt:
     accepted = json.loads(manifest["event"])
-    if accepted["kind"] != "accepted":
+    if accepted["kind"] not in ("accepted", "refused"):  # a refused one is evidence that a rule keeps
         raise ValueError(f"a {accepted['kind']} event")
     details = accepted["details"]
     identity = uuid.UUID(accepted["object"].removeprefix("message "))
@@ -112,7 +112,7 @@ def _rows(name: str, manifest: dict[str, Any]) -> Rebuilt:
         "inspection": _inspection(details).to_json(),
         "policy": details["policy"],
         "phase": phase,
-        "reply": "250",
+        "reply": details.get("reply", "250"),
         "commitment": manifest["commitment"],
         "recipients": len(details["recipients"]),
     }
@@ -156,4 +156,5 @@ def _delivery(ordinal: int, value: dict[str, Any]) -> dict[str, Any]:
         "deferred": False,
         "observed": None,
         "inspection": None,
+        "effects": value.get("effects"),
     }

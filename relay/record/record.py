@@ -22,13 +22,23 @@ from relay.model.reply import Reply
 from relay.model.text import printable
 from relay.phases.state import Fences
 from relay.record import accepting
-from relay.record.accepting import Acceptance
+from relay.record.accepting import Acceptance, add_beside
 from relay.record.adoption import Adoption
 from relay.record.concluding import Conclusion, End, conclude
 from relay.record.first_claims import FirstClaims, Lease, NobodyDelivers, first_claims
 from relay.record.inspected_again import inspected_again
 from relay.record.marking import Marking, mark
-from relay.record.rows import accepted_details, delivery_row, message_row, observed_details, queue_row, verdict_values
+from relay.record.rows import (
+    accepted_details,
+    delivery_row,
+    effects_told,
+    kept_row,
+    message_row,
+    notification_rows,
+    observed_details,
+    queue_row,
+    verdict_values,
+)
 from relay.store import queue, states
 from relay.store.journal import Journal
 from relay.store.queue import LeaseLost
@@ -111,19 +121,32 @@ class Record:
             key=received.receipt,
             receipt=Receipt(received.id, received.received_us, event.commitment.hex(), codes),
             since_us=self.adoption.since_us,
+            kept=kept_row(received.id, decided.decision.verdicts, received.received_us),
+            notifications=notification_rows(received.id, decided.decision.verdicts, received.received_us),
         )
 
     async def refuse(self, decided: Decided, reply: Reply, reason: str) -> Adopted | None:
-        """A message that was refused after DATA: its row and features, no body. Adopted: it is in custody already, and its client had not
-        heard so: to refuse it now would be a lie."""
+        """A message that was refused after DATA: its row and features, and no body unless a rule keeps it as evidence. Adopted: it is in
+        custody already, and its client had not heard so: to refuse it now would be a lie."""
         received = decided.inspected.received
         refused = [State.REFUSED] * len(received.envelope.recipients)
         details = accepted_details(decided, refused) | {"reply": str(reply)}
         event = self._event("refused", received, details, result=str(reply.code), reason=reason)
-        message = message_row(decided, str(reply), event.commitment.hex(), None)
+        evidence = await self._evidence(decided, event)
+        message = message_row(decided, str(reply), event.commitment.hex(), evidence)
         first = await self.adoption.commit(received, accepting.refuse, self._acceptance(decided, refused, message, event, ()))
-        await self._let_go(partial(self._spool.drop, received.body), received.body.object)
+        if evidence is None:
+            await self._let_go(partial(self._spool.drop, received.body), received.body.object)
+        elif first is not None:
+            await self._let_go(partial(self._spool.discard, evidence), evidence)
         return first
+
+    async def _evidence(self, decided: Decided, event: NewEvent) -> str | None:
+        """The sealed body of a message that is refused, where a rule keeps it; nothing leads from there to anybody's mailbox."""
+        if not any(verdict.effects.keep for verdict in decided.decision.verdicts):
+            return None
+        manifest = {"event": event.canonical.decode(), "commitment": event.commitment.hex()}
+        return await self._spool.seal(decided.inspected.received.body, manifest)
 
     async def _let_go(self, remove: Callable[[], None], name: str) -> None:
         """A body that nobody needs: what the client hears is decided, and a disk that does not let go of it leaves it to the sweep."""
@@ -162,8 +185,14 @@ class Record:
             "epoch": str(decision.epoch),
             "findings": [list(finding.identity) for finding in inspection.findings],
             "recipients": [
-                {"recipient": str(t.recipient), "state": s.value, "disposition": str(v.disposition), "rules": list(v.rules)}
-                | observed_details(v)
+                {
+                    "recipient": str(t.recipient),
+                    "state": s.value,
+                    "disposition": str(v.disposition),
+                    "rules": list(v.rules),
+                    **observed_details(v),
+                    **effects_told(v),
+                }
                 for t, s, v in zip(claimed.tickets, states_, verdicts, strict=True)
             ],
         }
@@ -177,6 +206,7 @@ class Record:
             for index, (ticket, state, verdict) in enumerate(zip(claimed.tickets, states_, verdicts, strict=True)):
                 entry = self._entry(claimed, state, verdict, decision, ticket.attempts, next_us if state is State.UNDECIDED else now_us)
                 states.move(connection, claimed.message.id, ticket.ordinal, state, now_us, entry, **verdict_values(decision, index))
+            add_beside(connection, kept_row(claimed.message.id, verdicts, now_us), notification_rows(claimed.message.id, verdicts, now_us))
             write(connection, [event])
 
         await self._journal.submit(work)

@@ -1,5 +1,6 @@
 """The rows of a message and its deliveries, and what its accepted event says."""
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from relay.model.case import Direction
 from relay.model.client import Side
 from relay.model.decision import Decision, Verdict
 from relay.model.delivery import State
+from relay.model.ids import new_id
 from relay.model.message import Decided
 from relay.record.first_claims import FIRST_FENCE, Lease
 from relay.store.codec import matches_to_json, observed_to_json, peer_to_json, recipient_to_json, sender_to_json
@@ -79,7 +81,26 @@ def verdict_values(decision: Decision, index: int) -> dict[str, Any]:
         "deferred": verdict.deferred,
         "observed": observed_to_json(verdict),
         "inspection": None,
+        "effects": verdict.effects.to_json() or None,
     }
+
+
+def kept_row(message_id: uuid.UUID, verdicts: Sequence[Verdict], now_us: int) -> dict[str, Any] | None:
+    """The row of `kept` for what a rule keeps as evidence, or None."""
+    rules = sorted({rule for verdict in verdicts if verdict.effects.keep for rule in verdict.rules})
+    if not any(verdict.effects.keep for verdict in verdicts):
+        return None
+    because = next(verdict.because for verdict in verdicts if verdict.effects.keep)
+    return {"message_id": message_id, "actor": f"policy ({', '.join(rules)})", "reason": because, "kept_us": now_us}
+
+
+def notification_rows(message_id: uuid.UUID, verdicts: Sequence[Verdict], now_us: int) -> list[dict[str, Any]]:
+    """The rows of `notification`: one for each rule and address, however many recipients it matched for."""
+    told = sorted({told for verdict in verdicts for told in verdict.effects.notify})
+    return [
+        {"message_id": message_id, "rule": rule, "address": address, "notice_id": new_id(), "due_us": now_us, "result": ""}
+        for rule, address in told
+    ]
 
 
 def queue_row(decided: Decided, index: int, state: State, expires_us: int, next_us: int, lease: Lease | None = None) -> dict[str, Any]:
@@ -101,6 +122,12 @@ def queue_row(decided: Decided, index: int, state: State, expires_us: int, next_
         "marked_fence": None,
         "delay_notified": False,
     }
+
+
+def effects_told(verdict: Verdict) -> dict[str, Any]:
+    """For an event: what follows besides, where anything does."""
+    effects = verdict.effects.to_json()
+    return {"effects": effects} if effects else {}
 
 
 def accepted_details(decided: Decided, states: Sequence[State]) -> dict[str, Any]:
@@ -133,6 +160,7 @@ def accepted_details(decided: Decided, states: Sequence[State]) -> dict[str, Any
                 "waived": [match.rule for match in verdict.matches if match.waived_by],
                 "route": verdict.route,
                 **observed_details(verdict),
+                **effects_told(verdict),
             }
             for recipient, state, verdict in zip(received.envelope.recipients, states, decided.decision.verdicts, strict=True)
         ],

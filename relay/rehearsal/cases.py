@@ -57,6 +57,10 @@ class Expected(Strict):
     waived: tuple[Name, ...] | None = Field(default=None, description="the rules that were waived, all of them")
     observed: tuple[Name, ...] | None = Field(default=None, description="the observed rules that would have matched, all of them")
     route: Name | None = Field(default=None, description="the route that it would leave by")
+    keep: bool | None = Field(default=None, description="whether it is kept as evidence")
+    require_tls: bool | None = Field(default=None, description="whether a rule asks for verified TLS")
+    headers: dict[str, str] | None = Field(default=None, description="the fields put in front, all of them")
+    notify: tuple[str, ...] | None = Field(default=None, description="the addresses that are told, all of them")
     code: int | None = Field(default=None, description="what the client hears: at RCPT or MAIL where it is refused there, else after DATA")
 
 
@@ -71,6 +75,10 @@ class PolicyTest(Strict):
     at: Annotated[str, AfterValidator(_moment)] | None = Field(default=None, description="the moment, with its zone; without it now")
     findings: tuple[FindingText, ...] = Field(default=(), description="what inspection finds besides what is really in it")
     unavailable: tuple[str, ...] = Field(default=(), description="inspectors that do not answer")
+    first_time_recipients: tuple[str, ...] = Field(default=(), description="recipients to whom the sender never wrote before")
+    first_time_recipients_today: int | None = Field(
+        default=None, ge=0, description="how many such recipients the sender has had today; without it those of this message"
+    )
     expect: tuple[Expected, ...] = Field(min_length=1, description="what is expected")
 
 
@@ -103,6 +111,10 @@ class Located:
             login=envelope.login,
             findings=tuple(Finding(found.kind, found.inspector, found.name, found.part) for found in test.findings),
             unavailable=test.unavailable,
+            first_times=test.first_time_recipients,
+            first_times_today=len(test.first_time_recipients)
+            if test.first_time_recipients_today is None
+            else test.first_time_recipients_today,
         )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from relay.model.effects import NO_EFFECTS, Effects
 from relay.model.errors import ConfigurationError
 from relay.policy.models import Policy
 from relay.rehearsal.cases import Expected, Located
@@ -74,11 +75,24 @@ def _difference(expected: Expected, outcome: Outcome, rehearsed: Rehearsed) -> I
         wanted = getattr(expected, name)
         if wanted is not None and set(wanted) != set(found):
             yield f"expected {name} {_words(wanted)}, was {_words(found)}"
+    yield from _other_effects(expected, verdict.effects if verdict else NO_EFFECTS)
     if expected.route is not None and (verdict is None or verdict.route != expected.route):
         yield f"expected route {expected.route}, was {(verdict.route if verdict else None) or 'none'}"
     code = outcome.reply.code if outcome.reply is not None else rehearsed.code
     if expected.code is not None and expected.code != code:
         yield f"expected reply {expected.code}, was {code}"
+
+
+def _other_effects(expected: Expected, effects: Effects) -> Iterator[str]:
+    for name, wanted, came in (("keep", expected.keep, effects.keep), ("require_tls", expected.require_tls, effects.require_tls)):
+        if wanted is not None and wanted is not came:
+            yield f"expected {name} {str(wanted).lower()}, was {str(came).lower()}"
+    if expected.headers is not None and sorted(expected.headers.items()) != sorted(effects.fields):
+        was = _words([f"{name}: {value}" for name, value in effects.fields])
+        yield f"expected headers {_words([f'{name}: {value}' for name, value in expected.headers.items()])}, was {was}"
+    told = {address for _, address in effects.notify}
+    if expected.notify is not None and set(expected.notify) != told:
+        yield f"expected notify {_words(expected.notify)}, was {_words(sorted(told))}"
 
 
 def _words(names: Sequence[str]) -> str:

@@ -31,7 +31,8 @@ TLS = Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384", None, ())
 @dataclass(frozen=True, slots=True)
 class Given:
     """A message and how it comes. `sender` is empty for the null reverse-path. `findings` are added to those of inspection; `unavailable`
-    inspectors do not answer, and all others do. `at_us` is the moment (microseconds since 1970 UTC)."""
+    inspectors do not answer, and all others do. `at_us` is the moment (microseconds since 1970 UTC). `first_times` are the recipients to
+    whom the sender never wrote before, `first_times_today` how many such ones it has today: a rehearsal looks nothing up."""
 
     octets: bytes
     client: str
@@ -45,6 +46,8 @@ class Given:
     findings: tuple[Finding, ...] = ()
     unavailable: tuple[str, ...] = ()
     only_answered: bool = False
+    first_times: tuple[str, ...] = ()
+    first_times_today: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,8 @@ def _with_given(inspection: Inspection, given: Given, policy: Policy) -> Inspect
     return replace(
         inspection,
         findings=inspection.findings + given.findings,
+        first_times=tuple(_mailbox(address).key for address in given.first_times),
+        first_times_today=given.first_times_today,
         answered=tuple(sorted(answered - away)),
         unavailable=tuple(sorted(unavailable | away)),
     )

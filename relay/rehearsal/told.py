@@ -20,6 +20,7 @@ def as_json(explained: VerdictExplained, policy: Policy) -> dict[str, Any]:
         "disposition": "defer" if verdict.deferred else str(verdict.disposition),
         "because": verdict.because,
         "route": verdict.route,
+        "effects": verdict.effects.to_json(),
         "matches": [
             {
                 "rule": match.rule,
@@ -61,6 +62,8 @@ def as_lines(explained: dict[str, Any], every: bool = False) -> Iterator[str]:
     """What `as_json` gave, for a terminal; `every` shows the rules that had nothing to do with it, too."""
     yield f"{explained['recipient']}: {explained['disposition']}" + (f" over {explained['route']}" if explained["route"] else "")
     yield f"  because  {explained['because']}"
+    for line in effect_lines(explained["effects"]):
+        yield f"  besides  {line}"
     named = {rule["rule"] for rule in explained["rules"]}
     for match in explained["matches"]:
         if match["rule"] not in named:
@@ -74,6 +77,18 @@ def as_lines(explained: dict[str, Any], every: bool = False) -> Iterator[str]:
         yield f"  to pass  {passing}"
     yield f"  for the sender  {explained['for_the_sender']['nl']}"
     yield f"                  {explained['for_the_sender']['en']}"
+
+
+def effect_lines(effects: dict[str, Any]) -> Iterator[str]:
+    """What follows besides the disposition, as `Effects.to_json` gave it."""
+    if effects.get("keep"):
+        yield "kept as evidence, never to be released"
+    if effects.get("require_tls"):
+        yield "verified TLS to the next hop"
+    for name, value in effects.get("headers", ()):
+        yield f"in front: {name}: {value}"
+    for rule, address in effects.get("notify", ()):
+        yield f"{address} is told of rule {rule}"
 
 
 def _line(standing: str, rule: str, then: str, because: str, waived_by: str | None, final: bool) -> str:

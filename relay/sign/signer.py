@@ -29,10 +29,10 @@ class Signer:
         message = claimed.message
         skip = merged(message.inspection.header.forged_results)
         recipient = claimed.tickets[0].recipient.mailbox if claimed.tickets else None
-        prefix = received_field(message, recipient, hostname)
+        prefix = claimed.effects.prefix + received_field(message, recipient, hostname)
         signing = signing_for(message, policy)
         if signing is not None:
-            prefix = self._signatures(signing, message, _header(message, body, skip), now_us) + prefix
+            prefix = self._signatures(signing, message, _header(message, body, skip, claimed.effects.prefix), now_us) + prefix
         return Signed(claimed, prefix, skip)
 
     def _signatures(self, signing: Signing, message: StoredMessage, header: list[Field] | None, now_us: int) -> bytes:
@@ -58,10 +58,11 @@ def signing_for(message: StoredMessage, policy: Policy) -> Signing | None:
     return next((signing for signing in policy.signing if domain_key(signing.domain) == domain), None)
 
 
-def _header(message: StoredMessage, body: BodyReader, skip: tuple[tuple[int, int], ...]) -> list[Field] | None:
-    """The fields that will leave; None if they can't be told apart: then no signature would mean the same to every verifier."""
+def _header(message: StoredMessage, body: BodyReader, skip: tuple[tuple[int, int], ...], added: bytes) -> list[Field] | None:
+    """The fields that will leave, those that policy has `added` first; None if they can't be told apart: then no signature
+    would mean the same to every verifier."""
     try:
-        return fields(without(read_header(body), skip))
+        return fields(added) + fields(without(read_header(body), skip))
     except UnreadableHeader as error:
         log.warning("not signed: unreadable header", extra={"fields": {"message": message.id.hex, "reason": str(error)}})
         return None

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, literal_column, or_, selec
 
 from relay.model.decision import Epoch
 from relay.model.delivery import State
+from relay.model.effects import NO_EFFECTS, Effects
 from relay.model.errors import SluisError
 from relay.model.features import Inspection
 from relay.model.message import Claimed, StoredMessage, Ticket
@@ -51,14 +52,18 @@ _INTERRUPTED = (
 )
 
 
+_Group = tuple[uuid.UUID, str, str, str, tuple[bool, tuple[tuple[str, str], ...]]]
+"""Message, route, policy, phase, and the way of `Effects`: what shares a claim leaves in one copy."""
+
+
 class LeaseLost(SluisError):
     """Another process has taken the delivery over, or its lease ran out."""
 
 
 def claim(connection: Connection, owner: str, now_us: int, lease_us: int, limit: int, at_work: Collection[uuid.UUID] = ()) -> list[Claimed]:
-    """Takes up to `limit` due rows, those of one message and route together. What is leased to nobody, or to somebody whose lease ran out,
-    can be taken; a mark that has no outcome is then a possible duplicate. Messages that `owner` is `at_work` on stay with it: a clock that
-    was put forward ends leases of what is being delivered."""
+    """Takes up to `limit` due rows, those of one message, route and effects together. What is leased to nobody, or to somebody whose lease
+    ran out, can be taken; a mark that has no outcome is then a possible duplicate. Messages that `owner` is `at_work` on stay with it: a
+    clock that was put forward ends leases of what is being delivered."""
     over = QUEUE.c.lease_until_us < now_us
     if at_work:
         over &= (QUEUE.c.owner != owner) | QUEUE.c.message_id.not_in(at_work)
@@ -67,17 +72,18 @@ def claim(connection: Connection, owner: str, now_us: int, lease_us: int, limit:
     rows = connection.execute(query).all()
     if not rows:
         return []
-    groups: dict[tuple[uuid.UUID, str, str, str], list[Any]] = {}
-    for row in rows:
-        groups.setdefault((row.message_id, row.route, row.policy, row.phase), []).append(row)
-    until_us = now_us + lease_us
-    fences = {key: max(row.fence for row in members) + 1 for key, members in groups.items()}
-    _take(connection, groups, fences, owner, until_us)
     identities = {row.message_id for row in rows}
-    messages = {row.id: row for row in connection.execute(select(MESSAGE).where(MESSAGE.c.id.in_(identities)))}
     ordinals = {row.ordinal for row in rows}
     wanted = select(DELIVERY).where(DELIVERY.c.message_id.in_(identities), DELIVERY.c.ordinal.in_(ordinals))
     deliveries = {(row.message_id, row.ordinal): row for row in connection.execute(wanted)}
+    groups: dict[_Group, list[Any]] = {}
+    for row in rows:
+        effects = Effects.from_json(deliveries[row.message_id, row.ordinal].effects) if row.route else NO_EFFECTS
+        groups.setdefault((row.message_id, row.route, row.policy, row.phase, effects.way), []).append(row)
+    until_us = now_us + lease_us
+    fences = {key: max(row.fence for row in members) + 1 for key, members in groups.items()}
+    _take(connection, groups, fences, owner, until_us)
+    messages = {row.id: row for row in connection.execute(select(MESSAGE).where(MESSAGE.c.id.in_(identities)))}
     return [
         Claimed(
             message=stored_message(messages[key[0]]),
@@ -90,6 +96,7 @@ def claim(connection: Connection, owner: str, now_us: int, lease_us: int, limit:
             fence=fences[key],
             lease_until_us=until_us,
             expires_us=min(row.expires_us for row in members),
+            effects=Effects(require_tls=key[4][0], fields=key[4][1]),
         )
         for key, members in groups.items()
     ]
@@ -97,8 +104,8 @@ def claim(connection: Connection, owner: str, now_us: int, lease_us: int, limit:
 
 def _take(
     connection: Connection,
-    groups: Mapping[tuple[uuid.UUID, str, str, str], Sequence[Any]],
-    fences: Mapping[tuple[uuid.UUID, str, str, str], int],
+    groups: Mapping[_Group, Sequence[Any]],
+    fences: Mapping[_Group, int],
     owner: str,
     until_us: int,
 ) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from relay.model.errors import StoreError
 from relay.store import triggers
+from relay.store.corresponded import FUNCTION
 from relay.store.transfer import unfinished
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _RELAY = {
     "request": "SELECT, INSERT, UPDATE",
     "approval": "SELECT, INSERT",
     "kept": "SELECT, INSERT, DELETE",
+    "notification": "SELECT, INSERT, UPDATE",
     "policy_version": "SELECT, INSERT",
     "control": "SELECT, INSERT, UPDATE",
     "counter": "SELECT, INSERT, UPDATE, DELETE",
@@ -49,6 +51,8 @@ _LISTEN = {
     "queue": "INSERT",
     "event": "INSERT",
     "event_record": "INSERT",
+    "kept": "INSERT",
+    "notification": "INSERT",
     "policy_version": "SELECT",
     "control": "SELECT",
     "counter": "SELECT, INSERT, UPDATE, DELETE",
@@ -174,3 +178,4 @@ def _grant(connection: Connection, role: str, rights: dict[str, str]) -> None:
         connection.execute(text(f"REVOKE ALL ON {table} FROM {quoted}"))
         if table in rights:
             connection.execute(text(f"GRANT {rights[table]} ON {table} TO {quoted}"))
+    connection.execute(text(f"GRANT EXECUTE ON FUNCTION {FUNCTION}(text, text, integer) TO {quoted}"))

@@ -86,6 +86,7 @@ class Delivery(SQLModel, table=True):
     deferred: bool | None = None
     observed: list[dict[str, Any]] | None = Field(default=None, sa_type=_JSON_OR_NULL)  # rules that would have matched; None: none
     inspection: dict[str, Any] | None = Field(default=None, sa_type=_JSON_OR_NULL)  # None: that of the message
+    effects: dict[str, Any] | None = Field(default=None, sa_type=JSON(none_as_null=True))  # besides the disposition
 
 
 class Queue(SQLModel, table=True):
@@ -175,6 +176,23 @@ class Kept(SQLModel, table=True):
     actor: str
     reason: str
     kept_us: int = Field(sa_type=BigInteger)
+
+
+class Notification(SQLModel, table=True):
+    """Somebody whom a rule tells of a message, once: `notice_id` is the message that tells it, `due_us` when to write it, NULL when that is
+    done (`result` is the reply of our own road)."""
+
+    __tablename__ = "notification"
+    __table_args__ = (
+        Index("ix_notification_due", "due_us", postgresql_where=text("due_us IS NOT NULL"), sqlite_where=text("due_us IS NOT NULL")),
+    )
+
+    message_id: uuid.UUID = Field(primary_key=True)
+    rule: str = Field(primary_key=True)
+    address: str = Field(primary_key=True)
+    notice_id: uuid.UUID
+    due_us: int | None = Field(default=None, sa_type=BigInteger)
+    result: str = ""
 
 
 class PolicyVersion(SQLModel, table=True):

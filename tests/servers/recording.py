@@ -24,7 +24,7 @@ from relay.store.journal import Journal
 from relay.store.reader import Reader
 from relay.store.spool import FolderSpool, Spool
 from relay.store.spool.keys import new_keypair
-from relay.store.tables import Delivery, Event, EventRecord, Message, Queue
+from relay.store.tables import Delivery, Event, EventRecord, Kept, Message, Queue
 from tests.fakes.custody import NOW_US, PEER, mailbox
 
 Result = TypeVar("Result")
@@ -32,7 +32,7 @@ EPOCH = Epoch("ab" * 32, "open")
 CONTENT = b"From: jan@example.nl\r\nSubject: geheim dossier\r\n\r\nTekst\r\n"
 SECOND = 1_000_000
 LEASE_US = 600 * SECOND
-_TABLES: dict[str, Any] = {model.__tablename__: model.__table__ for model in (Message, Delivery, Queue, Event, EventRecord)}  # type: ignore[union-attr]
+_TABLES: dict[str, Any] = {model.__tablename__: model.__table__ for model in (Message, Delivery, Queue, Event, EventRecord, Kept)}  # type: ignore[union-attr]
 DISPOSITIONS = {
     State.READY: Disposition.DELIVER,
     State.UNDECIDED: Disposition.DELIVER,

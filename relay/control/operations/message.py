@@ -19,7 +19,7 @@ from relay.control.person import person_event
 from relay.model.delivery import State
 from relay.model.errors import OperationRefused
 from relay.store.search import shown
-from relay.store.tables import Delivery, EventRecord, Kept, Message, Queue
+from relay.store.tables import Delivery, EventRecord, Kept, Message, Notification, Queue
 from relay.store.tables import Request as RequestTable
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
@@ -27,6 +27,7 @@ DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 RECORD = EventRecord.__table__  # type: ignore[attr-defined]
 KEPT = Kept.__table__  # type: ignore[attr-defined]
+TOLD = Notification.__table__  # type: ignore[attr-defined]
 REQUEST = RequestTable.__table__  # type: ignore[attr-defined]
 PIECE = 4 * 1024 * 1024
 
@@ -129,7 +130,8 @@ def identity_of(connection: Connection, text: str) -> uuid.UUID:
 
 
 def journey_of(connection: Connection, identity: uuid.UUID) -> dict[str, Any]:
-    """All that the record holds of one message, in plain JSON values: `message`, `deliveries`, `events` (oldest first), `requests`."""
+    """All that the record holds of one message, in plain JSON values: `message`, `deliveries`, `events` (oldest first),
+    `notices`, `requests`."""
     message = connection.execute(select(MESSAGE).where(MESSAGE.c.id == identity)).one()
     columns = [*DELIVERY.c, *(column.label(f"m_{column.name}") for column in MESSAGE.c)]
     query = select(*columns).join(MESSAGE, MESSAGE.c.id == DELIVERY.c.message_id).where(DELIVERY.c.message_id == identity)
@@ -137,6 +139,7 @@ def journey_of(connection: Connection, identity: uuid.UUID) -> dict[str, Any]:
     waiting = {row.ordinal: row for row in connection.execute(select(QUEUE).where(QUEUE.c.message_id == identity))}
     events = connection.execute(select(RECORD).where(RECORD.c.message_id == identity).order_by(RECORD.c.event_id)).all()
     kept = connection.execute(select(KEPT).where(KEPT.c.message_id == identity)).first()
+    told = connection.execute(select(TOLD).where(TOLD.c.message_id == identity).order_by(TOLD.c.rule, TOLD.c.address)).all()
     requests = connection.execute(select(REQUEST).where(REQUEST.c.message_id == identity).order_by(REQUEST.c.id)).all()
     return {
         "message": {
@@ -154,12 +157,14 @@ def journey_of(connection: Connection, identity: uuid.UUID) -> dict[str, Any]:
                 "route": row.route,
                 "outcome": row.outcome,
                 "release": row.release,
+                "effects": row.effects,
                 "next_us": waiting[row.ordinal].next_us if row.ordinal in waiting else None,
                 "expires_us": waiting[row.ordinal].expires_us if row.ordinal in waiting else None,
             }
             for row in deliveries
         ],
         "events": [json.loads(row.canonical) if row.canonical else {"id": str(row.event_id), "kind": "erased"} for row in events],
+        "notices": [{"rule": row.rule, "address": row.address, "notice": row.notice_id.hex, "result": row.result} for row in told],
         "requests": [
             {"id": row.id.hex, "kind": row.kind, "actor": row.actor, "reason": row.reason, "state": row.state, "details": row.details}
             for row in requests

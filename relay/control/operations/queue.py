@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select, update
 
 from relay.control.actor import Actor, Role
 from relay.control.change import change_many
+from relay.control.evidence import refuse_evidence, refuse_kept
 from relay.control.operation import Operation, Services
 from relay.control.page import work_list
 from relay.control.params import Bulk, Listing, parsed
@@ -50,6 +51,7 @@ def _due(connection: Connection, wanted: set[str]) -> dict[tuple[str, int], dict
 async def _retry(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
     def change(connection: Connection, row: Any) -> dict[str, Any]:
         now_us = services.clock.now_us()
+        refuse_evidence(row)
         if State(row.state) is State.UNDELIVERABLE:
             states.move(connection, row.message_id, row.ordinal, State.UNDECIDED, now_us, _again(services, now_us, row.attempts))
             return {"to_state": State.UNDECIDED.value, "next_us": str(now_us)}
@@ -83,6 +85,7 @@ async def _unhold(services: Services, actor: Actor, params: dict[str, Any]) -> d
 async def _delete(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
     def change(connection: Connection, row: Any) -> dict[str, Any]:
         now_us = services.clock.now_us()
+        refuse_kept(connection, row)
         _refuse_if_leaving(connection, row, now_us)
         states.move(connection, row.message_id, row.ordinal, State.DELETED, now_us)
         return {"to_state": State.DELETED.value}

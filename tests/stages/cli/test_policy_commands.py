@@ -98,7 +98,8 @@ def test_half_a_question_is_no_question(folder: Path, words: list[str], what: st
 def test_the_rules_for_a_sender_are_those_that_can_come_to_speak(folder: Path) -> None:
     told = json.loads(said(folder, "for", "jan@example.org", "clerk@court.example", "--json").stdout)
 
-    (way,) = told["ways"]
+    way, forwarded = told["ways"]
+    assert (forwarded["client"], forwarded["direction"]) == ("forwarder", "outbound")
     assert (way["client"], way["direction"], way["route"]) == ("mailservers", "outbound", "partners")
     depends = {rule["rule"]: rule["depends_on"] for rule in way["rules"]}
     assert depends["pass-outbound"] == []
@@ -106,7 +107,7 @@ def test_the_rules_for_a_sender_are_those_that_can_come_to_speak(folder: Path) -
     assert depends["large-mail"] == ["larger_than", "phase"]
     assert not {"partners-only", "pass-inbound", "malware-inbound"} & depends.keys()
     anybody = json.loads(said(folder, "for", "jan@example.org", "--json").stdout)
-    assert [one["direction"] for one in anybody["ways"]] == ["outbound", "internal"]
+    assert [one["direction"] for one in anybody["ways"]] == ["outbound", "internal"] * 2
     assert "partners-only" in {rule["rule"] for rule in anybody["ways"][0]["rules"]}
 
 

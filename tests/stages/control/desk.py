@@ -40,12 +40,13 @@ from relay.store.reader import Reader
 from relay.store.search import Search, find
 from relay.store.spool import FolderSpool as SpoolFolder
 from relay.store.spool.keys import new_keypair
-from relay.store.tables import Delivery, EventRecord, Message, Queue
+from relay.store.tables import Delivery, EventRecord, Kept, Message, Queue
 from tests.fakes.custody import PEER, mailbox
 from tests.stages.policy.texts import FILES
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
 DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
+KEPT = Kept.__table__  # type: ignore[attr-defined]
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 RECORD = EventRecord.__table__  # type: ignore[attr-defined]
 
@@ -188,6 +189,15 @@ class Desk:
 
         self.journal.submit_now(work)
         return identity
+
+    def evidence(self, identity: Any) -> None:
+        """A rule keeps this message, as the commit of its decision would have it."""
+
+        def work(connection: Any) -> None:
+            connection.execute(update(DELIVERY).where(DELIVERY.c.message_id == identity).values(effects={"keep": True}))
+            connection.execute(insert(KEPT).values(message_id=identity, actor="policy (evidence)", reason="a test", kept_us=1))
+
+        self.journal.submit_now(work)
 
     async def keep(self, raw: bytes, *wanted: State) -> Any:
         """A message whose body is in the spool; gives its id."""

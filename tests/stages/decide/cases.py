@@ -71,7 +71,7 @@ def found(kind: Kind, name: str = "something", *, inspector: str = "yara", part:
 
 def inspection(*findings: Finding, attachments: Sequence[Attachment] = (), **changes: Any) -> Inspection:
     """What the workers answer when all goes well."""
-    header = Header(from_addresses=("jan@example.nl",), from_fields=1, subject="Hello", size=300)
+    header = Header(from_addresses=("jan@example.nl",), from_fields=1, subject="Hello", size=300, delivered_to=(), list_mail=False)
     values: dict[str, Any] = {"header": header, "attachments": tuple(attachments), "findings": findings, "answered": ANSWERED}
     return Inspection(**{**values, **changes})
 

@@ -5,16 +5,31 @@ from typing import Any
 
 import pytest
 
+from relay.decide import asks_for_first_times
 from relay.decide.expression import variables_of
 from relay.decide.facts import MessageFacts
 from relay.model.case import Case
+from relay.model.client import Side
 from relay.model.decision import Disposition
 from relay.model.features import Header
 from relay.model.finding import Kind
 from relay.policy.lists import parse
 from relay.policy.rules import Rule
 from relay.policy.vocabulary import VARIABLES
-from tests.stages.decide.cases import NOBODY_LOOKED, PASS, TODAY, UNREADABLE, attachment, case, found, inspection, policy, rule, verdict
+from tests.stages.decide.cases import (
+    NOBODY_LOOKED,
+    PASS,
+    TODAY,
+    UNREADABLE,
+    attachment,
+    case,
+    found,
+    inspection,
+    policy,
+    rule,
+    verdict,
+    waiver,
+)
 
 LISTS = {"press": parse("jan@example.nl\n"), "blocked": parse("partner.example\npattern: *@*.bad.example\n"), "bad": parse("ab" * 32)}
 
@@ -208,3 +223,50 @@ def test_a_rule_counts_on_its_days_only(since: date | None, until: date | None, 
     said = verdict(policy(PASS, replace_rule(rule("x"), since=since, until=until)), case())
 
     assert (said.disposition is Disposition.HOLD) is counts
+
+
+@pytest.mark.parametrize("part", ["2", "2/inner.zip/letter.docm"])
+def test_an_office_document_with_macros_is_known_at_any_depth(part: str) -> None:
+    macros = found(Kind.TYPE, "macro", inspector="type", part=part)
+    about = case(inspection=inspection(macros, attachments=[attachment("a.zip")]))
+
+    assert holds(about, attachment={"macro": True, "extensions": ["zip"]})
+    assert holds(about, **{"if": "attachments.exists(a, a.macro)"})
+    assert not holds(about, attachment={"macro": False})
+
+
+def test_mail_of_lists_and_mail_that_was_here_before_are_known_by_the_header() -> None:
+    about = header(list_mail=True, delivered_to=("piet@partner.example", "x@y.example"))
+
+    assert holds(about, header={"list_mail": True})
+    assert holds(about, header={"delivered_before": True})
+    assert not holds(header(list_mail=False, delivered_to=("x@y.example",)), header={"delivered_before": True})
+    assert holds(header(), header={"list_mail": True}), "what was recorded before these were looked for is not known, and strict"
+
+
+def test_first_time_recipients_are_known_when_they_were_looked_up() -> None:
+    looked_up = case(inspection=inspection(first_times=("piet@partner.example",), first_times_today=6))
+    none = case(inspection=inspection(first_times=(), first_times_today=6))
+
+    assert holds(looked_up, first_time_recipient=True)
+    assert not holds(none, first_time_recipient=True)
+    assert holds(none, first_time_recipient=False)
+    assert holds(none, first_time_recipients_today={"more_than": 5})
+    assert not holds(none, first_time_recipients_today={"more_than": 6})
+    unknown = verdict(policy(PASS, rule("x", first_time_recipient=True)), case())
+    assert unknown.rules == ("x",), "unknown is strict"
+    assert "unknown" in unknown.because
+
+
+def test_who_wrote_to_whom_is_looked_up_only_where_a_rule_may_ask() -> None:
+    outbound = policy(PASS, rule("x", direction=["outbound"], all=[{"first_time_recipient": True}]))
+    anywhere = policy(PASS, waivers=[waiver("w", "x", not_={"first_time_recipients_today": {"more_than": 3}})])
+
+    assert [asks_for_first_times(given, side) for given in (policy(PASS), outbound, anywhere) for side in (Side.INSIDE, Side.OUTSIDE)] == [
+        False,
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]

@@ -23,7 +23,7 @@ def test_the_policy_that_ships_has_no_problem() -> None:
     policy = load_policy(SHIPPED)
 
     assert policy.organisation.phases == ("closed", "partners", "open")
-    assert {client.name for client in policy.clients} == {"mailservers", "internet"}
+    assert {client.name for client in policy.clients} == {"mailservers", "forwarder", "submission", "internet"}
     assert not policy.waivers
 
 

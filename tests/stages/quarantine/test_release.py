@@ -183,3 +183,34 @@ def test_what_could_not_be_signed_is_released_only_by_saying_so(tmp_path: Path, 
             assert released["changed"][0]["to_state"] == "undecided"
 
     asyncio.run(story())
+
+
+def test_evidence_is_never_released_and_deleted_only_when_an_admin_says_it_need_not_be_kept(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            message = at.put(State.QUARANTINED, rules=[MACROS])
+            at.evidence(message)
+            release = {"reason": "a mistake", "filters": {"ids": [message.hex]}}
+            answer = await at.ask("anna", "quarantine.release", **release)
+            assert [row["error"] for row in answer["refused"]] == ["a rule keeps it as evidence: it can never be released"]
+            answer = await at.ask("anna", "quarantine.delete", **release)
+            assert "an admin ends that first" in answer["refused"][0]["error"]
+            await at.ask("anna", "message.unkeep", id=message.hex, reason="the case is closed")
+            answer = await at.ask("anna", "quarantine.release", **release)
+            assert answer["changed"] == [], "evidence stays evidence"
+            await at.ask("anna", "quarantine.delete", **release)
+            assert at.states(message) == ["deleted"]
+
+    asyncio.run(story())
+
+
+def test_a_release_that_was_asked_for_before_it_was_evidence_is_not_carried_out(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            message = at.put(State.QUARANTINED, findings=[VIRUS], rules=[MALWARE])
+            answer = await at.ask("anna", "quarantine.release", reason="for the lab", filters={"ids": [message.hex]})
+            at.evidence(message)
+            refusal = await at.refused("bert", "request.approve", request=answer["changed"][0]["request"], reason="the lab says so")
+            assert refusal == "a rule keeps it as evidence: it can never be released"
+
+    asyncio.run(story())

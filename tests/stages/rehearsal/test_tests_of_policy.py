@@ -83,6 +83,28 @@ def test_what_comes_as_expected_passes_and_anything_else_is_told(tmp_path: Path)
     ]
 
 
+def test_what_rules_do_besides_can_be_expected(tmp_path: Path) -> None:
+    expected = "keep: {}, require_tls: {}, headers: {{{}}}, notify: [{}]"
+    as_it_is = expected.format("false", "true", "Comments: seen", "desk@example.nl")
+    otherwise = expected.format("true", "false", "", "eve@example.nl")
+    one = f"name: passes\n    {ENVELOPE}\n    expect: [{{disposition: deliver, {as_it_is}}}]"
+    two = f"name: fails\n    {ENVELOPE}\n    expect: [{{disposition: deliver, {otherwise}}}]"
+    folder = written(tmp_path, one, two)
+    (folder / "rules" / "more.yaml").write_text(
+        "rules:\n  - {name: more, then: deliver, because: x, require_tls: true, headers: {Comments: seen}, notify: [desk@example.nl]}\n"
+    )
+
+    assert [result.differences for result in tried(folder)[0]] == [
+        (),
+        (
+            "piet@partner.example: expected keep true, was false",
+            "piet@partner.example: expected require_tls false, was true",
+            "piet@partner.example: expected headers none, was Comments: seen",
+            "piet@partner.example: expected notify eve@example.nl, was desk@example.nl",
+        ),
+    ]
+
+
 def test_each_recipient_is_expected_for_itself(tmp_path: Path) -> None:
     envelope = "envelope: {client: internet, sender: piet@partner.example, recipients: [jan@example.nl, eve@other.example]}"
     refused = "{recipient: eve@other.example, disposition: refuse, code: 550}"

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from relay.demo.verify import verify
 from relay.model.client import Side
+from relay.model.effects import Effects
 from relay.model.errors import ConfigurationError
 from relay.model.features import Inspection
 from relay.policy.models import Client
@@ -241,3 +242,12 @@ def test_an_rsa_key_is_tried_with_dkimpy_before_it_signs(keys: Keys) -> None:
     assert not verifies(signed.replace(b"Verslag", b"Verslog"), record)
     assert not verifies(signed.replace(b"Piet", b"Pier"), record)
     assert not verifies(signed, record_text(rsa.generate_private_key(65_537, 2048)))
+
+
+def test_fields_of_a_rule_stand_in_front_and_break_no_signature(keys: Keys) -> None:
+    effects = Effects(fields=(("Comments", "seen"), ("X-Sluis-Kind", "case file")))
+    claim = replace(claimed(stored(MESSAGE)), effects=effects)
+    signed = Signer(keys.folder).sign(claim, policy(), MemoryBody(MESSAGE), HOSTNAME, NOW_US)
+    fields = signed.prefix.index(b"Comments: seen\r\nX-Sluis-Kind: case file\r\nReceived: ")
+    assert signed.prefix.rindex(b"DKIM-Signature:") < fields, "signatures stand on top"
+    assert verify(signed.prefix + MESSAGE, keys.records) == dict.fromkeys(keys.records, True)
