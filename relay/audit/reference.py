@@ -18,6 +18,7 @@ MODELS: tuple[type[SQLModel], ...] = (
     tables.Approval,
     tables.Kept,
     tables.PolicyVersion,
+    tables.PolicyRollout,
     tables.Control,
     tables.Counter,
     tables.Tally,

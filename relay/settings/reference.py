@@ -15,6 +15,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[clamd]", models.Clamd),
     ("[inspection]", models.Inspection),
     ("[delivery]", models.Delivery),
+    ("[policy]", models.PolicyRollout),
     ("[control]", models.Control),
     ("[http]", models.Http),
     ("[log]", models.Log),

@@ -36,6 +36,7 @@ _RELAY = {
     "approval": "SELECT, INSERT",
     "kept": "SELECT, INSERT, DELETE",
     "policy_version": "SELECT, INSERT",
+    "policy_rollout": "SELECT, INSERT, UPDATE",
     "control": "SELECT, INSERT, UPDATE",
     "counter": "SELECT, INSERT, UPDATE, DELETE",
     "tally": "SELECT, INSERT, UPDATE",

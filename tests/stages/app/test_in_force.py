@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from relay.observe.alerts import Alerts
 from relay.phases import change
 from relay.phases import state as phase_state
 from relay.policy.load import digest, read_files
-from relay.settings.models import Settings, Store
+from relay.settings.models import PolicyRollout, Settings, Store
 from relay.store import policies
 from tests.servers.recording import Recording
 
@@ -25,14 +26,15 @@ ON_POSTGRESQL = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True
 class Machine:
     """A policy folder, and a process over the store of `recording`."""
 
-    def __init__(self, recording: Recording, folder: Path, database: Store, *, applies: bool = True) -> None:
+    def __init__(self, recording: Recording, folder: Path, database: Store, *, applies: bool = True, source: Any = "folder") -> None:
         self.folder = folder
         if not folder.exists():
             shutil.copytree(SHIPPED, folder)
         self.alerts = Alerts()
-        settings = Settings(hostname="relay.example.nl", policies=folder, store=database)
-        source = Source(settings, applies=applies)
-        self.in_force = InForce(source, recording.journal, recording.reader, recording.clock, self.alerts, str(folder))
+        settings = Settings(hostname="relay.example.nl", policies=folder, store=database, policy=PolicyRollout(source=source))
+        self.in_force = InForce(
+            Source(settings, applies=applies), recording.journal, recording.reader, recording.clock, self.alerts, str(folder)
+        )
 
     @property
     def digest(self) -> str:
@@ -47,9 +49,9 @@ class Machine:
 
     async def reload(self) -> None:
         """SIGHUP."""
-        checked = self.in_force.read()
-        assert checked is not None
-        await self.in_force.put(checked)
+        candidate = await self.in_force.candidate()
+        if candidate is not None:
+            await self.in_force.put(*candidate)
 
     def works_under(self) -> str:
         """The digest."""

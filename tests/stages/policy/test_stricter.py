@@ -24,7 +24,7 @@ STOPS = rule("stops", sender=["list:some"])
 SPARES = rule("spares").model_copy(update={"unless": Condition(sender=("list:some",))})
 LETS = rule("lets", "deliver", sender=["list:some"])
 ROUTED = LETS.model_copy(update={"route": "out"})
-EXCEPT = rule("stops", **{"not": {"group": ["some"]}})
+EXCEPT = rule("stops", not_={"group": ["some"]})
 TAKES = waiver("takes", "hold", recipient=["list:some"])
 CHECKED = (Recipients(domains=("example.nl",), check=RecipientCheck.LIST, file="lists/some.txt"),)
 
