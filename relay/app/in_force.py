@@ -25,7 +25,7 @@ from relay.phases import state as phase_state
 from relay.phases.state import ChangedMeanwhile, Fences, PhaseState
 from relay.policy.models import Policy
 from relay.receive.replies import POLICY_UNAVAILABLE
-from relay.rehearsal.tested import NOT_RUN, Tested
+from relay.rehearsal.tested import NOT_RUN, Ran
 from relay.store import policies, rollouts
 from relay.store.journal import Journal
 from relay.store.reader import Reader
@@ -61,7 +61,7 @@ class InForce:
         self._turn = asyncio.Lock()
         self.on_change: Callable[[], Awaitable[None]] | None = None
 
-    async def candidate(self) -> tuple[Checked, Tested] | None:
+    async def candidate(self) -> tuple[Checked, Ran] | None:
         """What the folder holds, with its tests run, where the folder may say what is in force; None where it may not, or this process puts
         none in force. Changes nothing. Raises ConfigurationError for a bad one, and where its tests fail."""
         in_force = (await self._reader.read(phase_state.read)).policy
@@ -94,7 +94,7 @@ class InForce:
         with contextlib.suppress(ChangedMeanwhile):  # another machine, at this moment: its policy is in force
             await self.put(checked, ran)
 
-    async def _tested(self, checked: Checked, in_force: str | None) -> Tested:
+    async def _tested(self, checked: Checked, in_force: str | None) -> Ran:
         """Raises ConfigurationError. The first policy of a store is not tested: without one nothing could be accepted at all."""
         if in_force in (None, checked.policy.digest):
             return NOT_RUN
@@ -124,13 +124,13 @@ class InForce:
             log.warning("the policy folder is not what is in force", extra={"fields": fields})
         return False
 
-    async def put(self, checked: Checked, ran: Tested = NOT_RUN) -> None:
+    async def put(self, checked: Checked, ran: Ran = NOT_RUN) -> None:
         """It is in force when this returns: here, and on all machines as soon as they look. Raises ChangedMeanwhile."""
         now_us = self._clock.now_us()
         await self._journal.submit(partial(self._put, checked=checked, ran=ran, now_us=now_us))
         await self._look(known=checked.policy)
 
-    def _put(self, connection: Connection, checked: Checked, ran: Tested, now_us: int) -> None:
+    def _put(self, connection: Connection, checked: Checked, ran: Ran, now_us: int) -> None:
         digest, reason, before = checked.policy.digest, f"from {self._source.name}", phase_state.read(connection).policy
         policies.keep(connection, digest, checked.content.files, now_us)
         policies.note_seen(connection, self._source.name, digest)

@@ -10,7 +10,7 @@ from relay.model.errors import ConfigurationError
 from relay.policy.content import Content, read_content
 from relay.policy.load import build, digest, read_files
 from relay.policy.models import Policy
-from relay.rehearsal.tested import Tested, tested
+from relay.rehearsal.tested import Ran, run_tests
 from relay.settings.models import Settings
 from relay.store import policies
 from relay.store.engine import sqlite_path
@@ -59,9 +59,9 @@ class Source:
             return error.problems[0]
         return "" if found == in_force else found
 
-    async def tested(self, checked: Checked, now_us: int) -> Tested:
+    async def tested(self, checked: Checked, now_us: int) -> Ran:
         """Runs the tests beside it."""
-        return await tested(checked.content, checked.policy, self._settings, now_us)
+        return await run_tests(checked.content, checked.policy, self._settings, now_us)
 
 
 async def load(reader: Reader, wanted: str) -> Policy:

@@ -23,7 +23,7 @@ from relay.policy.expired import expired
 from relay.policy.load import build
 from relay.policy.models import Policy
 from relay.policy.stricter import why_not_only_stricter
-from relay.rehearsal.tested import Tested, tested
+from relay.rehearsal.tested import Ran, run_tests
 from relay.store import policies, rollouts
 
 MAX_TOLD = 50
@@ -42,7 +42,7 @@ class Prepared:
     policy: Policy
     before: str
     why_two: str
-    tested: Tested
+    tested: Ran
     warnings: tuple[str, ...]
     replay: dict[str, Any] | None
 
@@ -57,7 +57,7 @@ async def prepare(services: Services, content: Content) -> Prepared:
     if content.digest == before:
         raise OperationRefused(f"policy {before[:16]} is in force already: nothing would change")
     policy = await asyncio.to_thread(_built, content.files)
-    ran = await tested(content, policy, services.settings, services.clock.now_us())
+    ran = await run_tests(content, policy, services.settings, services.clock.now_us())
     if ran.failures:
         raise OperationRefused(_told("its tests fail: nothing was proposed", ran.failures))
     today = datetime.fromtimestamp(services.clock.now_us() / 1e6, UTC).date()

@@ -21,8 +21,10 @@ def canonical(entry: str) -> str:
 def added(text: str, entry: str, reason: str, today: date) -> str:
     """Raises NoEdit: it is there already, or is no entry."""
     written = canonical(entry) if not entry.strip().startswith(MARK) else f"{MARK} {entry.strip().removeprefix(MARK).strip()}"
-    if "#" in written or "\n" in written or (wrong := problems(written, "entry")):
-        raise NoEdit(wrong[0].partition(": ")[2] if "#" not in written and "\n" not in written else "an entry holds no '#'")
+    if not written or "#" in written or "\n" in written:
+        raise NoEdit("an entry is an address, a domain or a SHA-256 on one line, without '#'")
+    if wrong := problems(written, "entry"):
+        raise NoEdit(wrong[0].partition(": ")[2])
     if any(canonical(known) == canonical(entry) for _, known in entries(text)):
         raise NoEdit(f"'{written}' stands there already")
     start = text if not text or text.endswith("\n") else f"{text}\n"

@@ -54,7 +54,7 @@ tests:
   - name: nothing leaves while we are closed
     envelope: {client: mailservers, sender: jan@example.org, recipients: [piet@partner.example]}
     phase: closed
-    expect: [{disposition: hold, rules: [pass, closed]}]
+    expect: [{disposition: hold, rules: [closed]}]
   - name: a program waits for a person, but at the lab
     message: {attachments: [{name: setup.exe, text: MZ}]}
     envelope: {client: world, sender: piet@partner.example, recipients: [jan@example.org, lab@example.org]}

@@ -18,7 +18,7 @@ WORKER = "relay.app.inspect_worker"
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Ran:
     """`failures` tell what came otherwise than expected; `passed` counts the others."""
 
     passed: int = 0
@@ -31,30 +31,30 @@ class Tested:
         return {"ran": self.ran, "passed": self.passed, "failed": len(self.failures), "not_reached": list(self.not_reached)}
 
 
-NOT_RUN = Tested(ran=False)
+NOT_RUN = Ran(ran=False)
 """Of a policy that was taken at a start from a folder, without looking at its tests."""
 
 
-async def tested(content: Content, policy: Policy, settings: Settings, now_us: int) -> Tested:
+async def run_tests(content: Content, policy: Policy, settings: Settings, now_us: int) -> Ran:
     """Runs them all, in a thread: to build their messages must not hold up the mail. What can't be read, or can't be run, has failed."""
     return await asyncio.to_thread(lambda: asyncio.run(_tested(content, policy, settings, now_us)))
 
 
-async def _tested(content: Content, policy: Policy, settings: Settings, now_us: int) -> Tested:
+async def _tested(content: Content, policy: Policy, settings: Settings, now_us: int) -> Ran:
     if not any(name.endswith(".yaml") and name.count("/") == 1 for name in content.tests):
-        return Tested(not_reached=tuple(rule.name for rule in policy.rules))
+        return Ran(not_reached=tuple(rule.name for rule in policy.rules))
     with tempfile.TemporaryDirectory(prefix="sluis-policy-") as name:
         folder = Path(name)
         try:
             _write(content.tests, folder)
             results, coverage = await _run(read_tests(folder), policy, settings, now_us)
         except ConfigurationError as error:
-            return Tested(failures=tuple(problem.replace(f"{folder}/", "") for problem in error.problems))
+            return Ran(failures=tuple(problem.replace(f"{folder}/", "") for problem in error.problems))
         except (SluisError, OSError) as error:
-            return Tested(failures=(f"the tests could not be run: {error}",))
+            return Ran(failures=(f"the tests could not be run: {error}",))
         rules, waivers = coverage.missing(policy)
         failures = tuple(_told(one).replace(f"{folder}/", "") for one in results if one.differences)
-        return Tested(len(results) - len(failures), failures, (*rules, *waivers))
+        return Ran(len(results) - len(failures), failures, (*rules, *waivers))
 
 
 def _write(tests: dict[str, bytes], folder: Path) -> None:

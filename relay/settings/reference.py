@@ -32,8 +32,8 @@ environment changes a setting. `sluis check` says what is wrong, with the line a
 
     /etc/sluis/sluis.toml:12: unknown key 'adresses' (did you mean 'addresses'?)
 
-Sizes are octets, times are seconds. Certificates, listeners and the spool's keys are read again at SIGHUP; the rest takes a restart. If the new
-file is wrong, what was in force stays in force.
+Sizes are octets, times are seconds. Certificates, listeners and the spool's keys are read again at SIGHUP; the rest takes a restart. If
+the new file is wrong, what was in force stays in force.
 
 The tables below are made from the code (`python -m relay.settings.reference`).
 """

@@ -5,7 +5,7 @@ import asyncio
 from relay.policy.content import Content
 from relay.policy.load import build
 from relay.policy.reference_rollout import FIRST, section
-from relay.rehearsal.tested import tested
+from relay.rehearsal.tested import run_tests
 from relay.settings.models import Settings
 
 NOW_US = 1_795_000_000_000_000
@@ -15,7 +15,7 @@ def test_the_first_policy_of_the_tutorial_loads_and_passes_its_tests() -> None:
     files = {name: text for name, text in FIRST.items() if not name.startswith("tests/")}
     content = Content(files, {name: text.encode() for name, text in FIRST.items() if name.startswith("tests/")})
 
-    ran = asyncio.run(tested(content, build(files), Settings(hostname="relay.example.org"), NOW_US))
+    ran = asyncio.run(run_tests(content, build(files), Settings(hostname="relay.example.org"), NOW_US))
 
     assert (ran.failures, ran.passed, ran.not_reached) == ((), 3, ())
 
