@@ -17,6 +17,7 @@ from relay.app.correspondence import RecordedCorrespondence
 from relay.app.custody import Custody
 from relay.app.descriptors import make_room
 from relay.app.dispatcher import Dispatcher
+from relay.app.folder_watch import FolderWatch
 from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.intake import RoadIntake
@@ -109,10 +110,13 @@ class App:
         stack.callback(self.spool.close)
         await asyncio.to_thread(self.spool.check)
         source = Source(settings, applies=self._delivers)
+        self.folder_watch: FolderWatch | None = None
         self.in_force = InForce(source, self.journal, self.reader, self.clock, self.alerts, self._owner)
         self.high_water: HighWaterWatch | None = None
         if self._delivers:
             await self._look_at_high_water()
+        if source.watched:
+            self.folder_watch = FolderWatch(source.folder, self.in_force, self.alerts, self._say)
         await self.in_force.start()
         self.clock_watch = ClockWatch(self.reader, self.clock, self.alerts, settings.delivery.lease)
         await self.clock_watch.look()
@@ -140,7 +144,7 @@ class App:
             stack.push_async_callback(self.listeners.close, STOP_SECONDS)
             bound += await self.listeners.start()
         stack.callback(self.background.stop)
-        self.background.start(self.high_water)
+        self.background.start(self.high_water, self.folder_watch)
         told = "started" if self._part is None else "process started"  # the parent says when all have
         log.info(told, extra={"fields": {"sockets": [f"{name} {host}:{port}" for name, host, port in bound]}})
         return bound
@@ -281,18 +285,19 @@ class App:
         self.dispatcher.wake()
 
     async def reload(self, read_settings: Callable[[], Settings]) -> None:
-        """SIGHUP: policy, the spool's keys, and listeners with their certificates and limits; the rest of the settings needs a restart.
+        """SIGHUP: policy (where the folder says what is in force), the spool's keys, and listeners with their certificates and limits; the
+        rest of the settings needs a restart.
         Raises ConfigurationError, and then the old ones are in force: a policy never without the certificates that came with it. What was
         wrong is told in the audit, too."""
         try:
             settings = await asyncio.to_thread(read_settings)
             make_room(settings)
-            checked = await asyncio.to_thread(self.in_force.read)
+            candidate = await self.in_force.candidate()
             keys = self.spool.read_keys()
             if self._listens:
                 await self.listeners.reload(settings)
             self.spool.keys = keys
-            await (self.in_force.put(checked) if checked is not None else self.in_force.refresh())
+            await (self.in_force.put(*candidate) if candidate is not None else self.in_force.refresh())
         except ConfigurationError as error:
             self.alerts("reload-refused", problems=error.problems[:20])
             await self._say("reload", "refused", "; ".join(error.problems)[:1000])

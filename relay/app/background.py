@@ -9,6 +9,7 @@ from typing import Any
 
 from relay.app.balance_watch import BalanceWatch
 from relay.app.clock_watch import ClockWatch
+from relay.app.folder_watch import FolderWatch
 from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.jobs import Jobs
@@ -75,7 +76,7 @@ class Background:
         self.recall = Recall(journal, reader, clock, in_force, int(settings.delivery.expiry * 1e6), wake, late)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, high_water: HighWaterWatch | None) -> None:
+    def start(self, high_water: HighWaterWatch | None, folder_watch: FolderWatch | None = None) -> None:
         """All but the refresh is for the process that delivers: the one that has a high-water mark."""
         self._run(self._refresh())
         self._run(self._clock_watch.run())
@@ -85,6 +86,8 @@ class Background:
             self._run(self.balance_watch.run())
             self._run(self.recall.run())
             self._run(self._rule_notices.run())
+            if folder_watch is not None:
+                self._run(folder_watch.run())
             if self._settings.retention.body_days is not None or self._settings.retention.record_days is not None:
                 self._run(self._retain())
 

@@ -1,7 +1,8 @@
 """The policy, phase and brake of this moment, for the whole process: changed in one assignment, between messages.
 
-What is in force is said by the store, for all machines: a start or a reload puts a policy folder there, and every process takes policy,
-phase and brake from there. A process that can't build the policy of the store decides nothing: it never works under another one.
+What is in force is said by the store, for all machines: a policy that was approved comes there, or a folder at a start or a reload, as the
+settings say, and every process takes policy, phase and brake from there. A process that can't build the policy of the store decides
+nothing: it never works under another one.
 """
 
 import asyncio
@@ -17,13 +18,15 @@ from relay.app.policy_source import Checked, Source, load
 from relay.judge import Alert
 from relay.model.decision import Epoch
 from relay.model.errors import ConfigurationError, PolicyUnavailable
+from relay.model.ids import new_id
 from relay.model.ports import Clock
 from relay.phases import change
 from relay.phases import state as phase_state
 from relay.phases.state import ChangedMeanwhile, Fences, PhaseState
 from relay.policy.models import Policy
 from relay.receive.replies import POLICY_UNAVAILABLE
-from relay.store import policies
+from relay.rehearsal.tested import NOT_RUN, Ran
+from relay.store import policies, rollouts
 from relay.store.journal import Journal
 from relay.store.reader import Reader
 
@@ -58,18 +61,55 @@ class InForce:
         self._turn = asyncio.Lock()
         self.on_change: Callable[[], Awaitable[None]] | None = None
 
-    def read(self) -> Checked | None:
-        """Reads the policy folder, and changes nothing. None where this process puts none in force. Raises ConfigurationError for a bad
-        one."""
-        return self._source.read()
+    async def candidate(self) -> tuple[Checked, Ran] | None:
+        """What the folder holds, with its tests run, where the folder may say what is in force; None where it may not, or this process puts
+        none in force. Changes nothing. Raises ConfigurationError for a bad one, and where its tests fail."""
+        in_force = (await self._reader.read(phase_state.read)).policy
+        if self._source.approved and in_force is not None:
+            await self._say_where_it_differs(in_force)
+            return None
+        checked = await asyncio.to_thread(self._source.read)
+        if checked is None:
+            return None
+        return checked, await self._tested(checked, in_force)
 
     async def start(self) -> None:
-        """Puts the folder in force, or takes what is in force from the store. Raises ConfigurationError for a bad folder."""
-        checked = await asyncio.to_thread(self._source.read_at_start)
-        if checked is not None and await self._journal.submit(partial(self._wins, checked=checked)):
-            with contextlib.suppress(ChangedMeanwhile):  # another machine, at this moment: its policy is in force
-                await self.put(checked)
+        """Puts the folder in force where it may, or takes what is in force from the store. Raises ConfigurationError for a bad folder where
+        there is nothing else."""
+        in_force = (await self._reader.read(phase_state.read)).policy
+        if self._source.approved and in_force is not None:
+            await self._say_where_it_differs(in_force)
+        else:
+            checked = await asyncio.to_thread(self._source.read_at_start)
+            if checked is not None and await self._journal.submit(partial(self._wins, checked=checked)):
+                await self._take_at_start(checked, in_force)
         await self.refresh()
+
+    async def _take_at_start(self, checked: Checked, in_force: str | None) -> None:
+        try:
+            ran = await self._tested(checked, in_force)
+        except ConfigurationError as error:
+            self._alert("policy-refused", folder=checked.policy.digest, problems=error.problems[:20])
+            return  # what was in force stays
+        with contextlib.suppress(ChangedMeanwhile):  # another machine, at this moment: its policy is in force
+            await self.put(checked, ran)
+
+    async def _tested(self, checked: Checked, in_force: str | None) -> Ran:
+        """Raises ConfigurationError. The first policy of a store is not tested: without one nothing could be accepted at all."""
+        if in_force in (None, checked.policy.digest):
+            return NOT_RUN
+        ran = await self._source.tested(checked, self._clock.now_us())
+        if ran.failures:
+            raise ConfigurationError(list(ran.failures))
+        return ran
+
+    async def _say_where_it_differs(self, in_force: str) -> None:
+        """The folder is a working copy, which may be wrong or away."""
+        if not self._source.applies:
+            return
+        differs = await asyncio.to_thread(self._source.differs, in_force)
+        if differs:
+            self._alert("policy-not-approved", folder=differs, in_force=in_force, hint="sluis policy diff, sluis policy propose")
 
     def _wins(self, connection: Connection, checked: Checked) -> bool:
         """Whether the folder is put in force at the start: where the store has no policy yet, where this is the only process there can be,
@@ -84,17 +124,30 @@ class InForce:
             log.warning("the policy folder is not what is in force", extra={"fields": fields})
         return False
 
-    async def put(self, checked: Checked) -> None:
+    async def put(self, checked: Checked, ran: Ran = NOT_RUN) -> None:
         """It is in force when this returns: here, and on all machines as soon as they look. Raises ChangedMeanwhile."""
         now_us = self._clock.now_us()
-
-        def work(connection: Connection) -> None:
-            policies.keep(connection, checked.policy.digest, checked.files, now_us)
-            policies.note_seen(connection, self._source.name, checked.policy.digest)
-            change.set_policy(connection, checked.policy.digest, self._owner, f"from {self._source.name}", now_us)
-
-        await self._journal.submit(work)
+        await self._journal.submit(partial(self._put, checked=checked, ran=ran, now_us=now_us))
         await self._look(known=checked.policy)
+
+    def _put(self, connection: Connection, checked: Checked, ran: Ran, now_us: int) -> None:
+        digest, reason, before = checked.policy.digest, f"from {self._source.name}", phase_state.read(connection).policy
+        policies.keep(connection, digest, checked.content.files, now_us)
+        policies.note_seen(connection, self._source.name, digest)
+        if change.set_policy(connection, digest, self._owner, reason, now_us):
+            rollouts.add(
+                connection,
+                id=new_id(),
+                digest=digest,
+                before=before,
+                origin=rollouts.FOLDER,
+                author=self._owner,
+                reason=reason,
+                asked_us=now_us,
+                tests=checked.content.tests_text,
+                tested=ran.as_json(),
+                live_us=now_us,
+            )
 
     async def refresh(self) -> None:
         """Sees what another process has changed: policy, phase and brake."""

@@ -19,6 +19,7 @@ MODELS: tuple[type[SQLModel], ...] = (
     tables.Kept,
     tables.Notification,
     tables.PolicyVersion,
+    tables.PolicyRollout,
     tables.Control,
     tables.Counter,
     tables.Tally,

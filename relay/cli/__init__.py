@@ -14,7 +14,7 @@ COMMANDS = {
     "queue": "see and steer what waits for delivery",
     "message": "find a message and show its whole journey",
     "request": "see, approve and refuse what waits for a second person",
-    "policy": "write, test and explain policy",
+    "policy": "write, test, explain and roll out policy",
     "phase": "see and set the phase",
     "brake": "stop everything that would leave, and let go again",
     "store": "make, check, back up and restore the store",

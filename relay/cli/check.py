@@ -15,7 +15,9 @@ from relay.deliver.tls import ClientContexts
 from relay.listen.tls import ServerTls
 from relay.model.errors import ConfigurationError, SluisError
 from relay.observe.metrics import certificate_end
-from relay.policy.load import load_policy
+from relay.phases import state as phase_state
+from relay.policy.expired import expired
+from relay.policy.load import digest, load_policy, read_files
 from relay.policy.models import Policy
 from relay.settings.load import load_settings
 from relay.settings.models import Settings, TlsFiles
@@ -152,16 +154,28 @@ def _policy_files(settings: Settings, policy: Policy) -> Iterator[str]:
 
 
 def _policy_warnings(settings: Settings, policy: Policy) -> Iterator[str]:
-    today = datetime.now(UTC).date()
-    for waiver in policy.waivers:
-        if waiver.until < today:
-            yield f"{settings.policies}: the waiver '{waiver.name}' ended on {waiver.until}"
+    if any(waiver.until < datetime.now(UTC).date() for waiver in policy.waivers):
+        yield from expired(read_files(settings.policies), datetime.now(UTC).date(), settings.policies)
     if settings.clamd.socket is not None and not settings.clamd.socket.is_socket():
         yield f"{settings.clamd.socket}: nobody listens there (clamd.socket); until clamd runs, what must be scanned is deferred"
     sides = {listener.side for listener in settings.listeners}
     for client in policy.clients:
         if client.side not in sides:
             yield f"{settings.policies / 'clients.yaml'}: the client '{client.name}' is {client.side.value}, and no listener is"
+
+
+def _not_in_force(settings: Settings, in_force: str | None) -> Iterator[str]:
+    """A folder that is away is a problem of its own, and told as such."""
+    if in_force is None or not settings.policies.is_dir():
+        return
+    try:
+        same = digest(read_files(settings.policies)) == in_force
+    except ConfigurationError:
+        return
+    if not same:
+        what_now = {"approved": "sluis policy diff, sluis policy propose", "folder": "reload the relay", "watched": "is the relay up?"}
+        hint = what_now[settings.policy.source]
+        yield f"{settings.policies}: this is not the policy in force, version {in_force[:16]} ({hint})"
 
 
 def _object_store(settings: Settings) -> Iterator[str]:
@@ -193,6 +207,7 @@ def _store(settings: Settings, warnings: list[str]) -> Iterator[str]:
             check_standby(engine, settings.store.standby)
             with engine.connect() as connection:
                 warnings += (f"store: {doubt}" for doubt in doubts(connection, settings.store.standby))
+                warnings += _not_in_force(settings, phase_state.read(connection).policy)
         finally:
             engine.dispose()
     except (SluisError, OSError) as error:

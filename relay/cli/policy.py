@@ -1,4 +1,4 @@
-"""`sluis policy`: write, test and explain policy. Each command is a file of its own."""
+"""`sluis policy`: write, test, explain and roll out policy. Each command is a file of its own."""
 
 import importlib
 
@@ -10,6 +10,13 @@ COMMANDS = {
     "replay": "what the working copy would have done with recorded traffic",
     "new": "write the skeleton of a rule, waiver, list or test",
     "for": "which rules speak of mail from one sender",
+    "diff": "what differs between two versions, or the working copy and what is in force",
+    "propose": "test the working copy, and ask for it to be put in force",
+    "approve": "put in force what another person proposed",
+    "rollback": "go back to a version of before",
+    "history": "every version: who proposed it, who approved it, since when",
+    "export": "write a version into a folder",
+    "list": "add an entry to a list, or remove one, and propose that",
     "schema": "print the JSON Schema of the policy files",
 }
 
@@ -33,4 +40,4 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands)
 def command() -> None:
-    """Write, test and explain policy."""
+    """Write, test, explain and roll out policy."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import click
 from relay.cli.common import config_option, json_option, print_json, problems_told
 from relay.cli.policy_common import WORKER, policies_option, working_copy
 from relay.cli.progress import Bar
+from relay.control.client import ask
+from relay.model.errors import SluisError
 from relay.model.text import printable
+from relay.policy.expired import expired
+from relay.policy.load import read_files
 from relay.policy.models import Policy
 from relay.rehearsal.cases import Located, read_tests
 from relay.rehearsal.junit import junit
@@ -39,12 +44,15 @@ def command(names: tuple[str, ...], policies: Path | None, junit_file: Path | No
         results = asyncio.run(_run(settings, policy, tests, coverage))
     rules, waivers = ([], []) if names else coverage.missing(policy)
     failed = [result for result in results if result.differences]
+    warnings = [] if names else _warnings(settings, folder, policy)
     if junit_file is not None:
         junit_file.write_bytes(junit(results, time.monotonic() - begun))
     if as_json:
-        print_json(_json(results, rules, waivers))
+        print_json({**_json(results, rules, waivers), "warnings": warnings})
     else:
         _print(results, rules, waivers)
+        for warning in warnings:
+            click.echo(f"{printable(warning, 1000)} (warning)", err=True)
     if failed or (all_reached and (rules or waivers)):
         raise SystemExit(1)
 
@@ -60,6 +68,19 @@ async def _run(settings: Settings, policy: Policy, tests: list[Located], coverag
     finally:
         bar.close()
     return results
+
+
+def _warnings(settings: Settings, folder: Path, policy: Policy) -> list[str]:
+    """Waivers past their end; and, where a relay runs and its record can be asked, patterns that cover much of the mail of late."""
+    ended = list(expired(read_files(folder), datetime.now(UTC).date(), folder))
+    patterns = {name: list(entries.patterns) for name, entries in policy.lists.items() if entries.patterns}
+    if not patterns:
+        return ended
+    try:
+        asked: dict[str, Any] = ask(settings, "policy.patterns", {"lists": patterns})
+    except SluisError:
+        return ended
+    return [*ended, *asked["warnings"]]
 
 
 def _json(results: list[Tried], rules: list[str], waivers: list[str]) -> dict[str, Any]:

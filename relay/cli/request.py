@@ -30,6 +30,8 @@ def list_(config: Path, everything: bool, limit: int, as_json: bool) -> None:
 def _columns(row: dict[str, Any]) -> list[str]:
     details = row["details"]
     what = f"{row['message']}/{details['ordinal']} to {details['recipient']}" if row["kind"] == "release" else ""
+    if row["kind"] == "policy":
+        what = f"version {details['digest'][:16]}, because {details['why_two'] or 'it can only close'}"
     what = what or (f"{details['from']} to {details['phase']}" if row["kind"] == "phase" else "let go")
     return [row["request"], time_text(row["asked_us"]), row["kind"], row["actor"], row["state"], what, row["reason"]]
 

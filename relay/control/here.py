@@ -60,8 +60,9 @@ def _take(lock: WriterLock, settings: Settings) -> None:
 
 
 async def _policy(settings: Settings, reader: Reader, in_force: str | None) -> Policy:
-    """What the relay would work under: on SQLite it puts its folder in force when it starts, elsewhere the store says."""
-    if in_force is not None and sqlite_path(settings.store) is None:
+    """What the relay would work under: what the store says, but where it puts its folder in force at each start."""
+    folder_wins = settings.policy.source != "approved" and sqlite_path(settings.store) is not None
+    if in_force is not None and not folder_wins:
         files = await reader.read(partial(policies.files_of, digest=in_force))
         if files is not None:
             return build(files)

@@ -37,9 +37,11 @@ def ask(
     *,
     second: bool,
     message_id: uuid.UUID | None = None,
+    identity: uuid.UUID | None = None,
 ) -> dict[str, Any]:
-    """Writes the request; without the need of a second person it is carried out in the same transaction. Gives its id and state."""
-    identity = new_id()
+    """Writes the request; without the need of a second person it is carried out in the same transaction. Gives its id and state.
+    `identity` is that of a row which belongs to it."""
+    identity = identity or new_id()
     second = second and services.settings.control.two_people
     connection.execute(
         insert(REQUEST).values(

@@ -14,7 +14,7 @@ class Alerts:
         self.counts: Counter[str] = Counter()
 
     def __call__(self, name: str, **fields: Any) -> None:
-        """`name` is stable and in kebab-case: `no-rule`, `no-route`, `several-routes`, `balance`, `reload-refused`,
-        `policy-unavailable`, `clock`, `process-died`, `process-silent`."""
+        """`name` is stable and in kebab-case: `no-rule`, `no-route`, `several-routes`, `balance`, `reload-refused`, `policy-refused`,
+        `policy-not-approved`, `policy-unavailable`, `clock`, `process-died`, `process-silent`."""
         self.counts[name] += 1
         log.error("alert", extra={"fields": {"alert": name, **fields}})

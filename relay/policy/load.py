@@ -77,7 +77,7 @@ def read_files(folder: Path) -> dict[str, str]:
     root = folder.resolve()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if not _counts(name) or path.is_dir():
+        if not counts(name) or path.is_dir():
             continue
         if len(files) >= MAX_FILES:
             raise ConfigurationError([f"{folder}: more than {MAX_FILES} files"])
@@ -107,7 +107,7 @@ def _wrong(problems: list[str]) -> ConfigurationError:
     return ConfigurationError([printable(problem, 1000) for problem in problems])
 
 
-def _counts(name: str) -> bool:
+def counts(name: str) -> bool:
     """Policy is *.yaml and lists/*.txt; tests/ beside it and notes are not."""
     if any(part.startswith(".") for part in name.split("/")) or name.startswith("tests/"):
         return False

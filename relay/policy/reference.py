@@ -1,4 +1,4 @@
-"""`python -m relay.policy.reference` prints docs/policies.md."""
+"""`python -m relay.policy.reference` prints docs/policy.md."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,7 @@ from relay.policy import models, ways
 from relay.policy.base import Domain, Listed, Name, Pattern
 from relay.policy.builtin import BUILTIN
 from relay.policy.parties import AddressRange
+from relay.policy.reference_rollout import section
 from relay.policy.vocabulary import STRUCTS, VARIABLES
 from relay.settings.key_table import about, key_table
 
@@ -46,8 +47,8 @@ INTRODUCTION = """\
 # Policy
 
 Who may send what to whom, and what happens to it. A folder of YAML files, read whole, checked whole, applied whole: if anything in it is
-wrong, what was in force stays in force, and a relay that starts refuses to. Its digest is in every decision. `sluis init DIR` writes a
-folder to begin with; `sluis check` says what is wrong, each problem with file, line and the nearest known key:
+wrong, what was in force stays in force. Its digest is in every decision. How it comes into force: [Rolling out](#rolling-out). `sluis init
+DIR` writes a folder to begin with; `sluis check` says what is wrong, each problem with file, line and the nearest known key:
 
     policies/rules/attachments.yaml:14: unknown key 'recipients' (did you mean 'recipient'?)
 
@@ -134,6 +135,7 @@ def document() -> str:
     """The page."""
     lines = [
         INTRODUCTION.replace("@VARIABLES@", "\n".join(_variables())),
+        section(),
         "## Built-in rules",
         "",
         "They are in force without standing in any file; their names are taken.",

@@ -196,6 +196,19 @@ class Delivery(Strict):
     resolver: tuple[Address, ...] = Field(default=(), description="name servers, as `192.0.2.53:53`; without any those of the system")
 
 
+class PolicyRollout(Strict):
+    """How policy comes into force (docs/policy.md, "Rolling out"). The first one of an empty store is that of the folder, in any case."""
+
+    source: Literal["approved", "folder", "watched"] = Field(
+        default="approved",
+        description="`approved`: what was proposed, and approved by another person; the folder is a working copy. `folder`: the folder, at "
+        "a start and a reload, on the word of whoever writes it; `watched`: also as soon as it changes, if it loads and its tests pass",
+    )
+    pattern_percent: float = Field(
+        default=5, gt=0, le=100, description="percent of the recipients of 30 days above which a pattern of a list is warned about"
+    )
+
+
 class Retention(Strict):
     """What may be forgotten, and when. Without numbers all is kept. What waits, and what `sluis message keep` marks, always stays."""
 
@@ -254,6 +267,7 @@ class Settings(Strict):
     clamd: Clamd = Field(default=Clamd(), description="the ClamAV daemon")
     inspection: Inspection = Field(default=Inspection(), description="the workers and their limits")
     delivery: Delivery = Field(default=Delivery(), description="attempts, times, DNS")
+    policy: PolicyRollout = Field(default=PolicyRollout(), description="how policy comes into force")
     retention: Retention = Field(default=Retention(), description="how long bodies and records are kept")
     control: Control = Field(default=Control(), description="the control socket")
     http: Http = Field(default=Http(), description="metrics and health")

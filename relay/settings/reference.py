@@ -15,6 +15,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[clamd]", models.Clamd),
     ("[inspection]", models.Inspection),
     ("[delivery]", models.Delivery),
+    ("[policy]", models.PolicyRollout),
     ("[control]", models.Control),
     ("[http]", models.Http),
     ("[log]", models.Log),
@@ -23,7 +24,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
 INTRODUCTION = """\
 # Settings
 
-`sluis.toml` says where and how much: addresses, folders, limits. Who may send what to whom is [policy](policies.md). `sluis init DIR`
+`sluis.toml` says where and how much: addresses, folders, limits. Who may send what to whom is [policy](policy.md). `sluis init DIR`
 writes a commented file to begin with.
 
 The file is read whole and checked whole. A key that Sluis does not know is refused, and so is a value of another type; nothing in the
@@ -31,8 +32,8 @@ environment changes a setting. `sluis check` says what is wrong, with the line a
 
     /etc/sluis/sluis.toml:12: unknown key 'adresses' (did you mean 'addresses'?)
 
-Sizes are octets, times are seconds. Certificates, listeners and policy are read again at SIGHUP; the rest takes a restart. If the new
-file is wrong, what was in force stays in force.
+Sizes are octets, times are seconds. Certificates, listeners and the spool's keys are read again at SIGHUP; the rest takes a restart. If
+the new file is wrong, what was in force stays in force.
 
 The tables below are made from the code (`python -m relay.settings.reference`).
 """

@@ -1,4 +1,4 @@
-"""Every policy that was ever in force, and which one a policy folder held when it was last applied."""
+"""Every policy that was ever proposed or in force, and which one a policy folder held when it was last applied."""
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -9,7 +9,7 @@ VERSION = PolicyVersion.__table__  # type: ignore[attr-defined]
 
 
 def keep(connection: Connection, digest: str, files: dict[str, str], now_us: int) -> None:
-    """Every policy that was ever in force stays readable."""
+    """Every policy that was ever proposed or in force stays readable."""
     if connection.execute(select(VERSION.c.digest).where(VERSION.c.digest == digest)).first() is None:
         connection.execute(insert(VERSION).values(digest=digest, files=files, first_us=now_us))
 

@@ -38,6 +38,7 @@ _RELAY = {
     "kept": "SELECT, INSERT, DELETE",
     "notification": "SELECT, INSERT, UPDATE",
     "policy_version": "SELECT, INSERT",
+    "policy_rollout": "SELECT, INSERT, UPDATE",
     "control": "SELECT, INSERT, UPDATE",
     "counter": "SELECT, INSERT, UPDATE, DELETE",
     "tally": "SELECT, INSERT, UPDATE",

@@ -196,13 +196,32 @@ class Notification(SQLModel, table=True):
 
 
 class PolicyVersion(SQLModel, table=True):
-    """Every policy that was ever in force: `files` maps relative path to text."""
+    """Every policy that was ever proposed or in force: `files` maps relative path to text."""
 
     __tablename__ = "policy_version"
 
     digest: str = Field(primary_key=True)
     files: dict[str, str] = Field(sa_type=JSON)
     first_us: int = Field(sa_type=BigInteger)
+
+
+class PolicyRollout(SQLModel, table=True):
+    """One way of a policy into force: proposed (then `id` is that of its request), or taken from a folder."""
+
+    __tablename__ = "policy_rollout"
+    __table_args__ = (Index("ix_policy_rollout_digest", "digest", "id"),)
+
+    id: uuid.UUID = Field(primary_key=True)
+    digest: str
+    before: str | None = None  # what was in force then
+    origin: str  # proposed, rollback, folder
+    author: str
+    reason: str
+    asked_us: int = Field(sa_type=BigInteger)
+    tests: dict[str, str] = Field(sa_type=JSON)  # the tests beside it: relative path to Base64
+    tested: dict[str, Any] = Field(sa_type=JSON)  # what they said: run, and how many
+    replay: dict[str, Any] | None = Field(default=None, sa_type=JSON)  # what a replay of the record said; None: it was not replayed
+    live_us: int | None = Field(default=None, sa_type=BigInteger)  # since when it was in force; None: never
 
 
 class Control(SQLModel, table=True):

@@ -384,6 +384,7 @@ def _settings(store: Store, socket: Path, changes: Mapping[str, Any], listeners:
         "inspection": {"workers": 1},
         "delivery": {"poll": 0.05, "schedule": [0.2, 0.2, 1], "connect_timeout": 5, "command_timeout": 10, "data_timeout": 20},
         "control": {"socket": str(socket), "review_group": "nogroup", "admin_group": "nogroup"},
+        "policy": {"source": "folder"},  # what a story writes is in force at the next start or reload
         "http": {"address": "127.0.0.1:0"},
         "listeners": [
             {"name": "inside", "side": "inside", "addresses": ["127.0.0.1:0"], "require_tls": False},

@@ -14,7 +14,7 @@ from relay.control.params import MAX_PAGE, PAGE, Reasoned, Strict, Text, parsed
 from relay.control.requests import REQUEST
 from relay.model.errors import OperationRefused
 
-ROLES = {"release": Role.REVIEW, "phase": Role.ADMIN, "brake": Role.ADMIN}
+ROLES = {"release": Role.REVIEW, "phase": Role.ADMIN, "brake": Role.ADMIN, "policy": Role.ADMIN}
 
 
 class Listing(Strict):

@@ -3,9 +3,12 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from relay.app.in_force import InForce
 from relay.app.policy_source import Source
@@ -14,8 +17,8 @@ from relay.observe.alerts import Alerts
 from relay.phases import change
 from relay.phases import state as phase_state
 from relay.policy.load import digest, read_files
-from relay.settings.models import Settings, Store
-from relay.store import policies
+from relay.settings.models import PolicyRollout, Settings, Store
+from relay.store import policies, rollouts
 from tests.servers.recording import Recording
 
 SHIPPED = Path(__file__).parents[3] / "policies"
@@ -25,14 +28,16 @@ ON_POSTGRESQL = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True
 class Machine:
     """A policy folder, and a process over the store of `recording`."""
 
-    def __init__(self, recording: Recording, folder: Path, database: Store, *, applies: bool = True) -> None:
+    def __init__(
+        self, recording: Recording, folder: Path, database: Store, *, applies: bool = True, source: Any = "folder", made: bool = False
+    ) -> None:
         self.folder = folder
-        if not folder.exists():
+        if not made and not folder.exists():
             shutil.copytree(SHIPPED, folder)
         self.alerts = Alerts()
-        settings = Settings(hostname="relay.example.nl", policies=folder, store=database)
-        source = Source(settings, applies=applies)
-        self.in_force = InForce(source, recording.journal, recording.reader, recording.clock, self.alerts, str(folder))
+        settings = Settings(hostname="relay.example.nl", policies=folder, store=database, policy=PolicyRollout(source=source))
+        self.source = Source(settings, applies=applies)
+        self.in_force = InForce(self.source, recording.journal, recording.reader, recording.clock, self.alerts, str(folder))
 
     @property
     def digest(self) -> str:
@@ -47,9 +52,9 @@ class Machine:
 
     async def reload(self) -> None:
         """SIGHUP."""
-        checked = self.in_force.read()
-        assert checked is not None
-        await self.in_force.put(checked)
+        candidate = await self.in_force.candidate()
+        if candidate is not None:
+            await self.in_force.put(*candidate)
 
     def works_under(self) -> str:
         """The digest."""
@@ -223,5 +228,94 @@ def test_a_bad_folder_is_refused_at_the_start(recording: Recording, database: St
         (one.folder / "organisation.yaml").write_text("nothing: here\n")
         with pytest.raises(ConfigurationError):
             await one.in_force.start()
+
+    run(story)
+
+
+async def approve(recording: Recording, one: Machine) -> str:
+    """As an approval does it; gives the digest."""
+    checked = one.source.read()
+    assert checked is not None
+
+    def apply(connection: Connection) -> None:
+        policies.keep(connection, checked.policy.digest, checked.content.files, 1)
+        change.set_policy(connection, checked.policy.digest, "somebody", "approved", 1)
+
+    await recording.journal.submit(apply)
+    return checked.policy.digest
+
+
+def test_the_first_policy_of_a_store_is_that_of_the_folder_and_is_recorded_as_such(
+    recording: Recording, database: Store, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        one = Machine(recording, tmp_path / "one", database, source="approved")
+        await one.in_force.start()
+        assert one.works_under() == one.digest
+        (row,) = recording.reader.read_now(partial(rollouts.page, after=None, limit=10))
+        assert (row.digest, row.before, row.origin, row.author) == (one.digest, None, "folder", str(one.folder))
+        assert row.tested == {"ran": False, "passed": 0, "failed": 0, "not_reached": []}
+        assert row.live_us is not None
+        tests = recording.reader.read_now(partial(rollouts.tests_of, digest=one.digest))
+        assert "tests/passing.yaml" in tests, "so that it can come back with them"
+
+    run(story)
+
+
+@pytest.mark.parametrize("wrong", ["another", "broken", "away"])
+def test_a_folder_that_nobody_approved_changes_nothing_at_a_start_or_a_reload_and_is_told(
+    recording: Recording, database: Store, tmp_path: Path, wrong: str
+) -> None:
+    async def story() -> None:
+        one = Machine(recording, tmp_path / "one", database, source="approved")
+        await one.in_force.start()
+        first = one.digest
+        await one.reload()
+        assert one.alerts.counts["policy-not-approved"] == 0
+        match wrong:
+            case "another":
+                one.change("stricter")
+            case "broken":
+                (one.folder / "organisation.yaml").write_text("nothing: here\n")
+            case _:
+                shutil.move(one.folder, tmp_path / "elsewhere")
+        await one.reload()
+        again = Machine(recording, tmp_path / "one", database, source="approved", made=True)
+        await again.in_force.start()
+        assert (one.works_under(), again.works_under()) == (first, first)
+        told = 0 if wrong == "away" else 1
+        assert [machine.alerts.counts["policy-not-approved"] for machine in (one, again)] == [told, told]
+
+    run(story)
+
+
+def test_what_was_approved_is_in_force_on_every_machine_whatever_its_folder_holds(
+    recording: Recording, database: Store, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        one, two = (Machine(recording, tmp_path / name, database, source="approved") for name in ("one", "two"))
+        await one.in_force.start()
+        await two.in_force.start()
+        one.change("stricter")
+        approved = await approve(recording, one)
+        await two.in_force.refresh()
+        await one.in_force.refresh()
+        assert one.works_under() == two.works_under() == approved
+
+    run(story)
+
+
+def test_a_folder_whose_tests_fail_is_put_in_force_by_no_reload_and_no_start(recording: Recording, database: Store, tmp_path: Path) -> None:
+    async def story() -> None:
+        one = Machine(recording, tmp_path / "one", database)
+        await one.in_force.start()
+        first = one.digest
+        (one.folder / "rules" / "more.yaml").write_text("rules: [{name: all, then: quarantine, because: x}]\n")
+        with pytest.raises(ConfigurationError, match=r"passing\.yaml:\d+: the test '.*' failed: .*expected deliver, was quarantine"):
+            await one.reload()
+        again = Machine(recording, tmp_path / "one", database)
+        await again.in_force.start()
+        assert (one.works_under(), again.works_under()) == (first, first)
+        assert again.alerts.counts["policy-refused"] == 1
 
     run(story)

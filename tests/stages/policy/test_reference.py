@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 
 def test_the_page_on_policy_is_current() -> None:
-    assert (DOCS / "policies.md").read_text(encoding="utf-8") == reference.document(), "python -m relay.policy.reference > docs/policies.md"
+    assert (DOCS / "policy.md").read_text(encoding="utf-8") == reference.document(), "python -m relay.policy.reference > docs/policy.md"
 
 
 def test_the_page_on_settings_is_current() -> None:

@@ -1,0 +1,25 @@
+"""`sluis policy approve`: the second person's word on a policy."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relay.cli.call import call_operation
+from relay.cli.common import config_option, json_option, print_json, reason_option, settings_from
+
+
+@click.command()
+@click.argument("version", required=False)
+@reason_option
+@config_option
+@json_option
+def command(version: str | None, reason: str, config: Path, as_json: bool) -> None:
+    """Put in force what another person proposed: VERSION (the start of its digest, or its request), or the only one that waits. Look at it
+    first: sluis policy diff in-force VERSION. To refuse it: sluis request refuse."""
+    params: dict[str, Any] = {"reason": reason} if version is None else {"reason": reason, "version": version}
+    result = call_operation(settings_from(config), "policy.approve", params)
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(f"policy {result['policy'][:16]} is in force, on all machines within two seconds")

@@ -1,0 +1,141 @@
+"""A policy on its way into force: read, tested and compared before anybody is asked, and then put in force everywhere at once."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection
+
+from relay.control import requests
+from relay.control.actor import Actor
+from relay.control.operation import Services
+from relay.control.person import ORIGIN
+from relay.control.replay_summary import replay_summary
+from relay.control.wide import wide_patterns
+from relay.deliver.usable import check_certificates
+from relay.model.errors import ConfigurationError, OperationRefused
+from relay.model.ids import new_id
+from relay.phases import change, state
+from relay.policy.content import Content
+from relay.policy.expired import expired
+from relay.policy.load import build
+from relay.policy.models import Policy
+from relay.policy.stricter import why_not_only_stricter
+from relay.rehearsal.tested import Ran, run_tests
+from relay.store import policies, rollouts
+
+MAX_TOLD = 50
+"""Problems or failures that are told of one policy."""
+FOLDER_SAYS = (
+    "the policy folder says what is in force here (policy.source): change it and reload, or set policy.source to 'approved' and restart"
+)
+NOTHING = "no policy is in force yet: the folder of the relay comes into force at its first start"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A policy that may come into force. `why_two` is empty where one person is enough."""
+
+    content: Content
+    policy: Policy
+    before: str
+    why_two: str
+    tested: Ran
+    warnings: tuple[str, ...]
+    replay: dict[str, Any] | None
+
+
+async def prepare(services: Services, content: Content) -> Prepared:
+    """Raises OperationRefused with everything that is wrong: it does not load, its tests fail, nothing would change."""
+    if services.settings.policy.source != "approved":
+        raise OperationRefused(FOLDER_SAYS)
+    before = (await services.reader.read(state.read)).policy
+    if before is None:
+        raise OperationRefused(NOTHING)
+    if content.digest == before:
+        raise OperationRefused(f"policy {before[:16]} is in force already: nothing would change")
+    policy = await asyncio.to_thread(_built, content.files)
+    ran = await run_tests(content, policy, services.settings, services.clock.now_us())
+    if ran.failures:
+        raise OperationRefused(_told("its tests fail: nothing was proposed", ran.failures))
+    today = datetime.fromtimestamp(services.clock.now_us() / 1e6, UTC).date()
+    warnings = (*expired(content.files, today), *await wide_patterns(services, policy.lists))
+    why_two = await _why_two(services, before, policy)
+    return Prepared(content, policy, before, why_two, ran, warnings, await replay_summary(services, policy))
+
+
+def _built(files: dict[str, str]) -> Policy:
+    try:
+        policy = build(files)
+        check_certificates(policy)
+    except ConfigurationError as error:
+        raise OperationRefused(_told("it does not load: nothing was proposed", error.problems)) from None
+    return policy
+
+
+def _told(what: str, problems: Any) -> str:
+    lines = [what, *problems[:MAX_TOLD]]
+    return "\n".join(lines if len(problems) <= MAX_TOLD else [*lines, f"and {len(problems) - MAX_TOLD} more"])
+
+
+async def _why_two(services: Services, before: str, policy: Policy) -> str:
+    files = await services.reader.read(partial(policies.files_of, digest=before))
+    try:
+        return await asyncio.to_thread(lambda: why_not_only_stricter(build(files or {}), policy))
+    except ConfigurationError:
+        return "this version of Sluis can't read the policy in force, to compare it"
+
+
+def propose(connection: Connection, services: Services, actor: Actor, prepared: Prepared, origin: str, reason: str) -> dict[str, Any]:
+    """The version, the way into force, and the request, which is carried out at once where one person is enough. Raises
+    OperationRefused."""
+    found, digest = state.read(connection), prepared.policy.digest
+    if found.policy != prepared.before:
+        raise OperationRefused(f"policy {found.policy} came into force meanwhile: look again, and propose again")
+    for waits in rollouts.waiting(connection):
+        if waits.digest == digest and waits.details["fence"] == found.policy_fence:
+            raise OperationRefused(f"{waits.author} has proposed it already: approve or refuse that, request {waits.id.hex}")
+    now_us, identity = services.clock.now_us(), new_id()
+    policies.keep(connection, digest, prepared.content.files, now_us)
+    rollouts.add(
+        connection,
+        id=identity,
+        digest=digest,
+        before=prepared.before,
+        origin=origin,
+        author=actor.name,
+        reason=reason,
+        asked_us=now_us,
+        tests=prepared.content.tests_text,
+        tested=prepared.tested.as_json(),
+        replay=prepared.replay,
+    )
+    details = {
+        "digest": digest,
+        "before": prepared.before,
+        "fence": found.policy_fence,
+        "origin": origin,
+        "why_two": prepared.why_two,
+        "tested": prepared.tested.as_json(),
+        "replayed": prepared.replay is not None,
+        "warnings": list(prepared.warnings),
+    }
+    return requests.ask(connection, services, actor, "policy", details, reason, second=bool(prepared.why_two), identity=identity)
+
+
+def _carry_policy(connection: Connection, services: Services, row: Any) -> dict[str, Any]:
+    """In force on all machines from the commit on. Raises OperationRefused where it would undo what came into force since."""
+    found = state.read(connection)
+    if services.settings.policy.source != "approved":
+        raise OperationRefused(FOLDER_SAYS)
+    if (found.policy, found.policy_fence) != (row.details["before"], row.details["fence"]):
+        raise OperationRefused(f"policy {found.policy} came into force since this was proposed: {requests.AGAIN}")
+    now_us = services.clock.now_us()
+    change.set_policy(connection, row.details["digest"], row.actor, row.reason, now_us, ORIGIN)
+    rollouts.live(connection, row.id, now_us)
+    return {"policy": row.details["digest"]}
+
+
+requests.CARRIERS["policy"] = _carry_policy

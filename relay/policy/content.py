@@ -1,0 +1,102 @@
+"""The content of a policy folder as it is proposed: the files that count, and the tests beside them."""
+
+import base64
+import binascii
+import json
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from relay.model.errors import ConfigurationError
+from relay.policy.load import counts, digest, read_files
+
+TESTS = "tests/"
+MAX_TESTS_BYTES = 16 * 1024 * 1024
+MAX_UNPACKED = 32 * 1024 * 1024
+"""Octets of a packed content that somebody sends: a few thousand rules with long lists are a tenth of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Relative path to text, and relative path (`tests/…`) to octets."""
+
+    files: dict[str, str]
+    tests: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Of the policy; its tests are no part of what is in force."""
+        return digest(self.files)
+
+    @property
+    def tests_text(self) -> dict[str, str]:
+        """The tests in Base64, for where only text can stand."""
+        return {name: base64.b64encode(octets).decode("ascii") for name, octets in self.tests.items()}
+
+
+def read_content(folder: Path) -> Content:
+    """Of a folder. Raises ConfigurationError."""
+    return Content(read_files(folder), _tests(folder))
+
+
+def _tests(folder: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    room, root = MAX_TESTS_BYTES, (folder / TESTS).resolve()
+    for path in sorted((folder / TESTS).rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if any(part.startswith(".") for part in name.split("/")) or path.is_dir():
+            continue
+        if not path.resolve().is_relative_to(root) or not path.is_file():
+            raise ConfigurationError([f"{path}: not a file inside {folder / TESTS}"])
+        try:
+            found[name] = path.read_bytes()
+        except OSError as error:
+            raise ConfigurationError([f"{path}: {error.strerror}"]) from None
+        room -= len(found[name])
+        if room < 0:
+            raise ConfigurationError([f"{folder / TESTS}: more than {MAX_TESTS_BYTES} octets of tests"])
+    return found
+
+
+def pack(content: Content) -> str:
+    """As text of one line."""
+    plain = json.dumps({"files": content.files, "tests": content.tests_text})
+    return base64.b64encode(zlib.compress(plain.encode(), 9)).decode("ascii")
+
+
+def unpack(text: str) -> Content:
+    """What somebody sent: every name is one that a policy folder can have. Raises ConfigurationError."""
+    try:
+        inflate = zlib.decompressobj()
+        plain = inflate.decompress(base64.b64decode(text, validate=True), MAX_UNPACKED)
+        if not inflate.eof:
+            raise ConfigurationError([f"the content is larger than {MAX_UNPACKED} octets"])
+        value = json.loads(plain)
+        files, tests = value["files"], value["tests"]
+        named = {name: text for name, text in files.items() if isinstance(text, str) and counts(name) and is_inside(name)}
+        beside = {name: base64.b64decode(text, validate=True) for name, text in tests.items() if name.startswith(TESTS) and is_inside(name)}
+    except (binascii.Error, zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ConfigurationError(["this is not the content of a policy folder"]) from None
+    if len(named) != len(files) or len(beside) != len(tests):
+        raise ConfigurationError(["a name in it is not that of a policy file"])
+    return Content(named, beside)
+
+
+def is_inside(name: str) -> bool:
+    """Whether a relative path stays in its folder, and is written in one way only."""
+    path = PurePosixPath(name)
+    return name.isprintable() and not path.is_absolute() and ".." not in path.parts and path.as_posix() == name and "\\" not in name
+
+
+def tests_of(texts: dict[str, str]) -> dict[str, bytes]:
+    """What `tests_text` gave."""
+    return {name: base64.b64decode(text) for name, text in texts.items()}
+
+
+def write_content(content: Content, folder: Path) -> None:
+    """Into a folder that is not there yet. Raises OSError."""
+    folder.mkdir(parents=True)
+    for name, octets in {**{name: text.encode() for name, text in content.files.items()}, **content.tests}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(octets)

@@ -1,0 +1,75 @@
+"""Runs the tests that came with a policy, wherever it came from: a folder, a person, a version of the past."""
+
+import asyncio
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relay.model.errors import ConfigurationError, SluisError
+from relay.policy.content import TESTS, Content
+from relay.policy.models import Policy
+from relay.rehearsal.cases import Located, read_tests
+from relay.rehearsal.looking import looking
+from relay.rehearsal.run import Coverage, Tried, run
+from relay.settings.models import Settings
+
+WORKER = "relay.app.inspect_worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """`failures` tell what came otherwise than expected; `passed` counts the others."""
+
+    passed: int = 0
+    failures: tuple[str, ...] = ()
+    not_reached: tuple[str, ...] = ()
+    ran: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is stored."""
+        return {"ran": self.ran, "passed": self.passed, "failed": len(self.failures), "not_reached": list(self.not_reached)}
+
+
+NOT_RUN = Ran(ran=False)
+"""Of a policy that was taken at a start from a folder, without looking at its tests."""
+
+
+async def run_tests(content: Content, policy: Policy, settings: Settings, now_us: int) -> Ran:
+    """Runs them all, in a thread: to build their messages must not hold up the mail. What can't be read, or can't be run, has failed."""
+    return await asyncio.to_thread(lambda: asyncio.run(_tested(content, policy, settings, now_us)))
+
+
+async def _tested(content: Content, policy: Policy, settings: Settings, now_us: int) -> Ran:
+    if not any(name.endswith(".yaml") and name.count("/") == 1 for name in content.tests):
+        return Ran(not_reached=tuple(rule.name for rule in policy.rules))
+    with tempfile.TemporaryDirectory(prefix="sluis-policy-") as name:
+        folder = Path(name)
+        try:
+            _write(content.tests, folder)
+            results, coverage = await _run(read_tests(folder), policy, settings, now_us)
+        except ConfigurationError as error:
+            return Ran(failures=tuple(problem.replace(f"{folder}/", "") for problem in error.problems))
+        except (SluisError, OSError) as error:
+            return Ran(failures=(f"the tests could not be run: {error}",))
+        rules, waivers = coverage.missing(policy)
+        failures = tuple(_told(one).replace(f"{folder}/", "") for one in results if one.differences)
+        return Ran(len(results) - len(failures), failures, (*rules, *waivers))
+
+
+def _write(tests: dict[str, bytes], folder: Path) -> None:
+    (folder / TESTS).mkdir()
+    for name, octets in tests.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(octets)
+
+
+async def _run(tests: list[Located], policy: Policy, settings: Settings, now_us: int) -> tuple[list[Tried], Coverage]:
+    coverage = Coverage()
+    async with looking(settings, WORKER) as inspect:
+        return [result async for result in run(tests, policy, inspect, now_us, coverage)], coverage
+
+
+def _told(result: Tried) -> str:
+    return f"{result.located.where}: the test '{result.located.test.name}' failed: {'; '.join(result.differences)}"

@@ -1,0 +1,63 @@
+"""The ways of policies into force, newest first: who proposed each, who approved it, what its tests said, and since when it is in force."""
+
+import uuid
+from typing import Any
+
+from sqlalchemy import Connection, Select, insert, select, update
+
+from relay.store.tables import Approval, PolicyRollout, PolicyVersion, Request
+
+ROLLOUT = PolicyRollout.__table__  # type: ignore[attr-defined]
+REQUEST = Request.__table__  # type: ignore[attr-defined]
+APPROVAL = Approval.__table__  # type: ignore[attr-defined]
+VERSION = PolicyVersion.__table__  # type: ignore[attr-defined]
+
+PROPOSED, ROLLBACK, FOLDER = "proposed", "rollback", "folder"
+"""Where one came from."""
+
+
+def add(connection: Connection, **row: Any) -> None:
+    """A row, by the names of its columns."""
+    connection.execute(insert(ROLLOUT).values(**row))
+
+
+def live(connection: Connection, identity: uuid.UUID, now_us: int) -> None:
+    """It is in force from now on."""
+    connection.execute(update(ROLLOUT).where(ROLLOUT.c.id == identity).values(live_us=now_us))
+
+
+def page(connection: Connection, after: uuid.UUID | None, limit: int) -> list[Any]:
+    """Without the tests themselves. `request_state` and `approver` are None where no request was made."""
+    query = _told().order_by(ROLLOUT.c.id.desc()).limit(limit)
+    return list(connection.execute(query if after is None else query.where(ROLLOUT.c.id < after)))
+
+
+def waiting(connection: Connection) -> list[Any]:
+    """Those that wait for a second person, newest first."""
+    return list(connection.execute(_told().where(REQUEST.c.state == "open").order_by(ROLLOUT.c.id.desc())))
+
+
+def _told() -> Select[Any]:
+    columns = [column for column in ROLLOUT.c if column.name != "tests"]
+    joined = ROLLOUT.outerjoin(REQUEST, REQUEST.c.id == ROLLOUT.c.id).outerjoin(APPROVAL, APPROVAL.c.request_id == ROLLOUT.c.id)
+    answered = (REQUEST.c.state.label("request_state"), REQUEST.c.details, APPROVAL.c.actor.label("approver"), APPROVAL.c.approved)
+    return select(*columns, *answered).select_from(joined)
+
+
+def current(connection: Connection, digest: str | None) -> uuid.UUID | None:
+    """The way on which the policy in force came there last; None where it came before there were such rows."""
+    query = select(ROLLOUT.c.id).where(ROLLOUT.c.digest == digest, ROLLOUT.c.live_us.is_not(None))
+    return connection.execute(query.order_by(ROLLOUT.c.live_us.desc(), ROLLOUT.c.id.desc()).limit(1)).scalar()
+
+
+def tests_of(connection: Connection, digest: str) -> dict[str, str]:
+    """The tests that stood beside a policy when it was last proposed; none where it never was."""
+    query = select(ROLLOUT.c.tests).where(ROLLOUT.c.digest == digest).order_by(ROLLOUT.c.id.desc()).limit(1)
+    found: dict[str, str] | None = connection.execute(query).scalar()
+    return found or {}
+
+
+def digests(connection: Connection, start: str, limit: int = 2) -> list[str]:
+    """The versions that the store keeps whose digest begins so. `start` is hex."""
+    query = select(VERSION.c.digest).where(VERSION.c.digest.startswith(start, autoescape=True)).order_by(VERSION.c.digest)
+    return list(connection.execute(query.limit(limit)).scalars())

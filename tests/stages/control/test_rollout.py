@@ -1,0 +1,209 @@
+"""A policy on its way into force: what is refused, who may say yes, and what makes a proposal void."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from relay.control.actor import Role
+from relay.control.rollout import prepare, propose
+from relay.model.delivery import State
+from relay.model.errors import OperationRefused
+from relay.phases import change
+from relay.phases import state as phase_state
+from relay.policy.content import Content, pack
+from relay.settings.models import PolicyRollout, Store
+from relay.store import policies, rollouts
+from tests.stages.control.desk import Desk, desk
+from tests.stages.policy.texts import FILES, RULES
+
+on_sqlite = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+STRICTER = RULES + "  - {name: held, when: {tls: false}, then: hold, because: in the clear}\n"
+MILDER = RULES.replace("then: quarantine", "then: hold")
+FIRST = Content(FILES)
+
+
+def changed(**files: str) -> Content:
+    """The small policy with other files; `__` stands for `/`."""
+    return Content({**FILES, **{f"{name.replace('__', '/')}.yaml": text for name, text in files.items()}})
+
+
+MILD, STRICT = changed(rules__rules=MILDER), changed(rules__rules=STRICTER)
+
+
+def begin(at: Desk) -> None:
+    """A policy is in force, as after a first start."""
+
+    def work(connection: Connection) -> None:
+        policies.keep(connection, FIRST.digest, FIRST.files, 1)
+        change.set_policy(connection, FIRST.digest, "a process", "from a folder", 1)
+
+    at.journal.submit_now(work)
+
+
+def in_force(at: Desk) -> str | None:
+    return at.reader.read_now(phase_state.read).policy
+
+
+async def ask(at: Desk, who: str, content: Content, **params: Any) -> Mapping[str, Any]:
+    return await at.ask(who, "policy.propose", content=pack(content), digest=content.digest, reason="as agreed", **params)
+
+
+def test_who_proposed_it_can_not_approve_it_and_another_can(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            begin(at)
+            asked = await ask(at, "anna", MILD)
+            assert (asked["request_state"], asked["why_two"]) == ("open", "the rule 'macro' changed")
+            (waits,) = (await at.ask("bert", "request.list"))["rows"]
+            assert (waits["kind"], waits["details"]["digest"], waits["request"]) == ("policy", MILD.digest, asked["request"])
+            assert "second person" in await at.refused("anna", "policy.approve", reason="me again")
+            at.roles["carla"] = frozenset({Role.REVIEW})
+            assert "role admin" in await at.refused("carla", "policy.approve", reason="x")
+            assert "role admin" in await at.refused("carla", "request.approve", request=asked["request"], reason="x")
+            assert in_force(at) == FIRST.digest
+            changes = at.changes
+            done = await at.ask("bert", "policy.approve", version=MILD.digest[:8], reason="looked at it")
+            assert (done["policy"], in_force(at), at.changes) == (MILD.digest, MILD.digest, changes + 1)
+            assert [event["kind"] for event in at.events()][-3:] == ["policy-asked", "policy-approved", "policy"]
+            (row,) = (await at.ask("carla", "policy.history"))["rows"]
+            assert (row["author"], row["approver"], row["state"]) == ("unix:anna (1000)", "unix:bert (1000)", "in force")
+            assert (row["tested"], row["before"], row["replay"]) == (
+                {"ran": True, "passed": 0, "failed": 0, "not_reached": ["pass", "macro", "dangerous"]},
+                FIRST.digest,
+                None,
+            )
+
+    asyncio.run(story())
+
+
+@on_sqlite
+def test_what_can_only_close_is_in_force_at_once_and_so_is_anything_with_one_admin(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            begin(at)
+            assert (await ask(at, "anna", STRICT))["request_state"] == "done"
+            assert in_force(at) == STRICT.digest
+        async with desk(tmp_path / "alone", database, two_people=False) as at:
+            assert (await ask(at, "anna", MILD))["request_state"] == "done"
+            assert in_force(at) == MILD.digest
+            told = at.events("policy-asked")[-1]["details"]
+            assert (told["two_people"], told["why_two"]) == (False, "the rule 'macro' changed")
+
+    asyncio.run(story())
+
+
+@on_sqlite
+def test_what_is_refused_is_refused_with_every_reason_and_nothing_is_kept(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            assert "no policy is in force yet" in await _refused(at, MILD)
+            begin(at)
+            assert "nothing would change" in await _refused(at, FIRST)
+            wrong = changed(rules__rules=RULES.replace("then: deliver", "thn: deliver"))
+            assert "rules/rules.yaml:3: unknown key 'thn' (did you mean 'then'?)" in await _refused(at, wrong)
+            no_certificates = changed(routes='routes: [{name: out, to: ["*"], ca_file: /not/here.pem}]\n')
+            assert "/not/here.pem" in await _refused(at, no_certificates)
+            unreadable = Content(MILD.files, {"tests/a.yaml": b"tests: 5\n"})
+            assert "its tests fail: nothing was proposed\ntests/a.yaml:1" in await _refused(at, unreadable)
+            outside = Content(MILD.files, {"tests/a.yaml": _test("eml: ../../../etc/passwd")})
+            assert "not a file inside tests" in await _refused(at, outside)
+            assert "is no version" in await at.refused("anna", "policy.rollback", version="abc", reason="x")
+            assert "no version of the policy is 'abcdef'" in await at.refused("anna", "policy.rollback", version="abcdef", reason="x")
+            other = await at.refused("anna", "policy.propose", content=pack(MILD), digest=STRICT.digest, reason="x")
+            assert "another than was meant" in other
+            assert "not the content" in await at.refused("anna", "policy.propose", content="AAAA", digest=STRICT.digest, reason="x")
+            assert (await at.ask("anna", "policy.history"))["rows"] == []
+            assert "policies that wait for a second person: none" in await at.refused("anna", "policy.approve", reason="x")
+            assert in_force(at) == FIRST.digest
+
+    asyncio.run(story())
+
+
+def _test(message: str) -> bytes:
+    envelope = "{client: exchange, sender: jan@example.nl, recipients: [piet@partner.example]}"
+    return f"tests:\n  - {{name: x, message: {{{message}}}, envelope: {envelope}, expect: [{{disposition: deliver}}]}}\n".encode()
+
+
+async def _refused(at: Desk, content: Content) -> str:
+    return await at.refused("anna", "policy.propose", content=pack(content), digest=content.digest, reason="x")
+
+
+@on_sqlite
+def test_what_came_into_force_since_makes_a_proposal_void(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            begin(at)
+            await ask(at, "anna", MILD)
+            assert "has proposed it already" in await _refused(at, MILD)
+            prepared = await prepare(at.services, changed(rules__rules=MILDER + "\n"))
+            await ask(at, "anna", STRICT)
+            assert "came into force since" in await at.refused("bert", "policy.approve", reason="x")
+            with pytest.raises(OperationRefused, match="came into force meanwhile"):
+                at.journal.submit_now(lambda connection: propose(connection, at.services, None, prepared, "proposed", "x"))  # type: ignore[arg-type]
+            assert in_force(at) == STRICT.digest
+            states = [row["state"] for row in (await at.ask("anna", "policy.history"))["rows"]]
+            assert states == ["in force", "outdated"]
+            again = await ask(at, "anna", MILD)
+            assert again["request_state"] == "open"
+            assert "several are meant" in await at.refused("bert", "policy.approve", reason="x")
+            await at.ask("bert", "policy.approve", version=again["request"], reason="x")
+            assert in_force(at) == MILD.digest
+
+    asyncio.run(story())
+
+
+def test_a_version_of_before_comes_back_with_the_tests_that_it_had(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            begin(at)
+            tests = {"tests/a.yaml": _test("subject: x"), "tests/b.eml": b"\xff"}
+            await ask(at, "anna", Content(STRICT.files, tests))
+            asked = await at.ask("anna", "policy.rollback", version=FIRST.digest[:6], reason="too strict")
+            assert (asked["request_state"], asked["why_two"]) == ("open", "the rule 'held' went")
+            await at.ask("bert", "policy.approve", reason="x")
+            shown = await at.ask("anna", "policy.version", version=STRICT.digest)
+            assert (shown["files"], shown["tests"]) == (STRICT.files, Content({}, tests).tests_text)
+            again = await at.ask("anna", "policy.rollback", version=STRICT.digest[:6], reason="not too strict")
+            assert (again["request_state"], again["tested"]["passed"]) == ("done", 1)
+            assert (await at.ask("anna", "policy.version", version="in-force"))["digest"] == STRICT.digest
+            rows = (await at.ask("anna", "policy.history", limit=2))["rows"]
+            assert [(row["origin"], row["state"]) for row in rows] == [("rollback", "in force"), ("rollback", "was in force")]
+            (oldest,) = (await at.ask("anna", "policy.history", limit=2, after=rows[-1]["id"]))["rows"]
+            assert (oldest["origin"], oldest["state"]) == (rollouts.PROPOSED, "was in force")
+
+    asyncio.run(story())
+
+
+@on_sqlite
+def test_where_the_folder_says_what_is_in_force_nothing_is_proposed(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            begin(at)
+            await ask(at, "anna", MILD)
+            settings = at.settings.model_copy(update={"policy": PolicyRollout(source="folder")})
+            object.__setattr__(at.services, "settings", settings)
+            assert "the policy folder says what is in force here" in await _refused(at, STRICT)
+            assert "the policy folder says what is in force here" in await at.refused("bert", "policy.approve", reason="x")
+            assert in_force(at) == FIRST.digest
+
+    asyncio.run(story())
+
+
+def test_a_pattern_is_held_against_the_newest_recipients(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            for number in range(30):
+                at.put(State.HELD, recipients=[f"a{number}@{'rare' if number < 1 else 'often'}.example"])
+            patterns = {"some": ["*@often.example", "*@rare.example", "*@never.example"], "other": ["a1*@*"]}
+            told = (await at.ask("anna", "policy.patterns", lists=patterns))["warnings"]
+            assert told == [
+                "lists/other.txt: 'pattern: a1*@*' covers 36.7 % of the last 30 recipients (of at most 30 days)",
+                "lists/some.txt: 'pattern: *@often.example' covers 96.7 % of the last 30 recipients (of at most 30 days)",
+            ]
+            assert (await at.ask("anna", "policy.patterns", lists={}))["warnings"] == []
+
+    asyncio.run(story())
