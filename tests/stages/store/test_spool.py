@@ -32,7 +32,8 @@ DAY = 86_400
 class Place:
     """A spool folder with its keys. `intake` is a spool that cannot read; `fatal` what it said before the process would have stopped."""
 
-    def __init__(self, folder: Path, packed: int = PACKED, **changes: Any) -> None:
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        packed: int = changes.pop("packed", PACKED)
         self.settings = SpoolSettings(
             folder=folder / "spool", public_key=folder / "spool.pub", private_keys=folder / "private", **{"reserve": 1, **changes}
         )
