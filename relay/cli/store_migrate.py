@@ -20,7 +20,7 @@ from relay.phases import change, state
 from relay.settings.models import Settings
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import high_water, queue, schema, transfer
-from relay.store.bodies import Bodies, FolderBodies, bodies_of, move_body, same_place
+from relay.store.bodies import OUT_OF_PACKS, Bodies, FolderBodies, bodies_of, flat, move_body, same_place
 from relay.store.engine import check_durability, must_be_made, open_engine
 from relay.store.spool import Spool, open_spool
 from relay.store.tables import Message
@@ -96,6 +96,8 @@ def _migrate(source: Settings, target: Settings, here: Engine, there: Engine, re
     with there.begin() as connection:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if bodies:
+            connection.execute(OUT_OF_PACKS)
         queue.end_leases(connection)
         _go_on(connection, actor)
         tell(connection, "migrated", actor, object_="store and spool", result="done", reason=reason, details=details)
@@ -140,7 +142,7 @@ def _move_bodies(connection: Connection, source: Settings, target: Settings, bar
         for name, digest in _named(connection):
             try:
                 if move_body(here, there, name):
-                    _read_through(spool, name, digest)
+                    _read_through(spool, flat(name), digest)
                 else:
                     problems.append(f"spool object {name}: a message names it, and it is not there")
             except SpoolError as error:

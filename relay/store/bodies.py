@@ -1,15 +1,19 @@
 """Where bodies lie, as `sluis store migrate`, `backup` and `restore` see it: sealed objects by name, in a folder or an object store. What
-copies them needs no key. In a folder a body's name is the id of its message; in an object store the id of its pack may stand before it, and
-what is brought there gets a pack of its own.
+copies them needs no key. A body's name is the id of its message, and the id of its pack may stand before it; what is brought anywhere gets
+a file or a pack of its own.
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
+
+from sqlalchemy import text
 
 from relay.model.errors import SpoolError
 from relay.settings.models import Spool
-from relay.store.object_copy import Sealed, copy_object, look, object_path, same_but_for_keys, sync_folder
+from relay.store.object_copy import Sealed, copy_from, look_at, object_path, same_but_for_keys, sync_folder
+from relay.store.spool.folder_pack import names_in, open_object
 
 
 class Bodies(Protocol):
@@ -19,8 +23,8 @@ class Bodies(Protocol):
         """Reads the whole object; None: it is not there. Raises SpoolError: not sealed, or damaged."""
         ...
 
-    def put(self, name: str, source: Path) -> None:
-        """The object is there, whole and durable, when it returns. Raises SpoolError."""
+    def put(self, name: str, source: BinaryIO) -> None:
+        """The object is there, whole and durable, when it returns; `name` has no pack. Raises SpoolError."""
         ...
 
     def fetch(self, name: str, target: Path) -> Sealed:
@@ -40,28 +44,33 @@ class FolderBodies:
 
     def names(self) -> Iterator[str]:
         for folder in sorted(path for path in self.folder.iterdir() if path.is_dir()):
-            yield from sorted(path.name for path in folder.iterdir())
+            yield from sorted(names_in(folder))
 
     def look(self, name: str) -> Sealed | None:
         try:
-            return look(object_path(self.folder, name))
+            with self.open(name) as file:
+                return look_at(file, name)
         except FileNotFoundError:
             return None
 
-    def file(self, name: str) -> Path:
-        return object_path(self.folder, name)
+    def open(self, name: str) -> BinaryIO:
+        """Raises OSError, SpoolError."""
+        return open_object(self.folder, name)
 
-    def put(self, name: str, source: Path) -> None:
+    def put(self, name: str, source: BinaryIO) -> None:
         target = object_path(self.folder, name)
-        copy_object(source, target, 0o660)
+        copy_from(source, name, target, 0o660)
         sync_folder(target.parent)
         sync_folder(self.folder)
 
     def fetch(self, name: str, target: Path) -> Sealed:
-        return copy_object(object_path(self.folder, name), target)
+        with self.open(name) as file:
+            return copy_from(file, name, target)
 
     def same(self, name: str, copy: Path) -> bool:
-        return same_but_for_keys(object_path(self.folder, name), copy)
+        with contextlib.suppress(FileNotFoundError), self.open(name) as file:
+            return same_but_for_keys(file, copy)
+        return False
 
 
 def bodies_of(settings: Spool) -> Bodies:
@@ -78,6 +87,10 @@ def flat(name: str) -> str:
     return name.rpartition("/")[2]
 
 
+OUT_OF_PACKS = text("UPDATE message SET spool_object = substr(spool_object, 34) WHERE substr(spool_object, 33, 1) = '/'")
+"""In a store whose bodies were brought elsewhere: what stands behind the 32 digits of a pack."""
+
+
 def same_place(one: Spool, other: Spool) -> bool:
     """Whether bodies of both lie in the same place."""
     if one.s3 is None or other.s3 is None:
@@ -86,15 +99,16 @@ def same_place(one: Spool, other: Spool) -> bool:
 
 
 def move_body(source: FolderBodies, target: Bodies, name: str) -> bool:
-    """Copies one object, unless it is there already, and reads both again: the same octets. False: the source has no sealed object of
-    this name. Raises SpoolError: the two differ, or the source is damaged."""
+    """Copies one object, unless it is there already, under its name without a pack, and reads both again: the same octets. False: the
+    source has no sealed object of this name. Raises SpoolError: the two differ, or the source is damaged."""
     here = source.look(name)
     if here is None:
         return False
-    there = target.look(name)
+    there = target.look(flat(name))
     if there is None:
-        target.put(name, source.file(name))
-        there = target.look(name)
+        with source.open(name) as file:
+            target.put(flat(name), file)
+        there = target.look(flat(name))
     if there != here:
         raise SpoolError(f"spool object {name}: the copy is not the same")
     return True

@@ -42,26 +42,30 @@ def object_path(folder: Path, name: str) -> Path:
 
 def look(path: Path) -> Sealed:
     """Reads the whole file. Raises SpoolError: no sealed object; OSError."""
-    name = path.name
     with path.open("rb") as file:
-        _check_header(file.read(BODY_START), name)
-        body_size = read_size(file, name)
-        file.seek(BODY_START)
-        digest = hashlib.sha256()
-        size = BODY_START
-        while piece := file.read(PIECE):
-            digest.update(piece)
-            size += len(piece)
+        return look_at(file, path.name)
+
+
+def look_at(file: BinaryIO, name: str) -> Sealed:
+    """The same of an object that is open; `name` is for what is wrong with it."""
+    _check_header(file.read(BODY_START), name)
+    body_size = read_size(file, name)
+    file.seek(BODY_START)
+    digest = hashlib.sha256()
+    size = BODY_START
+    while piece := file.read(PIECE):
+        digest.update(piece)
+        size += len(piece)
     return Sealed(size, body_size, digest.hexdigest())
 
 
-def same_but_for_keys(path: Path, other: Path) -> bool:
+def same_but_for_keys(file: BinaryIO, copy: Path) -> bool:
     """Whether both have the same length, and the same header: what is behind it is written once, so that it needs no second look."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_size == other.stat().st_size:
-            with path.open("rb") as one, other.open("rb") as two:
-                return one.read(BODY_START) == two.read(BODY_START)
-    return False
+    with copy.open("rb") as other:
+        same_size = file.seek(0, os.SEEK_END) == other.seek(0, os.SEEK_END)
+        file.seek(0)
+        other.seek(0)
+        return same_size and file.read(BODY_START) == other.read(BODY_START)
 
 
 def copy_object(source: Path, target: Path, mode: int = 0o600) -> Sealed:

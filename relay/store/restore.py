@@ -70,7 +70,8 @@ def _into_object_store(backup: Backup, found: Found, spool: Bodies, progress: Pr
 
     def copy(name: str) -> None:
         source = object_path(backup.objects, name)
-        spool.put(name, source)
+        with source.open("rb") as file:
+            spool.put(name, file)
         if spool.look(name) != look(source):
             raise SpoolError(f"spool object {name}: the copy is not the same")
 

@@ -137,7 +137,7 @@ class _Looked:
 
 def _check_bodies(backup: Backup, lines: Iterator[_Line], spool: SpoolSettings, said: _Problems, progress: Progress) -> _BodiesFound:
     found, there = _BodiesFound(), bodies_of(spool)
-    for line, looked in side_by_side(lambda line: _look(backup, there, line, packs=spool.s3 is not None), lines):
+    for line, looked in side_by_side(lambda line: _look(backup, there, line), lines):
         found.count += 1
         for text in looked.wrong:
             said(text)
@@ -163,7 +163,7 @@ def _lines(backup: Backup, names: Iterator[tuple[str, str]]) -> Iterator[_Line]:
         yield _Line(name, named[1] if named is not None and named[0] == name else name, size, digest)
 
 
-def _look(backup: Backup, spool: Bodies, line: _Line, *, packs: bool) -> _Looked:
+def _look(backup: Backup, spool: Bodies, line: _Line) -> _Looked:
     """By one of several threads. Raises SpoolUnavailable."""
     looked, source = _Looked(), object_path(backup.objects, line.name)
     try:
@@ -173,8 +173,8 @@ def _look(backup: Backup, spool: Bodies, line: _Line, *, packs: bool) -> _Looked
             looked.wrong.append(f"{source}: not what {backup.folder / 'objects.txt'} says: altered or cut short")
     except (SpoolError, OSError) as error:
         looked.wrong.append(str(error))
-    # In an object store it may still be where it was, beside others of its pack.
-    for name in dict.fromkeys((line.before, line.name) if packs else (line.name,)):
+    # It may still be where it was, beside others of its pack.
+    for name in dict.fromkeys((line.before, line.name)):
         try:
             there = spool.look(name)
         except SpoolUnavailable:

@@ -19,13 +19,15 @@ from tests.faults.strace import Inject, Trace, ended, traced
 from tests.servers.clamd import Clamd
 from tests.stories.house import until
 
-CREATING, RECEIVING, SEALING, WIPING = "creating", "receiving", "sealing", "wiping"
+CREATING, PACKING, RECEIVING, SEALING, WIPING = "creating", "packing", "receiving", "sealing", "wiping"
 LEAVING, CONCLUDING, REWRAPPING, MARKING, CHECKPOINT = "leaving", "concluding", "rewrapping", "marking", "checkpoint"
-"""Where the message is when the disk breaks: its file is about to be made; the final dot is not here yet; it is inspected, and not sealed;
-it is refused, and its key is about to be wiped; its content is about to leave; the next hop has it, and has not said so; it waits, and its
-key is wrapped to a new one; it is in the store, whose mark is about to be moved; at any time, while SQLite moves its log into its file."""
+"""Where the message is when the disk breaks: its file is about to be made; one for several messages is; the final dot is not here yet; it
+is inspected, and not sealed; it is refused, and its key is about to be wiped; its content is about to leave; the next hop has it, and has not
+said so; it waits, and its key is wrapped to a new one; it is in the store, whose mark is about to be moved; at any time, while SQLite
+moves its log into its file."""
 BODY, FOLDER, SPOOL, MARK, WAL, DATABASE, ANY = "body", "folder", "spool", "mark", "wal", "database", "file that is made"
 MOST_SENT = 400
+TOGETHER = 6
 MARK_UNWRITTEN = "high-water-unwritable"
 
 
@@ -62,6 +64,7 @@ async def break_disk(at: Stand, clamd: Clamd, fault: DiskFault) -> Seen:
     before, first = len(at.house.log()), len(at.client.log)
     stages = {
         CREATING: _creating,
+        PACKING: _packing,
         RECEIVING: _receiving,
         SEALING: _sealing,
         WIPING: _sealing,
@@ -88,7 +91,7 @@ def told_wrong(fault: DiskFault, seen: Seen) -> list[str]:
         wrong.append(f"nobody says {fault.says}: {told[-1500:]}")
     if fault.stage == WIPING and not fault.dies and not all(reply is not None and reply.code >= FOR_GOOD for reply in replies):
         wrong.append(f"what policy refuses was not refused: {replies}")
-    if fault.stage in (CREATING, RECEIVING, SEALING):
+    if fault.stage in (CREATING, PACKING, RECEIVING, SEALING):
         if any(reply is not None and reply.code < 400 for reply in replies):
             wrong.append("the client heard 250")
         if not fault.dies and None in replies:
@@ -148,6 +151,24 @@ async def _creating(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
         return failed
 
 
+async def _packing(at: Stand, clamd: Clamd, fault: DiskFault) -> list[str]:
+    """A scanner that hangs holds several small messages, which are then sealed in one moment, in the folder of one before."""
+    assert (await at.send([CLERKS[0]], SMALL)).heard_250
+    newest = max(at.spool_names())
+    transactions = [at.compose([CLERKS[0]], SMALL) for _ in range(TOGETHER)]
+    clamd.suspend()
+    try:
+        sending = [asyncio.create_task(at.client.send(at.house.port(), transaction)) for transaction in transactions]
+        await until(lambda: all(transaction.dot for transaction in transactions), "the final dots")
+        async with _armed(at, fault, newest) as trace:
+            clamd.resume()
+            failed = await _over(at, fault, trace)
+            await asyncio.gather(*sending)
+    finally:
+        clamd.resume()
+    return failed
+
+
 async def _receiving(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
     known = set(at.spool_names())
     async with contextlib.AsyncExitStack() as stack:
@@ -163,7 +184,7 @@ async def _receiving(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
 async def _sealing(at: Stand, clamd: Clamd, fault: DiskFault) -> list[str]:
     """A scanner that hangs for a moment holds the message between its last byte and its seal."""
     known = set(at.spool_names())
-    transaction = at.compose([CLERKS[0]], SMALL)
+    transaction = at.compose([CLERKS[0]], LARGE)
     if fault.stage == WIPING:
         transaction.raw = transaction.raw.replace(b"Subject: Case", b"Subject: " + REFUSED)
     clamd.suspend()

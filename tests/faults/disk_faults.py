@@ -12,6 +12,7 @@ from tests.faults.disk import (
     MARK,
     MARK_UNWRITTEN,
     MARKING,
+    PACKING,
     RECEIVING,
     REWRAPPING,
     SEALING,
@@ -30,6 +31,9 @@ FULL_AT_OUTCOME = DiskFault(CONCLUDING, WAL, "pwrite64", ENOSPC, says=FULL)
 SPOOL_FAULTS = (
     DiskFault(CREATING, ANY, "openat", EIO, when="1+", says="the spool refused a write.*Input/output error"),
     DiskFault(CREATING, ANY, "openat", ENOSPC, when="1+", says="the spool refused a write.*No space left"),
+    DiskFault(PACKING, ANY, "openat", ENOSPC, when="1+", says="452 4.3.1 Insufficient storage"),
+    DiskFault(PACKING, FOLDER, "openat", EIO, when="1+", dies=True, says=STOPS),
+    DiskFault(PACKING, FOLDER, "fsync", EIO, dies=True, says=STOPS),
     DiskFault(RECEIVING, BODY, "write", EIO, says="the spool refused a write.*Input/output error"),
     DiskFault(RECEIVING, BODY, "write", ENOSPC, says="the spool refused a write.*No space left"),
     DiskFault(SEALING, BODY, "openat", EIO, dies=True, says=STOPS),
@@ -88,7 +92,8 @@ STORE_FAULTS = (
 QUICK_SPOOL = tuple(
     fault
     for fault in SPOOL_FAULTS
-    if (fault.stage, fault.call, fault.error) in {(CREATING, "openat", ENOSPC), (RECEIVING, "write", EIO), (SEALING, "fsync", EIO)}
+    if (fault.stage, fault.call, fault.error)
+    in {(CREATING, "openat", ENOSPC), (PACKING, "fsync", EIO), (RECEIVING, "write", EIO), (SEALING, "fsync", EIO)}
 )
 """For every run of the tests, on either store."""
 QUICK = (

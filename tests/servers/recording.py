@@ -128,6 +128,15 @@ class Recording:
         assert isinstance(recorded, Recorded)
         return recorded
 
+    def accept_together(self, *contents: bytes, state: State = State.HELD) -> None:
+        """Taken into custody in one moment: small ones share a pack."""
+
+        async def together() -> None:
+            decided = [self.decided([state], content) for content in contents]
+            await asyncio.gather(*(self.record.accept(one, [state]) for one in decided))
+
+        asyncio.run(together())
+
     def claim(self, owner: str = "relay-1", limit: int = 100) -> list[Claimed]:
         """What is due now."""
         now_us = self.clock.now_us()

@@ -56,6 +56,14 @@ def seal_chunks(cipher: AESGCM, name: str, counter: int, chunks: memoryview) -> 
     return sealed
 
 
+def seal_body(cipher: AESGCM, name: str, body: bytes) -> list[bytes | bytearray]:
+    """All chunks of a body that is in memory, each with its tag."""
+    full = len(body) // CHUNK
+    with memoryview(body) as whole:
+        sealed = seal_chunks(cipher, name, 0, whole[: full * CHUNK])
+    return [sealed, seal_chunk(cipher, name, full, body[full * CHUNK :], True)]
+
+
 def seal_manifest(cipher: AESGCM, name: str, manifest: bytes) -> bytes:
     """The manifest with its tag."""
     return cipher.encrypt(nonce(_MANIFEST, 0, True), manifest, name.encode())

@@ -1,50 +1,44 @@
-"""Group commit for an object store: what is sealed while earlier packs are on their way goes into the next one."""
+"""Group commit for bodies: what is sealed while earlier packs are on their way goes into the next one."""
 
 import asyncio
-from collections.abc import Awaitable
-from dataclasses import dataclass, field
-from uuid import UUID
+from collections.abc import Awaitable, Callable
+from typing import Generic, Protocol, TypeVar
 
-from relay.model.ids import new_id
-from relay.store.spool import pack
-from relay.store.spool.bucket import Bucket
-from relay.store.spool.pack import BODY, FOLDER, KEYS, Entry
-
-UNDER_WAY = 2
-"""Packs that are being written at once: with nothing to do a message waits for nobody, and under load a pack takes all that has come in
-half the time of a PUT."""
 MOST_OCTETS = 4 * 1024 * 1024
 MOST_BODIES = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """A body that is to become durable, as it stands behind its header."""
+class Packed(Protocol):
+    """A body that is to become durable."""
 
-    identity: UUID
-    slot: bytes
-    octets: bytes = field(repr=False)
+    @property
+    def octets(self) -> bytes: ...
 
 
-class Packer:
-    """`packs` and `bodies` count what was written."""
+Item = TypeVar("Item", bound=Packed)
 
-    def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
-        self._waiting: list[tuple[Sealed, asyncio.Future[str]]] = []
+
+class Packer(Generic[Item]):
+    """`put` makes several bodies durable at once, and gives their names. `under_way`: packs that are being written at once: with nothing to
+    do a message waits for nobody, and under load a pack takes all that has come meanwhile. `packs` and `bodies` count what was written."""
+
+    def __init__(self, put: Callable[[list[Item]], Awaitable[list[str]]], under_way: int) -> None:
+        self._put = put
+        self._under_way = under_way
+        self._waiting: list[tuple[Item, asyncio.Future[str]]] = []
         self._writing: set[asyncio.Task[None]] = set()
         self.packs = 0
         self.bodies = 0
 
-    async def add(self, sealed: Sealed) -> str:
-        """Durable when it returns; gives the name. Raises SpoolUnavailable."""
+    async def add(self, item: Item) -> str:
+        """Durable when it returns; gives the name. Raises what `put` raises."""
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._waiting.append((sealed, future))
+        self._waiting.append((item, future))
         self._begin()
         return await future
 
     def _begin(self) -> None:
-        if self._waiting and len(self._writing) < UNDER_WAY:
+        if self._waiting and len(self._writing) < self._under_way:
             task = asyncio.create_task(self._write())
             self._writing.add(task)
             task.add_done_callback(self._ended)
@@ -61,9 +55,8 @@ class Packer:
         batch = self._next_batch()
         if not batch:
             return
-        name = new_id().hex
         try:
-            await self._put(name, [sealed for sealed, _ in batch])
+            names = await self._put([item for item, _ in batch])
         except BaseException as error:
             for _, future in batch:
                 if not future.done():
@@ -73,29 +66,19 @@ class Packer:
             return
         self.packs += 1
         self.bodies += len(batch)
-        for sealed, future in batch:
+        for (_, future), name in zip(batch, names, strict=True):
             if not future.done():
-                future.set_result(pack.joined(name, sealed.identity))
+                future.set_result(name)
 
-    def _next_batch(self) -> list[tuple[Sealed, "asyncio.Future[str]"]]:
+    def _next_batch(self) -> list[tuple[Item, "asyncio.Future[str]"]]:
         octets = count = 0
-        for sealed, _ in self._waiting[:MOST_BODIES]:
-            octets += len(sealed.octets)
+        for item, _ in self._waiting[:MOST_BODIES]:
+            octets += len(item.octets)
             if count and octets > MOST_OCTETS:
                 break
             count += 1
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
         return batch
-
-    async def _put(self, name: str, batch: list[Sealed]) -> None:
-        entries, offset = [], 0
-        for sealed in batch:
-            entries.append(Entry(sealed.identity, offset, len(sealed.octets), sealed.slot))
-            offset += len(sealed.octets)
-        await both(
-            self._bucket.put_soon(f"{FOLDER}{name}{BODY}", b"".join(sealed.octets for sealed in batch)),
-            self._bucket.put_soon(f"{FOLDER}{name}{KEYS}", pack.encode(entries)),
-        )
 
 
 async def both(first: Awaitable[None], second: Awaitable[None]) -> None:

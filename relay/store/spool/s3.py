@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from relay.model.errors import ConfigurationError, Refusal, SpoolUnavailable
+from relay.model.ids import new_id
 from relay.model.message import Body
 from relay.model.plain_json import json_text
 from relay.model.ports import BodyHash
@@ -29,7 +31,7 @@ from relay.store.spool.indexes import Indexes
 from relay.store.spool.keys import SpoolKeys, load_keys
 from relay.store.spool.object_file import PIECE, Found, ObjectReader
 from relay.store.spool.pack import BODY, FOLDER, KEYS, Entry
-from relay.store.spool.packer import Packer, Sealed
+from relay.store.spool.packer import Packer, both
 from relay.store.spool.ports import LocalObject
 from relay.store.spool.replies import DISK_FULL, NOT_NOW
 from relay.store.spool.s3_sweep import S3Sweep
@@ -40,8 +42,18 @@ log = logging.getLogger("sluis.spool")
 PACKED = 256 * 1024
 """Octets up to which a body shares its object, with their memory until it is there: as many as are inspected from memory. Twenty bodies of
 137 KB at once take half the processor time in packs that they take alone (measured against Ceph; docs/spool.md)."""
+PACKS_AT_ONCE = 2
 LARGE_AT_ONCE = 4
 """Bodies that are sent up by themselves at the same time: each takes up to two parts of 5 MiB in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A body that is to become durable, as it stands behind its header."""
+
+    identity: UUID
+    slot: bytes
+    octets: bytes = field(repr=False)
 
 
 class S3Spool:
@@ -53,7 +65,7 @@ class S3Spool:
         self._settings = settings
         self._body_hash = body_hash
         self._bucket = Bucket(settings.s3)
-        self._packer = Packer(self._bucket)
+        self._packer = Packer(self._put_pack, PACKS_AT_ONCE)
         self._uploads = ThreadPoolExecutor(LARGE_AT_ONCE, thread_name_prefix="upload")
         self._watermark = Watermark(settings)
         self._indexes = Indexes(self._bucket)
@@ -92,6 +104,19 @@ class S3Spool:
             raise Refusal(NOT_NOW, f"the body could not be kept: {error}") from None
         except OSError as error:
             raise Refusal(DISK_FULL, f"the spool is full: {error}") from None
+
+    async def _put_pack(self, batch: list[Sealed]) -> list[str]:
+        """Raises SpoolUnavailable."""
+        name = new_id().hex
+        entries, offset = [], 0
+        for sealed in batch:
+            entries.append(Entry(sealed.identity, offset, len(sealed.octets), sealed.slot))
+            offset += len(sealed.octets)
+        await both(
+            self._bucket.put_soon(f"{FOLDER}{name}{BODY}", b"".join(sealed.octets for sealed in batch)),
+            self._bucket.put_soon(f"{FOLDER}{name}{KEYS}", pack.encode(entries)),
+        )
+        return [pack.joined(name, sealed.identity) for sealed in batch]
 
     def _seal_large(self, identity: UUID, slot: bytes, arriving: Arriving) -> str:
         """In a thread of `_uploads`."""

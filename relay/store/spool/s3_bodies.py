@@ -41,19 +41,18 @@ class S3Bodies:
             return None
         return Sealed(size, body_size, digest.hexdigest())
 
-    def put(self, name: str, source: Path) -> None:
+    def put(self, name: str, source: BinaryIO) -> None:
         """Under the same name."""
         pack_id, identity = pack.split(name)
-        with source.open("rb") as file:
-            slot = newest_slot(file.read(BODY_START), name)[1]
-            length = file.seek(0, io.SEEK_END) - BODY_START
-            read_size(file, name)
-            file.seek(BODY_START)
-            path = f"{FOLDER}{pack_id}{BODY}"
-            if length <= PART:
-                self._bucket.put(path, file.read())
-            else:
-                self._bucket.put_pieces(path, iter(lambda: file.read(PIECE), b""))
+        slot = newest_slot(source.read(BODY_START), name)[1]
+        length = source.seek(0, io.SEEK_END) - BODY_START
+        read_size(source, name)
+        source.seek(BODY_START)
+        path = f"{FOLDER}{pack_id}{BODY}"
+        if length <= PART:
+            self._bucket.put(path, source.read())
+        else:
+            self._bucket.put_pieces(path, iter(lambda: source.read(PIECE), b""))
         self._bucket.put(f"{FOLDER}{pack_id}{KEYS}", pack.encode([Entry(identity, 0, length, slot)]))
 
     def fetch(self, name: str, target: Path) -> Sealed:

@@ -196,3 +196,35 @@ def test_what_is_no_backup_is_told(old: Machine, filled: Recording, tmp_path: Pa
     assert (result.exit_code, "no backup here" in result.output) == (1, True)
     (tmp_path / "file").touch()
     assert old.run("backup", str(tmp_path / "file"), *WORDS).exit_code == 2
+
+
+def test_bodies_of_a_pack_are_in_a_backup_each_by_itself_and_come_back_as_files(
+    old: Machine, filled: Recording, new: Machine, tmp_path: Path
+) -> None:
+    filled.accept_together(b"one", b"two", b"three")
+    before = [row for row in filled.rows("message") if row["spool_object"]]
+    packed = [row for row in before if "/" in row["spool_object"]]
+    assert len({row["spool_object"].partition("/")[0] for row in packed}) == 1
+    made = old.said("backup", str(tmp_path / "backups"), *WORDS)
+    assert (made["bodies"], made["missing"]) == (5, [])
+    assert {path.name for path in (tmp_path / "backups" / "objects").glob("*/*")} == {row["id"].hex for row in before}
+    again = old.said("backup", str(tmp_path / "more"), *WORDS)
+    assert again["bodies"] == 5
+    bring_keys(old, new)
+    assert new.said("restore", str(tmp_path / "backups"), *WORDS)["copied"] == 5
+    with recording_on(new.database.relay, new.folder) as there:
+        assert {row["spool_object"] for row in there.rows("message") if row["spool_object"]} == {row["id"].hex for row in before}
+    assert new.run("check", "--bodies").exit_code == 0
+
+
+def test_a_restore_beside_a_spool_that_is_whole_leaves_bodies_in_their_packs(
+    old: Machine, filled: Recording, new: Machine, tmp_path: Path
+) -> None:
+    filled.accept_together(b"one", b"two", b"three")
+    old.said("backup", str(tmp_path / "backups"), *WORDS)
+    bring_keys(old, new)
+    shutil.copytree(old.folder / "spool", new.folder / "spool")
+    assert new.said("restore", str(tmp_path / "backups"), *WORDS)["copied"] == 0
+    with recording_on(new.database.relay, new.folder) as there:
+        assert there.rows("message") == filled.rows("message")
+    assert new.run("check", "--bodies").exit_code == 0

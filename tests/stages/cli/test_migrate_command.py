@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -13,6 +14,7 @@ from relay.phases import state as phase_state
 from relay.store import high_water
 from relay.store.engine import WriterLock, sqlite_path
 from relay.store.high_water import FolderMarks
+from relay.store.spool.folder_pack import PackFile
 from relay.store.spool.format import BODY_START
 from relay.store.states import balance
 from tests.servers.database import sqlite_database
@@ -164,3 +166,34 @@ def test_the_way_back_is_the_same(old: Machine, filled: Recording, small: Machin
     old.said(*words(small))
     with recording_on(small.database.relay, small.folder) as there:
         assert {table: there.rows(table) for table in TABLES} == before
+
+
+def test_bodies_of_a_pack_get_a_file_each_and_their_rows_say_so(small: Machine, mail: Recording, target: Machine) -> None:
+    mail.accept_together(b"one", b"two", b"three")
+    bring_keys(small, target)
+    before = mail.rows("message")
+    assert sum("/" in row["spool_object"] for row in before) == 3
+    assert small.said(*words(target))["bodies"] == 5
+    with recording_on(target.database.relay, target.folder) as there:
+        assert there.rows("message") == [row | {"spool_object": row["id"].hex} for row in before]
+        assert sorted(there.spool.names()) == sorted(row["id"].hex for row in before)
+    assert target.run("check", "--bodies").exit_code == 0
+
+
+@pytest.mark.parametrize("harm", ["altered", "cut short"])
+def test_a_body_of_a_pack_that_is_not_whole_stops_the_migration(small: Machine, mail: Recording, target: Machine, harm: str) -> None:
+    mail.accept_together(b"one", b"two", b"three")
+    bring_keys(small, target)
+    name = mail.rows("message")[-1]["spool_object"]
+    path = mail.spool.path(name)
+    with PackFile(path) as pack:
+        at = pack.places[UUID(name.partition("/")[2])].offset + BODY_START
+    data = bytearray(path.read_bytes())
+    if harm == "altered":
+        data[at] ^= 1
+    else:
+        del data[-1]
+    path.write_bytes(data)
+    result = small.run(*words(target))
+    assert result.exit_code == 1
+    assert name.partition("/")[2] in result.output

@@ -31,7 +31,7 @@ def lose_the_store(old: Machine, new: Machine) -> None:
 
 
 def test_every_sealed_body_comes_back_for_a_person_and_nothing_of_it_is_queued(old: Machine, filled: Recording, new: Machine) -> None:
-    filled.decided()  # a body that was not sealed when the power went: its client heard no 250
+    filled.decided(content=b"Subject: large\r\n\r\n" + b"x" * 300_000)  # not sealed when the power went: its client heard no 250
     lose_the_store(old, new)
     said = new.said("rebuild", *WORDS)
     assert (said["objects"], said["rebuilt"], said["recipients"], said["problems"]) == (3, 2, 3, [])
@@ -119,3 +119,15 @@ def test_who_was_vouched_for_is_known_from_the_manifest(old: Machine, filled: Re
     rebuilt = read_object(filled.spool, filled.rows("message")[0]["spool_object"])
     assert (rebuilt.message["vouched"], rebuilt.message["authorised"]) == (True, True)
     assert rebuilt.message["direction"] == ("inbound" if Side(rebuilt.message["peer"]["side"]) is Side.OUTSIDE else "outbound")
+
+
+def test_bodies_of_a_pack_come_back_under_their_names(old: Machine, filled: Recording, new: Machine) -> None:
+    filled.accept_together(b"one", b"two", b"three")
+    lose_the_store(old, new)
+    said = new.said("rebuild", *WORDS)
+    assert (said["objects"], said["rebuilt"], said["problems"]) == (5, 5, [])
+    before = [row for row in filled.rows("message") if row["spool_object"]]
+    assert sum("/" in row["spool_object"] for row in before) == 3
+    with recording_on(new.database.relay, new.folder) as there:
+        assert [same(row) for row in there.rows("message")] == [same(row) for row in before]
+    assert new.run("check", "--bodies").exit_code == 0

@@ -171,7 +171,8 @@ def test_a_backup_that_is_not_whole_puts_nothing_into_the_bucket(
         altered = data[:-20] + bytes([data[-20] ^ 1]) + data[-19:]
         if harm == "another in the bucket":
             body.write_bytes(altered)
-            bodies_of(load_settings(machine.folder / "sluis.toml").spool).put(body.name, body)
+            with body.open("rb") as file:
+                bodies_of(load_settings(machine.folder / "sluis.toml").spool).put(body.name, file)
             body.write_bytes(data)
         elif harm == "altered":
             body.write_bytes(altered)

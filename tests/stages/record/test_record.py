@@ -140,9 +140,13 @@ def test_nothing_is_committed_where_the_body_could_not_be_made_durable(recording
     assert recording.reader.read_now(states.balance).accepted == 0
 
 
+LARGE = b"Subject: large\r\n\r\n" + b"x" * 300_000
+"""In a file before it is sealed."""
+
+
 def test_a_commit_that_failed_is_told_and_the_body_stays_for_the_sweep(recording: Recording) -> None:
     """A lost connection may hide a commit that was made: the body of a message that may be in custody is not thrown away."""
-    decided = recording.decided()
+    decided = recording.decided(content=LARGE)
     asyncio.run(recording.record.accept(decided, [State.READY]))
     with pytest.raises(StoreError):
         asyncio.run(recording.record.accept(decided, [State.READY]))

@@ -22,6 +22,7 @@ from relay.model.message import Body
 from relay.settings.models import Spool as SpoolSettings
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store.spool import FolderSpool, SpoolFatal
+from relay.store.spool.folder import PACKED
 from relay.store.spool.format import BODY_START, CHUNK, SLOT_SIZE, SLOTS, TAG, TRAILER, read_body
 from relay.store.spool.keys import WRAPPING_USES, SpoolKeys, key_id, load_keys, new_keypair, parse_slot
 
@@ -32,13 +33,14 @@ class Place:
     """A spool folder with its keys. `intake` is a spool that cannot read; `fatal` what it said before the process would have stopped."""
 
     def __init__(self, folder: Path, **changes: Any) -> None:
+        packed: int = changes.pop("packed", PACKED)
         self.settings = SpoolSettings(
             folder=folder / "spool", public_key=folder / "spool.pub", private_keys=folder / "private", **{"reserve": 1, **changes}
         )
         self.rotate()
         self.fatal: list[str] = []
         self.spool = FolderSpool(self.settings, RelaxedBodyHash, on_fatal=self.fatal.append)
-        self.intake = FolderSpool(self.settings.model_copy(update={"private_keys": None}), RelaxedBodyHash)
+        self.intake = FolderSpool(self.settings.model_copy(update={"private_keys": None}), RelaxedBodyHash, packed=packed)
 
     def rotate(self) -> bytes:
         """A new key pair. A spool that is open goes on with it."""
@@ -79,6 +81,14 @@ def place(tmp_path: Path) -> Iterable[Place]:
     place.close()
 
 
+@pytest.fixture
+def streaming(tmp_path: Path) -> Iterable[Place]:
+    """Each body goes into its file as it comes, as a large one does."""
+    place = Place(tmp_path, packed=0)
+    yield place
+    place.close()
+
+
 def content_of(size: int) -> bytes:
     return os.urandom(size)
 
@@ -105,11 +115,11 @@ def test_reading_may_begin_anywhere(place: Place, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 100, CHUNK, 3 * CHUNK + 5])
-def test_an_object_that_is_not_sealed_yet_can_be_read_by_who_has_its_key_and_size(place: Place, size: int) -> None:
+def test_an_object_that_is_not_sealed_yet_can_be_read_by_who_has_its_key_and_size(streaming: Place, size: int) -> None:
     """Large bodies are inspected before they are sealed."""
     content = content_of(size)
-    body = place.write(content, seal=False)
-    with place.file(body).open("rb") as file:
+    body = streaming.write(content, seal=False)
+    with streaming.file(body).open("rb") as file:
         assert b"".join(read_body(file, body.object, body.key, size=body.size)) == content
         for wrong in {size + 1, size - 1, size + CHUNK, max(size - CHUNK, 0)} - {size, -1}:
             with pytest.raises(SpoolError):
@@ -398,16 +408,16 @@ def test_a_discard_that_does_not_sync_is_fatal(place: Place, monkeypatch: pytest
     assert len(place.fatal) == 1
 
 
-def test_a_disk_that_is_full_refuses_the_message_and_is_not_fatal(place: Place) -> None:
+def test_a_disk_that_is_full_refuses_the_message_and_is_not_fatal(streaming: Place) -> None:
     """/dev/full answers every write with ENOSPC (full(4))."""
-    body = place.write(b"text", seal=False)
-    place.file(body).unlink()
-    place.file(body).symlink_to("/dev/full")
+    body = streaming.write(b"text", seal=False)
+    streaming.file(body).unlink()
+    streaming.file(body).symlink_to("/dev/full")
     with pytest.raises(Refusal) as refused:
-        asyncio.run(place.spool.seal(body, {}))
+        asyncio.run(streaming.spool.seal(body, {}))
     assert refused.value.reply.code == 452
-    assert place.fatal == []
-    assert not place.file(body).is_symlink()
+    assert streaming.fatal == []
+    assert not streaming.file(body).is_symlink()
 
 
 @pytest.fixture
@@ -418,24 +428,26 @@ def no_descriptors_from() -> Iterator[Callable[[int], None]]:
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_without_a_descriptor_for_the_body_the_message_is_refused_for_now(place: Place, no_descriptors_from: Callable[[int], None]) -> None:
-    body = place.write(b"text", seal=False)
+def test_without_a_descriptor_for_the_body_the_message_is_refused_for_now(
+    streaming: Place, no_descriptors_from: Callable[[int], None]
+) -> None:
+    body = streaming.write(b"text", seal=False)
     lowest = os.dup(0)
     os.close(lowest)
     no_descriptors_from(lowest)
     with pytest.raises(Refusal) as refused:
-        place.spool._seal(body, b"{}")
-    assert (refused.value.reply.code, place.fatal, place.file(body).exists()) == (451, [], False)
+        streaming.spool._seal(body, b"{}")
+    assert (refused.value.reply.code, streaming.fatal, streaming.file(body).exists()) == (451, [], False)
 
 
 def test_without_a_descriptor_for_its_folder_the_message_is_refused_for_now(
-    place: Place, no_descriptors_from: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+    streaming: Place, no_descriptors_from: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = place.write(b"text", seal=False)
+    body = streaming.write(b"text", seal=False)
     monkeypatch.setattr(os, "fsync", no_descriptors_from)  # when the body is synced, and about to be closed
     with pytest.raises(Refusal) as refused:
-        place.spool._seal(body, b"{}")
-    assert (refused.value.reply.code, place.fatal, place.file(body).exists()) == (451, [], False)
+        streaming.spool._seal(body, b"{}")
+    assert (refused.value.reply.code, streaming.fatal, streaming.file(body).exists()) == (451, [], False)
 
 
 def test_the_body_is_synced_before_the_folders_that_name_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -564,14 +576,22 @@ def test_a_small_body_stays_in_memory_while_it_is_decided(place: Place, size: in
     assert place.write(content).bytes == (content if kept else None)
 
 
-def test_an_object_is_never_written_over(place: Place) -> None:
+def test_an_object_is_never_written_over(streaming: Place) -> None:
     identity = uuid.uuid4()
-    first = place.intake.create(identity)
+    first = streaming.intake.create(identity)
     first.write(content_of(CHUNK))
-    second = place.intake.create(identity)
+    second = streaming.intake.create(identity)
     with pytest.raises(FileExistsError):
         second.write(content_of(CHUNK))
     first.discard()
+
+
+def test_a_body_that_is_sealed_twice_stays_as_it_was(place: Place) -> None:
+    body = place.write(b"text")
+    before = place.file(body).read_bytes()
+    with pytest.raises(FileExistsError):
+        asyncio.run(place.spool.seal(body, {}))
+    assert (place.file(body).read_bytes(), place.fatal) == (before, [])
 
 
 def test_a_private_key_that_others_may_read_is_refused(place: Place) -> None:
