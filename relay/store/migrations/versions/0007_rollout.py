@@ -1,13 +1,13 @@
 """The ways of policies into force: who proposed them, what their tests said, and since when each was in force.
 
-Revision ID: 0006
+Revision ID: 0007
 Revises: 0004
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
+revision = "0007"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
