@@ -31,6 +31,6 @@ def _columns(row: dict[str, Any]) -> list[str]:
         row["approver"] or row["refused_by"] or "",
         time_text(row["live_us"]) if row["live_us"] else "",
         f"{tested['passed']} passed" if tested["ran"] else "not run",
-        "replayed" if row["replay"] else "not replayed",
+        row["replay"].get("told", "replayed") if row["replay"] else "not replayed",
         row["reason"],
     ]

@@ -44,6 +44,7 @@ def tell(result: dict[str, Any]) -> None:
         if tested["passed"]
         else f"version {result['digest'][:16]}: no test"
     )
+    click.echo(printable(result["replay"].get("told", "replayed"), 1000) if result["replay"] else "not replayed")
     if result["request_state"] != "open":
         one = "it can only make decisions stricter" if not result["why_two"] else "two people are not asked for (control.two_people)"
         click.echo(f"in force, on all machines within two seconds: {one}")

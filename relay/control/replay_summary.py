@@ -7,6 +7,7 @@ from relay.policy.models import Policy
 
 
 async def replay_summary(services: Services, policy: Policy) -> dict[str, Any] | None:
-    """Plain values that are stored with the proposal and shown to whoever approves it. None: it was not replayed."""
+    """Plain values that are stored with the proposal and shown to whoever approves it; `told` among them is one line for people. None: it
+    was not replayed."""
     del services, policy
     return None

@@ -4,15 +4,15 @@ import asyncio
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay.model.errors import ConfigurationError, SluisError
 from relay.policy.content import TESTS, Content
 from relay.policy.models import Policy
-from relay.rehearsal.cases import Located, read_tests
-from relay.rehearsal.looking import looking
-from relay.rehearsal.run import Coverage, Tried, run
 from relay.settings.models import Settings
+
+if TYPE_CHECKING:
+    from relay.rehearsal.run import Tried
 
 WORKER = "relay.app.inspect_worker"
 
@@ -47,14 +47,13 @@ async def _tested(content: Content, policy: Policy, settings: Settings, now_us: 
         folder = Path(name)
         try:
             _write(content.tests, folder)
-            results, coverage = await _run(read_tests(folder), policy, settings, now_us)
+            results, not_reached = await _run(folder, policy, settings, now_us)
         except ConfigurationError as error:
             return Ran(failures=tuple(problem.replace(f"{folder}/", "") for problem in error.problems))
         except (SluisError, OSError) as error:
             return Ran(failures=(f"the tests could not be run: {error}",))
-        rules, waivers = coverage.missing(policy)
         failures = tuple(_told(one).replace(f"{folder}/", "") for one in results if one.differences)
-        return Ran(len(results) - len(failures), failures, (*rules, *waivers))
+        return Ran(len(results) - len(failures), failures, not_reached)
 
 
 def _write(tests: dict[str, bytes], folder: Path) -> None:
@@ -65,11 +64,20 @@ def _write(tests: dict[str, bytes], folder: Path) -> None:
         path.write_bytes(octets)
 
 
-async def _run(tests: list[Located], policy: Policy, settings: Settings, now_us: int) -> tuple[list[Tried], Coverage]:
+async def _run(folder: Path, policy: Policy, settings: Settings, now_us: int) -> tuple[list["Tried"], tuple[str, ...]]:
+    """The results, and the rules and waivers that none reached."""
+    # Imported here: a relay that runs tests nothing most of the time, and has better use for the megabyte.
+    from relay.rehearsal.cases import read_tests
+    from relay.rehearsal.looking import looking
+    from relay.rehearsal.run import Coverage, run
+
     coverage = Coverage()
+    tests = read_tests(folder)
     async with looking(settings, WORKER) as inspect:
-        return [result async for result in run(tests, policy, inspect, now_us, coverage)], coverage
+        results = [result async for result in run(tests, policy, inspect, now_us, coverage)]
+    rules, waivers = coverage.missing(policy)
+    return results, (*rules, *waivers)
 
 
-def _told(result: Tried) -> str:
+def _told(result: "Tried") -> str:
     return f"{result.located.where}: the test '{result.located.test.name}' failed: {'; '.join(result.differences)}"
