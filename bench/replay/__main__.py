@@ -1,5 +1,5 @@
-"""`python -m bench.replay`: a store of a million messages is made in a temporary folder, and decided again under the shipped policy: once as
-it is, and once with rules that change much. Fails where it takes too long or too much memory, or shows what is not there."""
+"""`python -m bench.replay`: a store of a million messages is made in a temporary folder, and decided again under the shipped policy: as it
+is, and with rules that change much. Fails where it takes too long or too much memory, or shows what is not there."""
 
 import argparse
 import json

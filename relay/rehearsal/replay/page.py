@@ -28,11 +28,13 @@ p { margin: .25rem 0 .75rem; } .soft { color: var(--soft); }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 1rem; font-size: .92rem; }
 caption { text-align: left; color: var(--soft); padding-bottom: .25rem; }
 th, td { text-align: left; padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { overflow-wrap: normal; } details td { min-width: 9rem; overflow-wrap: anywhere; } details code { white-space: nowrap; }
+.word { white-space: nowrap; }
 th { font-weight: 600; color: var(--soft); white-space: nowrap; } td.number, th.number { text-align: right;
   font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font: .88em ui-monospace, monospace; }
 .mark { display: inline-block; width: .7em; height: .7em; border-radius: 2px; margin-right: .4em; }
-.flow { width: 100%; height: auto; max-height: 30rem; } .flow text { fill: var(--ink); font-size: 14px; }
+.flow { width: 100%; min-width: 34rem; height: auto; } .flow text { fill: var(--ink); font-size: 14px; }
 .flow .number { fill: var(--soft); font-variant-numeric: tabular-nums; }
 .band { opacity: .28; } .band.other { opacity: .75; } .band:hover { opacity: .9; }
 details { border: 1px solid var(--line); border-radius: .5rem; padding: .4rem .9rem; margin: .5rem 0; }
@@ -87,11 +89,11 @@ def _flows(found: dict[str, Any]) -> Iterator[str]:
     flows = [(flow["was"], flow["now"], flow["recipients"]) for flow in found["flows"]]
     yield "<h2>From disposition to disposition</h2>"
     yield '<p class="soft">On the left what was decided, on the right what would be; strong bands differ.</p>'
-    yield picture(flows, "All decisions", "all")
+    yield f'<div class="wide">{picture(flows, "All decisions", "all")}</div>'
     differ = [flow for flow in flows if flow[0] != flow[1]]
     if differ and len(differ) < len(flows):
         yield "<h2>Only what differs</h2>"
-        yield picture(differ, "Decisions that differ", "differ")
+        yield f'<div class="wide">{picture(differ, "Decisions that differ", "differ")}</div>'
     rows = [[_mark(was), _mark(now) if was != now else "the same", f"{number:,}"] for was, now, number in flows]
     yield from _table("Recipients by old and new disposition", ["was", "would be", "recipients"], rows, numbers=1)
 
@@ -175,7 +177,7 @@ def _number(yes: bool) -> str:
 
 
 def _mark(word: str) -> str:
-    return f'<span class="mark {css(word)}"></span>{_text(word)}'
+    return f'<span class="word"><span class="mark {css(word)}"></span>{_text(word)}</span>'
 
 
 def _text(text: str) -> str:

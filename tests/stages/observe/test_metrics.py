@@ -66,7 +66,8 @@ def test_the_metrics_are_those_of_the_documentation(tmp_path: Path, database: St
         authority = make_ca(tmp_path / "ca")
         chain, key = issue(authority, ["relay.prosecution.example"])
         listener = {"name": "tls", "side": "inside", "addresses": ["127.0.0.1:0"], "tls": {"certificate": str(chain), "key": str(key)}}
-        async with Sink() as sink, house(tmp_path, database, outside=sink.port, listeners=[listener]) as sluis:
+        policy = {"rules/trial.yaml": "rules: [{name: trial, then: reject, because: on trial, mode: observe}]\n"}
+        async with Sink() as sink, house(tmp_path, database, outside=sink.port, policy=policy, listeners=[listener]) as sluis:
             await sluis.until_states(await sluis.send(message()), "delivered")
             refused = await sluis.send(message(), sender="eve@elsewhere.example")
             assert refused.code == 550
@@ -76,6 +77,7 @@ def test_the_metrics_are_those_of_the_documentation(tmp_path: Path, database: St
             assert told.pop("sluis_alerts_total")[0] == "counter"
             assert {**told, "sluis_alerts_total": alerts} == documented()
             assert value(families, "sluis_messages_received_total") == 1
+            assert value(families, "sluis_observed_matches_total", rule="trial", disposition="reject") == 1
             assert value(families, "sluis_refusals_total", code="550") == 1
             assert value(families, "sluis_deliveries", state="delivered") == 1
             assert value(families, "sluis_oldest_seconds", state="ready") == 0
