@@ -207,6 +207,12 @@ class PolicyRollout(Strict):
     pattern_percent: float = Field(
         default=5, gt=0, le=100, description="percent of the recipients of 30 days above which a pattern of a list is warned about"
     )
+    replay_messages: int = Field(
+        default=20_000,
+        ge=0,
+        le=1_000_000,
+        description="messages of the last 30 days, the newest, that a proposal is replayed against; 0: none. 20,000 take about a minute",
+    )
 
 
 class Retention(Strict):

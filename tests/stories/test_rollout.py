@@ -54,6 +54,7 @@ def test_one_proposes_and_another_approves_and_the_next_message_is_decided_by_it
             first = await in_force(one)
             assert first == folder(one), "the first policy of an empty store is that of the folder"
             one.write_policy({"rules/pass.yaml": MILD + NO_HEARINGS, **expecting("quarantine")})
+            await one.until_states(await one.send(message()), "delivered")
             asked = await proposed(one)
             assert (asked["request_state"], asked["tested"]["passed"]) == ("open", 1)
             assert asked["why_two"] == "the rule 'pass' changed"
@@ -76,7 +77,9 @@ def test_one_proposes_and_another_approves_and_the_next_message_is_decided_by_it
             )
             assert newest["approver"].startswith("unix:nobody ")
             assert newest["author"] != newest["approver"]
-            assert (oldest["origin"], oldest["tested"]["ran"], newest["replay"]) == ("folder", False, None)
+            assert (oldest["origin"], oldest["tested"]["ran"], oldest["replay"]) == ("folder", False, None)
+            flow = {"was": "deliver", "now": "quarantine", "recipients": 1}  # of the message that was delivered before it was proposed
+            assert (newest["replay"]["messages"], newest["replay"]["differ"], newest["replay"]["flows"]) == (1, 1, [flow])
             (approved,) = await one.events("policy-approved")
             assert approved["actor"] == newest["approver"]
             (told,) = await one.events("policy-asked")

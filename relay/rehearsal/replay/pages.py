@@ -64,10 +64,22 @@ def first_id(time_us: int) -> uuid.UUID:
     return uuid.UUID(int=max(time_us, 0) // 1000 << 80)
 
 
+def since_newest(reader: Reader, since_us: int | None, until_us: int | None, number: int) -> int | None:
+    """From when on the `number` newest messages of a time were received: `since_us` where there are fewer. Raises StoreError."""
+    low, high = _bounds(since_us, until_us)
+    query = select(MESSAGE.c.id).where(MESSAGE.c.id >= low, MESSAGE.c.id <= high).order_by(MESSAGE.c.id.desc())
+    first = reader.read_now(lambda connection: connection.execute(query.offset(number - 1).limit(1)).scalar())
+    return (first.int >> 80) * 1000 if first is not None else since_us
+
+
+def _bounds(since_us: int | None, until_us: int | None) -> tuple[uuid.UUID, uuid.UUID]:
+    low = first_id(since_us) if since_us is not None else FIRST
+    return low, uuid.UUID(int=first_id(until_us).int - 1) if until_us else LAST
+
+
 def slices(reader: Reader, since_us: int | None, until_us: int | None, size: int = SLICE) -> list[Slice]:
     """All messages of a time (microseconds since 1970 UTC, `until_us` exclusive), oldest first. Raises StoreError."""
-    low = first_id(since_us) if since_us is not None else FIRST
-    high = uuid.UUID(int=first_id(until_us).int - 1) if until_us else LAST
+    low, high = _bounds(since_us, until_us)
     found: list[Slice] = []
     while True:
         here = reader.read_now(lambda connection, low=low: _slice(connection, low, high, size))  # type: ignore[misc]

@@ -1,5 +1,6 @@
 """Replay as a whole: slices of the record, decided by several processes side by side, and added up."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -22,33 +23,42 @@ from relay.store.schema import check_version
 Progress = Callable[[str, int, int], None]
 AHEAD = 2
 """Slices that wait for each process."""
+NICE = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Of which time (microseconds since 1970 UTC, `until_us` exclusive), and how it is decided. `phase`: as if it had held; None: as
-    recorded. `limit`: messages that are listed for each difference. `whom`: they name sender and recipient."""
+    recorded. `limit`: messages that are listed for each difference. `whom`: they name sender and recipient. `newest`: no more messages
+    than this, the newest."""
 
     since_us: int | None = None
     until_us: int | None = None
     phase: str | None = None
     limit: int = 20
     whom: bool = False
+    newest: int | None = None
 
 
-def replay(store: Store, policy: Policy, asked: Asked, processes: int = 1, progress: Progress | None = None) -> Counts:
-    """Decides the recorded traffic of a time under `policy`. With one process in this one. Raises StoreError, ConfigurationError."""
+def replay(
+    store: Store, policy: Policy, asked: Asked, processes: int = 1, progress: Progress | None = None, *, apart: bool = False
+) -> Counts:
+    """Decides the recorded traffic of a time under `policy`. With one process in this one, but for `apart`, where this one has other work.
+    Raises StoreError, ConfigurationError."""
     if asked.phase is not None and asked.phase not in policy.organisation.phases:
         raise ConfigurationError([f"no phase is named '{asked.phase}'; there are {', '.join(policy.organisation.phases)}"])
     total = Counts(asked.limit)
     tell = progress or (lambda what, done, of: None)
     with _reader(store, check=True) as reader:
         tell("looking", 0, 1)
-        total.erased = pages.erased(reader, asked.since_us, asked.until_us)
-        parts = pages.slices(reader, asked.since_us, asked.until_us)
+        since_us = asked.since_us
+        if asked.newest is not None:
+            since_us = pages.since_newest(reader, since_us, asked.until_us, asked.newest)
+        total.erased = pages.erased(reader, since_us, asked.until_us)
+        parts = pages.slices(reader, since_us, asked.until_us)
         number = sum(part.number for part in parts)
         tell("deciding", 0, number)
-        here = min(processes, len(parts)) <= 1
+        here = min(processes, len(parts)) <= 1 and not apart
         for found in _here(reader, policy, asked, parts) if here else _there(store, policy, asked, parts, processes):
             total.add(found)
             tell("deciding", min(total.messages, number), number)
@@ -110,9 +120,10 @@ _worker: tuple[Reader, Again, int] | None = None
 
 
 def _start(store: Store, policy: Policy, asked: Asked) -> None:
-    """In a process of its own; Ctrl-C is for the one that asked."""
+    """In a process of its own, behind mail that comes in meanwhile; Ctrl-C is for the one that asked."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICE)
     _worker = Reader(open_to_read(store), 1), Again(policy, asked.phase, asked.whom), asked.limit
 
 

@@ -1,24 +1,14 @@
 """The ways of policies into force: who proposed them, what their tests said, and since when each was in force.
 
-<<<<<<<< HEAD:relay/store/migrations/versions/0008_rollout.py
 Revision ID: 0008
 Revises: 0007
-========
-Revision ID: 0007
-Revises: 0004
->>>>>>>> work-r:relay/store/migrations/versions/0007_rollout.py
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-<<<<<<<< HEAD:relay/store/migrations/versions/0008_rollout.py
 revision = "0008"
 down_revision = "0007"
-========
-revision = "0007"
-down_revision = "0004"
->>>>>>>> work-r:relay/store/migrations/versions/0007_rollout.py
 branch_labels = None
 depends_on = None
 
