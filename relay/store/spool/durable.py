@@ -29,7 +29,6 @@ class Durable:
     def __init__(self, folder: Path, on_fatal: Callable[[str], None] | None) -> None:
         self._folder = folder
         self._on_fatal = on_fatal
-        self._named: tuple[Path, int] | None = None
 
     def end(self, path: Path, data: bytes) -> None:
         """The last octets of a file that is there."""
@@ -99,14 +98,11 @@ class Durable:
             raise self._fatal(path, error) from error
 
     def _sync_folders(self, folder: Path) -> None:
-        """The one above it once: until it is made anew, it is named there. Raises OSError where there are no descriptors."""
-        named = folder, self._sync_folder(folder)
-        if named != self._named:
-            self._sync_folder(self._folder)
-            self._named = named
+        """Raises OSError where there are no descriptors: nothing was asked of the disk."""
+        for one in (folder, self._folder):
+            self._sync_folder(one)
 
-    def _sync_folder(self, folder: Path) -> int:
-        """Gives its inode."""
+    def _sync_folder(self, folder: Path) -> None:
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -115,7 +111,6 @@ class Durable:
             raise self._fatal(folder, error) from error
         try:
             self.sync(descriptor, folder)
-            return os.fstat(descriptor).st_ino
         finally:
             os.close(descriptor)
 

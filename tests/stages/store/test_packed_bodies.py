@@ -93,27 +93,11 @@ def test_one_that_is_alone_has_a_file_of_its_own(place: Place) -> None:
     assert place.spool.path(body.object).name == body.object
 
 
-def test_a_pack_costs_two_syncs_and_the_file_is_durable_before_it_has_its_name(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept(place, b"the folder is made")
+def test_a_pack_costs_three_syncs_and_the_file_is_durable_before_it_has_its_name(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").resolve()))
     path = place.spool.path(kept(place, *TEXTS)[0])
-    assert synced == [path.with_suffix(".new"), path.parent]
-
-
-def test_the_folder_above_is_synced_when_a_folder_was_made_in_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, synced = os.fsync, []
-
-    def fsync(descriptor: int) -> None:
-        synced.append(Path(f"/proc/self/fd/{descriptor}").resolve())
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    first = place.spool.path(kept(place, b"a")[0])
-    first.unlink()
-    first.parent.rename(place.settings.folder / "away")
-    kept(place, b"b")
-    assert synced.count(place.settings.folder) == 2
+    assert synced == [path.with_suffix(".new"), path.parent, place.settings.folder]
 
 
 @pytest.mark.parametrize("is_sealed", [False, True])
