@@ -67,9 +67,9 @@ what was decided, or write requests and approvals. Each upgrade gives these role
 them a default partition takes what comes.
 
 A row of `delivery` tells what its last decision rests on, so that `sluis policy replay` and `explain` can decide again without a body:
-policy and phase, `decided_us` (dates in a policy count from it), `deferred`, the release. The features are those of the message, `inspection`; a
-recipient who was decided before the message was inspected again keeps those of then. `observed` are rules with `mode: observe` that would
-have matched. Rows of before schema 0005 do not tell all of that.
+policy and phase, `decided_us` (dates in a policy count from it), `deferred`, the release. The features are those of the message,
+`inspection`; a recipient who was decided before the message was inspected again keeps those of then. `observed` are rules with `mode:
+observe` that would have matched. Rows of before schema 0005 do not tell all of that.
 
 `sluis store check` looks at schema and triggers, durability, ownership (PostgreSQL), the commitment of every event, the balance, and every
 body that a row names: is it there, as long as the record says, and does its key open. The bodies of messages that wait for somebody are

@@ -86,17 +86,17 @@ custody. LMTP answers for each. In custody a rejection is a bounce to a vouched 
 `sluis policy replay --since 30d` decides recorded traffic again under the working copy and shows the difference: recipients by old and new
 disposition, the rules that it is due to, and the newest messages of each (`--limit`). `--json` gives the same to programs, `--html FILE` a
 page with pictures of the flow between dispositions, `--rule NAME` what is due to one rule, `--version DIGEST` decides under a policy that
-was in force, `--phase NAME` as if a phase had held all the time. The relay may run meanwhile: the record is read in short pages and nothing is
-changed. Whoever calls must be able to read the store. Sender and recipient are shown to whoever gives a `--reason`, which is kept
+was in force, `--phase NAME` as if a phase had held all the time. The relay may run meanwhile: the record is read in short pages and nothing
+is changed. Whoever calls must be able to read the store. Sender and recipient are shown to whoever gives a `--reason`, which is kept
 in the audit.
 
 No body is read: each message left in the record what a decision looks at. It is decided as of the moment, in the phase, under the brake and
 with the release of its last decision, and by the clients and senders of the new policy. So an unchanged policy shows no difference.
 
 - **Not known.** Where the record does not tell what the decision would depend on, the new disposition is `not known`, and it is counted by
-  the condition that asks: an inspector that is required now and was not asked then (`inspector clamd`), a key whose field was not yet recorded,
-  a phase or client that the policy does not have, a message that was rebuilt from the spool. Messages that retention erased are counted.
-  Nothing is guessed.
+  the condition that asks: an inspector that is required now and was not asked then (`inspector clamd`), a key whose field was not yet
+  recorded, a phase or client that the policy does not have, a message that was rebuilt from the spool. Messages that retention erased are
+  counted. Nothing is guessed.
 - **At the door.** What was refused before its content came (client, sender, recipient, rates) left no message, and is not decided again.
   Who is authorised to send as whom is taken as it was; only the header From is judged anew.
 - **Observing.** A rule with `mode: observe` never matches. What it would have said is in the record (`sluis message show`), in the metric
