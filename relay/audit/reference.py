@@ -68,6 +68,11 @@ what was decided, or write requests and approvals. Each upgrade gives these role
 `message`, `delivery`, `event` and `event_record` are partitioned by month of the id (UUIDv7), made 24 months ahead by each upgrade; beyond
 them a default partition takes what comes.
 
+A row of `delivery` tells what its last decision rests on, so that `sluis policy replay` and `explain` can decide again without a body:
+policy and phase, `decided_us` (dates in a policy count from it), `deferred`, the release. The features are those of the message,
+`inspection`; a recipient who was decided before the message was inspected again keeps those of then. `observed` are rules with `mode:
+observe` that would have matched. Rows of before schema 0005 do not tell all of that.
+
 `sluis store check` looks at schema and triggers, durability, ownership (PostgreSQL), the commitment of every event, the balance, and every
 body that a row names: is it there, as long as the record says, and does its key open. The bodies of messages that wait for somebody are
 read whole: every chunk by its tag, all of it by the SHA-256 of the record; with `--bodies` every body that is kept. It only reads, in

@@ -105,9 +105,31 @@ and only then can it be deleted.
 | `sluis policy test` | whether the tests beside the policy (`tests/*.yaml`) come out as expected, and what none of them reaches |
 | `sluis policy explain --eml FILE --from … --to …` | what would become of a message, rule by rule, and what would let it pass |
 | `sluis policy explain MESSAGE --reason …` | the same of a message of the record, under the policy that decided it |
+| `sluis policy replay --since 30d` | what of the mail of the last 30 days would have come out otherwise, rule by rule |
 | `sluis policy for SENDER [RECIPIENT]` | which rules can come to speak of mail from somebody, and on what that depends |
 | `sluis policy new rule\\|waiver\\|list\\|test NAME` | nothing: it writes a commented skeleton |
 | `sluis policy schema` | the JSON Schema of all files, which ships as `schema.json` for editors |
+
+## Replay
+
+`sluis policy replay --since 30d` decides recorded traffic again under the working copy and shows the difference: recipients by old and new
+disposition, the rules that it is due to, and the newest messages of each (`--limit`). `--json` gives the same to programs, `--html FILE` a
+page with pictures of the flow between dispositions, `--rule NAME` what is due to one rule, `--version DIGEST` decides under a policy that
+was in force, `--phase NAME` as if a phase had held all the time. The relay may run meanwhile: the record is read in short pages and nothing
+is changed. Whoever calls must be able to read the store. Sender and recipient are shown to whoever gives a `--reason`, which is kept
+in the audit.
+
+No body is read: each message left in the record what a decision looks at. It is decided as of the moment, in the phase, under the brake and
+with the release of its last decision, and by the clients and senders of the new policy. So an unchanged policy shows no difference.
+
+- **Not known.** Where the record does not tell what the decision would depend on, the new disposition is `not known`, and it is counted by
+  the condition that asks: an inspector that is required now and was not asked then (`inspector clamd`), a key whose field was not yet
+  recorded, a phase or client that the policy does not have, a message that was rebuilt from the spool. Messages that retention erased are
+  counted. Nothing is guessed.
+- **At the door.** What was refused before its content came (client, sender, recipient, rates) left no message, and is not decided again.
+  Who is authorised to send as whom is taken as it was; only the header From is judged anew.
+- **Observing.** A rule with `mode: observe` never matches. What it would have said is in the record (`sluis message show`), in the metric
+  `sluis_observed_matches_total`, and in the replay of past mail with the disposition that stands without it.
 
 ## CEL
 

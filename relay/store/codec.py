@@ -77,7 +77,7 @@ def matches_to_json(verdict: Verdict) -> list[dict[str, Any]]:
 
 def observed_to_json(verdict: Verdict) -> list[dict[str, Any]] | None:
     """Kept apart from the matches, so that nothing that asks which rule matched takes one for a match; None where there are none."""
-    return [_observed(match) for match in verdict.observed] or None
+    return [_observed(match) for match in verdict.observed] if verdict.observed else None
 
 
 def _observed(match: Match) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from relay.model.case import Case
 from relay.model.client import Side
 from relay.model.decision import Disposition, Epoch, Match, Verdict
 from relay.model.finding import Kind
+from relay.model.plain_json import json_value
 from relay.policy.models import InspectionPolicy, Policy, Route, Rule
 from relay.rehearsal.replay.causes import causes
 from relay.rehearsal.replay.counts import MOST_NAMES, OTHERS, Change, Counts, Example
@@ -131,6 +132,20 @@ def test_a_release_that_the_decision_rests_on_counts_and_a_later_one_does_not() 
 
     told = summary(old, with_it, (message, [later]))
     assert flows(told) == {("deliver", "deliver"): 1, ("quarantine", "quarantine"): 1}
+
+
+def test_a_release_that_another_one_has_replaced_since_is_no_guess() -> None:
+    old = policy(PASS, rule("js", "quarantine"))
+    message, (row,) = recorded(case(), old, EPOCH, releases={0: released("js")})
+    row.release = {**row.release, "request": "a-later-one"}
+
+    assert unanswered(summary(old, (message, [row]))) == {"(an earlier release)": 1}
+
+
+def test_half_a_surrogate_pair_in_an_old_record_is_read() -> None:
+    assert json_value('{"subject": "\\ud83d"}') == {"subject": "\ud83d"}
+    with pytest.raises(ValueError):
+        json_value("{")
 
 
 def test_the_header_from_is_judged_by_the_clients_of_the_new_policy() -> None:
