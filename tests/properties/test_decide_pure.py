@@ -20,12 +20,18 @@ given = policy(
     rule("exe", "quarantine", attachment={"extensions": ["exe"], "names": ["*.exe"]}),
     rule("secret", "reject", subject_contains=["secret"], partner=["court"], any=[{"sender": [".nl"]}, {"not": {"tls": True}}]),
     rule("idn", header_from=["b\\u00fccher.example"]),
+    rule("cel", if_="attachments.exists(a, a.name.matches('^x') && a.size > 1) || message.subject.contains('x')"),
+    rule("cel-recipient", if_="recipient.endsWith('example') && size(message.to) > 3"),
+    rule("night", time={"zone": "Europe/Amsterdam", "days": ["mon"], "from": "22:00", "to": "06:00"}),
+    rule("far", time={"zone": "Pacific/Apia", "from": "08:00"}),
+    rule("first", first_time_recipient=True, first_time_recipients_today={"more_than": 2}),
     waivers=[waiver("w", "exe", recipient=["partner.example"])],
 )
 about = [
     case("a@partner.example", "b@court.example", inspection=inspection(found(Kind.ENCRYPTED), attachments=[attachment("x.exe")])),
     case(inspection=UNREADABLE),
     case(inspection=NOBODY_LOOKED),
+    case(received_us=1_795_460_000_000_000, inspection=inspection(first_times=("piet@partner.example",), first_times_today=3)),
 ]
 
 class NoClock:
