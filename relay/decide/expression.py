@@ -57,7 +57,7 @@ def _program(text: str) -> Any:
 def _run(program: Any, context: Any) -> Truth:
     try:
         found = program.execute(context)
-    except (ValueError, KeyError, TypeError, RuntimeError, OverflowError, ZeroDivisionError):
+    except (ValueError, LookupError, TypeError, RuntimeError, OverflowError, ZeroDivisionError):
         return UNKNOWN
     return truth(found) if isinstance(found, bool) else UNKNOWN
 

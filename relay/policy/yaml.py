@@ -96,7 +96,7 @@ def _checked_events(text: str) -> list[yaml.Event]:
 
 
 def _line(event: yaml.Event) -> int:
-    return int(event.start_mark.line) + 1
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _foreign(error: yaml.YAMLError, text: str) -> YamlError:

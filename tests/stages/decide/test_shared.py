@@ -6,14 +6,16 @@ import pytest
 from hypothesis import given, settings
 
 from relay.decide import decide
+from relay.model.case import Case
 from relay.policy.asked import asks_of_recipient
+from relay.policy.models import Policy
 from tests.properties.test_decide_order import CASES, POLICIES
 from tests.stages.decide.cases import EPOCH, TODAY, condition
 
 
 @settings(max_examples=150, deadline=None)
 @given(POLICIES, CASES)
-def test_recipients_together_are_decided_as_each_would_be_alone(policy, about) -> None:
+def test_recipients_together_are_decided_as_each_would_be_alone(policy: Policy, about: Case) -> None:
     together = decide(about, policy, EPOCH, TODAY).verdicts
     total = max(about.recipients_total, len(about.recipients))
     alone = [
