@@ -15,6 +15,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from relay.app.policy_source import Checked, Source, load
+from relay.decide import prepare
 from relay.judge import Alert
 from relay.model.decision import Epoch
 from relay.model.errors import ConfigurationError, PolicyUnavailable
@@ -158,6 +159,8 @@ class InForce:
             state = await self._reader.read(phase_state.read)
             before = self._state, self._policy
             policy = await self._policy_of(state, known)
+            if policy is not None and policy is not before[1]:
+                await asyncio.to_thread(prepare, policy)
             self._state, self._policy = state, policy
             if (state, policy) != before or self._untold:
                 await self._changed()

@@ -13,7 +13,7 @@ from relay.model.case import Case, Direction
 from relay.model.client import Side
 from relay.model.decision import Disposition, Match
 from relay.model.effects import NO_EFFECTS
-from relay.policy.asked import asked_first_times
+from relay.policy.asked import asked_first_times, asks_of_recipient
 from relay.policy.match import PatternSet
 from relay.policy.models import Policy, Rule, Waiver
 
@@ -22,16 +22,27 @@ KEPT = 4  # the policy in force, the one before, and one or two being tried
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """`match` is what it says where it holds; it counts from `since` to `until`, both included."""
+    """`match` is what it says where it holds; it counts from `since` to `until`, both included. `shared`: in one direction it holds for all
+    recipients of a message or for none, so that one answer serves them all."""
 
     when: Test
     unless: Test | None
     match: Match
     since: date | None
     until: date | None
+    shared: bool
 
     def holds(self, facts: Facts) -> Truth:
         """`when` and not `unless`."""
+        if not self.shared:
+            return self._asked(facts)
+        answers = facts.message.answers[facts.direction]
+        found = answers.get(self.match.rule)
+        if found is None:
+            found = answers[self.match.rule] = self._asked(facts)
+        return found
+
+    def _asked(self, facts: Facts) -> Truth:
         found = self.when(facts)
         if self.unless is None or found is NO:
             return found
@@ -97,6 +108,7 @@ def _rule(rule: Rule, named: Named) -> CompiledRule:
         match=Match(rule.name, Disposition(rule.disposition), rule.because, final=rule.final),
         since=rule.since,
         until=rule.until,
+        shared=not any(asks_of_recipient(condition) for condition in (rule.when, rule.unless) if condition is not None),
     )
 
 

@@ -24,7 +24,7 @@ def compile_condition(condition: Condition, named: Named) -> Test:
         *_correspondence(condition),
         *_content(condition, named),
         *_nested(condition, named),
-        *((expression_test(condition.if_),) if condition.if_ is not None else ()),
+        *((expression_test(condition.if_, named.mentioned),) if condition.if_ is not None else ()),
     )
     return tests[0] if len(tests) == 1 else _every(tests)
 

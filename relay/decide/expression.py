@@ -19,17 +19,20 @@ from relay.policy.vocabulary import VARIABLES
 OF_RECIPIENT = frozenset(name for name, variable in VARIABLES.items() if variable.recipient)
 
 
-def expression_test(text: str) -> Callable[[Facts], Truth]:
-    """Run once for the message, as if no recipient were known; again for each recipient only where the answer depends on that."""
+def expression_test(text: str, mentioned: frozenset[str] | None = None) -> Callable[[Facts], Truth]:
+    """Run once for the message; for each recipient where it speaks of one. `mentioned` are all words of all expressions of the policy: what
+    none of them names need not be brought into the form of CEL, which takes longer than most expressions do; None is everything."""
     program = _program(text)
-    per_recipient = not OF_RECIPIENT.isdisjoint(program.variables())
+    names = frozenset(program.variables())
+    per_recipient = not OF_RECIPIENT.isdisjoint(names)
 
     def test(facts: Facts) -> Truth:
         memo = facts.message.results
-        found = memo.get(text)
+        key = (text, facts.recipient) if per_recipient else text
+        found = memo.get(key)
         if found is None:
-            found = memo[text] = _run(program, _of_message(facts.message))
-        return _run(program, _of_recipient(facts)) if per_recipient and found is UNKNOWN else found
+            found = memo[key] = _run(program, _context(facts, names, mentioned))
+        return found
 
     return test
 
@@ -54,41 +57,56 @@ def _program(text: str) -> Any:
 def _run(program: Any, context: Any) -> Truth:
     try:
         found = program.execute(context)
-    except (ValueError, KeyError, TypeError, RuntimeError, OverflowError, ZeroDivisionError):
+    except (ValueError, LookupError, TypeError, RuntimeError, OverflowError, ZeroDivisionError):
         return UNKNOWN
     return truth(found) if isinstance(found, bool) else UNKNOWN
 
 
-def _of_message(message: MessageFacts) -> Any:
-    """Made when the first expression asks."""
+def _context(facts: Facts, names: frozenset[str], mentioned: frozenset[str] | None) -> Any:
+    """One for all expressions of a decision: each variable is put in when the first expression asks for it; two change with the
+    recipient."""
+    message = facts.message
     if message.context is None:
-        message.context = _cel().Context(variables_of(message))
+        message.context = _cel().Context({})
+    if not names <= message.in_context:
+        for name in names - message.in_context:
+            message.in_context.add(name)
+            known = _value(name, message, mentioned)
+            if known is not None:
+                message.context.add_variable(name, known)
+    if message.recipient_in_context != facts.recipient and not OF_RECIPIENT.isdisjoint(names):
+        message.context.add_variable("recipient", facts.recipient)
+        message.context.add_variable("direction", facts.direction.value)
+        message.recipient_in_context = facts.recipient
     return message.context
 
 
-def _of_recipient(facts: Facts) -> Any:
-    """A second one, in which two variables change with the recipient."""
-    message = facts.message
-    if message.recipient_context is None:
-        message.recipient_context = _cel().Context(variables_of(message))
-    if message.recipient_in_context != facts.recipient:
-        message.recipient_context.add_variable("recipient", facts.recipient)
-        message.recipient_context.add_variable("direction", facts.direction.value)
-        message.recipient_in_context = facts.recipient
-    return message.recipient_context
-
-
-def variables_of(message: MessageFacts) -> dict[str, Any]:
-    """What is known, by the names of `relay.policy.vocabulary`; what is not known is left out."""
+def _value(name: str, message: MessageFacts, mentioned: frozenset[str] | None) -> Any:
+    """What is known by the first part of a name of `relay.policy.vocabulary`; None where nothing is."""
     case = message.case
-    known: dict[str, Any] = {
-        "client": case.client,
-        "side": str(case.side),
-        "sender": case.sender,
-        "authorised": case.authorised,
-        "tls": case.tls,
-        "phase": message.phase,
-    }
+    match name:
+        case "client" | "sender" | "authorised" | "tls":
+            return getattr(case, name)
+        case "side":
+            return str(case.side)
+        case "phase":
+            return message.phase
+        case "message":
+            return _only(_about(message), mentioned)
+        case "attachments":
+            return None if message.attachments is None else [_attachment(shown, mentioned) for shown in message.attachments]
+        case "findings":
+            inspection = case.inspection
+            return None if message.attachments is None or inspection is None else [_finding(found) for found in inspection.findings]
+    return None
+
+
+def _only(values: dict[str, Any], mentioned: frozenset[str] | None) -> dict[str, Any]:
+    return values if mentioned is None else {name: value for name, value in values.items() if name in mentioned}
+
+
+def _about(message: MessageFacts) -> dict[str, Any]:
+    """Of the message as a whole; what is not known is left out."""
     about: dict[str, Any] = {}
     if message.size is not None:
         about["size"] = message.size
@@ -99,16 +117,21 @@ def variables_of(message: MessageFacts) -> dict[str, Any]:
         for name in ("from_display", "subject", "message_id", "date", "auto_submitted", "received"):
             about[name] = getattr(header, name)
         about |= {"from_addresses": list(header.from_addresses), "to": list(header.to)}
-    if message.attachments is not None and case.inspection is not None:
-        known["attachments"] = [_attachment(shown) for shown in message.attachments]
-        known["findings"] = [_finding(found) for found in case.inspection.findings]
-    return known | {"message": about}
+    return about
 
 
-def _attachment(shown: Shown) -> dict[str, Any]:
+def variables_of(message: MessageFacts) -> dict[str, Any]:
+    """What is known of a message, by the first parts of the names of `relay.policy.vocabulary`; what is not known is left out."""
+    names = dict.fromkeys(name.partition(".")[0] for name in VARIABLES)
+    return {name: value for name in names if (value := _value(name, message, None)) is not None}
+
+
+def _attachment(shown: Shown, mentioned: frozenset[str] | None = None) -> dict[str, Any]:
     attachment = shown.attachment
-    value: dict[str, Any] = {name: getattr(attachment, name) for name in attachment.__slots__}
-    return value | {"members": list(attachment.members), "extension": attachment.extension, "macro": shown.macro}
+    value: dict[str, Any] = {name: getattr(attachment, name) for name in attachment.__slots__ if mentioned is None or name in mentioned}
+    if "members" in value:
+        value["members"] = list(attachment.members)
+    return value | _only({"extension": attachment.extension, "macro": shown.macro}, mentioned)
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class MessageFacts:
     was free, and none died of it."""
 
     __slots__ = (
+        "answers",
         "attachments",
         "case",
         "context",
@@ -43,12 +44,12 @@ class MessageFacts:
         "first_times",
         "first_times_today",
         "header",
+        "in_context",
         "kinds",
         "may_pass",
         "memo",
         "names",
         "phase",
-        "recipient_context",
         "recipient_in_context",
         "recipients_total",
         "results",
@@ -77,11 +78,12 @@ class MessageFacts:
         self.first_times = inspection.first_times if inspection else None
         self.first_times_today = inspection.first_times_today if inspection else None
         self.may_pass = self.header is None and self.kinds.isdisjoint(UNDECIDABLE)
+        self.answers: dict[Direction, dict[str, Truth]] = {direction: {} for direction in Direction}  # of rules that recipients share
         self.memo: dict[object, bool] = {}
         self.context: Any = None  # of expressions, made when the first one asks
-        self.recipient_context: Any = None
+        self.in_context: set[str] = set()
         self.recipient_in_context = ""
-        self.results: dict[str, Truth] = {}  # of expressions, by their text
+        self.results: dict[str | tuple[str, str], Truth] = {}  # of expressions, by their text, and by recipient where they speak of it
 
 
 class Facts:

@@ -46,6 +46,12 @@ def _keys(condition: Condition) -> Iterable[Key]:
     return next((keys for part in (condition, *(condition.all or ())) if (keys := _telling(part))), None) or _coarse(condition) or (ALWAYS,)
 
 
+def _of_any(branches: tuple[Condition, ...] | None) -> list[Key]:
+    """One of them must hold: the keys of all, where each of them has some."""
+    found = [_telling(branch) for branch in branches or ()]
+    return [key for keys in found for key in keys] if found and all(found) else []
+
+
 def _telling(condition: Condition) -> list[Key]:
     attachment = condition.attachment
     if attachment is not None and attachment.extensions is not None:
@@ -54,9 +60,15 @@ def _telling(condition: Condition) -> list[Key]:
         return [("finding", name) for name in condition.finding_name]
     for kind in ("sender", "recipient", "header_from"):
         patterns = getattr(condition, kind)
-        if patterns is not None and all(pattern != "*" and not pattern.startswith((".", LIST)) for pattern in patterns):
-            return [(kind, address_key(pattern) if "@" in pattern else domain_key(pattern)) for pattern in patterns]
-    return []
+        if patterns is not None and all(pattern != "*" and not pattern.startswith(LIST) for pattern in patterns):
+            return [(kind, _pattern(pattern)) for pattern in patterns]
+    return _of_any(condition.any)
+
+
+def _pattern(pattern: str) -> str:
+    if pattern.startswith("."):
+        return f".{domain_key(pattern[1:])}"
+    return address_key(pattern) if "@" in pattern else domain_key(pattern)
 
 
 def _coarse(condition: Condition) -> list[Key]:
@@ -95,6 +107,11 @@ def _values(kind: str, facts: Facts) -> Iterable[str] | None:
     return (message.case.client,)
 
 
-def _address(key: str) -> tuple[str, str]:
-    """The address, and its domain."""
-    return key, key.rpartition("@")[2]
+def _address(key: str) -> list[str]:
+    """The address, its domain, and each domain above that with a dot in front."""
+    domain = key.rpartition("@")[2]
+    found, at = [key, domain], domain.find(".")
+    while at >= 0:
+        found.append(domain[at:])
+        at = domain.find(".", at + 1)
+    return found

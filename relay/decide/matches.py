@@ -6,7 +6,7 @@ from datetime import date
 
 from relay.decide.compiled import Compiled
 from relay.decide.facts import Facts
-from relay.decide.logic import NO, UNKNOWN, YES
+from relay.decide.logic import NO, YES
 from relay.model.case import Case
 from relay.model.decision import Disposition, Epoch, Match, Release
 from relay.model.finding import Finding, Kind
@@ -50,12 +50,13 @@ def _rules(facts: Facts, policy: Compiled, today: date) -> Iterator[Match]:
     """A rule of which it is unknown whether it holds counts where it is strict, and not where it would let pass. The other way round
     where the unknown may pass: then the verdict is `not yet` at the mildest, and decided again when it is known."""
     for rule in policy.rules.candidates(facts):
-        if not rule.counts(today):
+        found = rule.holds(facts)
+        if found is NO or not rule.counts(today):
             continue
-        found, lets_pass = rule.holds(facts), rule.match.disposition is Disposition.DELIVER
-        if found is YES or (found is UNKNOWN and lets_pass and facts.message.may_pass):
+        lets_pass = rule.match.disposition is Disposition.DELIVER
+        if found is YES or (lets_pass and facts.message.may_pass):
             yield rule.match
-        elif found is UNKNOWN and not lets_pass and not facts.message.may_pass:
+        elif not lets_pass and not facts.message.may_pass:
             yield _unsure(rule.match)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from relay.policy.asked import mentioned_in_expressions
 from relay.policy.base import LIST, list_names
 from relay.policy.lists import AddressSet, EntryList
 from relay.policy.match import PatternSet
@@ -25,13 +26,14 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Whoever names what is not there, names nothing (the policy was checked before)."""
+    """Whoever names what is not there, names nothing (the policy was checked before). `mentioned` are the words of all expressions."""
 
     partners: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lists: dict[str, EntryList] = field(default_factory=dict)
     sets: dict[str, AddressSet] = field(default_factory=dict)
     ours: PatternSet = field(default_factory=lambda: PatternSet(()))
     our_name: str = ""
+    mentioned: frozenset[str] | None = None
 
     @classmethod
     def of(cls, policy: Policy) -> "Named":
@@ -43,6 +45,7 @@ class Named:
             sets={name: AddressSet(entries) for name, entries in policy.lists.items()},
             ours=PatternSet(organisation.domains),
             our_name=organisation.name,
+            mentioned=mentioned_in_expressions(policy),
         )
 
     def addresses(self, listed: Iterable[str]) -> PatternSet | Addresses:

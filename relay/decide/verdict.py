@@ -32,6 +32,11 @@ def decide(case: Case, policy: Policy, epoch: Epoch, today: date, releases: Mapp
     return Decision(epoch, tuple(verdicts))
 
 
+def prepare(policy: Policy) -> None:
+    """Makes a policy ready before it is in force: zones and the interpreter of CEL are read from the disk here, and not when deciding."""
+    compiled(policy)
+
+
 def asks_for_first_times(policy: Policy, side: Side) -> bool:
     """Whether deciding for mail from this side asks who wrote to whom before: whoever calls looks that up first."""
     possible = {Direction.INBOUND} if side is Side.OUTSIDE else {Direction.OUTBOUND, Direction.INTERNAL}

@@ -1,16 +1,27 @@
 """What a policy asks of the record before it decides, so that what nobody asks for is not looked up."""
 
+import re
 from collections.abc import Iterator
 
 from relay.policy.conditions import Condition
 from relay.policy.models import Policy
 from relay.policy.possible import DIRECTIONS, children
+from relay.policy.vocabulary import VARIABLES
+
+_OF_RECIPIENT = frozenset(name for name, variable in VARIABLES.items() if variable.recipient)
+_WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 def asked_first_times(policy: Policy) -> frozenset[str]:
     """The directions for which a rule or waiver may ask who wrote to whom before."""
     asking = [when for when, conditions in _all(policy) if any(map(_asks, conditions))]
     return frozenset(direction for when in asking for direction in when.direction or DIRECTIONS)
+
+
+def mentioned_in_expressions(policy: Policy) -> frozenset[str]:
+    """Every word in every `if:`, names of fields among them."""
+    inside = (one for _, conditions in _all(policy) for condition in conditions for one in _inside(condition))
+    return frozenset(word for one in inside if one.if_ is not None for word in _WORD.findall(one.if_))
 
 
 def _asks(condition: Condition) -> bool:
@@ -29,3 +40,13 @@ def _inside(condition: Condition) -> Iterator[Condition]:
     yield condition
     for _, child in children(condition, ()):
         yield from _inside(child)
+
+
+def asks_of_recipient(condition: Condition) -> bool:
+    """Whether the answer may differ between two recipients of a message in one direction."""
+    return any(
+        any(value is not None for value in (one.recipient, one.partner, one.group, one.first_time_recipient))
+        or (one.header is not None and one.header.delivered_before is not None)
+        or (one.if_ is not None and not _OF_RECIPIENT.isdisjoint(_WORD.findall(one.if_)))
+        for one in _inside(condition)
+    )

@@ -115,8 +115,11 @@ def _names(condition: Condition, entry: tuple[str, str], inside: Path, policy: P
         ("client", condition.client, [*(client.name for client in policy.clients), "sluis"]),
     )
     for key, used, defined in named:
-        yield from unknown(places.of(*entry, *inside, key), key, used, defined)
+        if used:  # where it stands is asked for only then: most conditions have none of these
+            yield from unknown(places.of(*entry, *inside, key), key, used, defined)
     for path, wanted in _lists(condition):
+        if not wanted:
+            continue
         yield from unknown(places.of(*entry, *inside, *path), "list", wanted, policy.lists)
         for name in wanted:
             holds_digests = name in policy.lists and bool(policy.lists[name].digests)

@@ -12,11 +12,13 @@ from cel_expr_python import cel
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 
+from relay.policy.expression_depth import depth
 from relay.policy.vocabulary import COMPREHENSIONS, FLAG, FUNCTIONS, NUMBER, STRUCTS, TEXT, TEXTS, VARIABLES
 from relay.settings.problems import nearest
 
 MAX_LENGTH = 1000  # characters
-MAX_NESTING = 16  # brackets in each other
+MAX_NESTING = 16  # brackets in each other: looked at before anything is parsed
+MAX_DEPTH = 24  # expressions in each other, in the syntax tree; the checker's parser has a bound of 32 of its own
 MAX_COMPREHENSIONS = 4  # one after another; none inside another, so that the work grows with the attachments and not with their square
 _TOKENS = re.compile(
     r"""(?P<text>r?(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))|(?P<word>[A-Za-z_]\w*)|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<line>\n)|."""
@@ -77,7 +79,11 @@ def _types(text: str) -> Iterator[tuple[int, str]]:
         for line, _, what in places:
             yield int(line) - 1, _ours(what.removesuffix("[INVALID_ARGUMENT]").strip())
         if not places:
-            yield 0, "not readable as CEL"
+            deep = "Exceeded max recursion depth" in str(error)
+            yield 0, f"nested deeper than {MAX_DEPTH}" if deep else "not readable as CEL"
+        return
+    if depth(compiled.serialize()) > MAX_DEPTH:
+        yield 0, f"nested deeper than {MAX_DEPTH}"
         return
     if compiled.return_type() != cel.Type.BOOL:
         yield 0, f"the result is {compiled.return_type().name().lower()}, and must be true or false"

@@ -134,8 +134,9 @@ with the release of its last decision, and by the clients and senders of the new
 ## CEL
 
 `if:` holds one expression of the Common Expression Language that is true or false, for what no key can say. It is checked at load: names,
-types, regular expressions (RE2), at most 1000 characters, 16 brackets in each other, four of `all`, `exists`, `exists_one`, `filter`, `map`
-and none inside another. What is not known makes what depends on it unknown. It can speak of:
+types, regular expressions (RE2), at most 1000 characters, 16 brackets and 24 expressions in each other, four of `all`, `exists`,
+`exists_one`, `filter`, `map` and none inside another. What is not known makes what depends on it unknown, and so does an error, such as a
+place in a list that is not there. `size` of a text counts its octets in UTF-8. An expression can speak of:
 
 @VARIABLES@
 

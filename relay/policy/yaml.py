@@ -1,10 +1,11 @@
 """YAML 1.2 (core schema) to plain values with line numbers. Aliases, tags, duplicate keys and depth are refused before anything is built.
 
-PyYAML's C composer gives the nodes and their marks; its YAML 1.1 resolver (`no`, `on`, octal, sexagesimal) is not used.
+PyYAML's C parser gives the events and their marks; its YAML 1.1 resolver (`no`, `on`, octal, sexagesimal) is not used, nor its composer.
 """
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,11 @@ _INTEGERS = (
     (re.compile(r"0x[0-9a-fA-F]{1,15}"), 16),
 )
 _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,18}|[0-9]{1,18}(\.[0-9]{0,18})?)([eE][-+]?[0-9]{1,3})?")
+_NUMERIC = frozenset("+-.0123456789")
 _NO_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_AROUND = frozenset({yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent})
+_STARTS = frozenset({yaml.MappingStartEvent, yaml.SequenceStartEvent})
+_ENDS = frozenset({yaml.MappingEndEvent, yaml.SequenceEndEvent})
 
 
 class YamlError(Exception):
@@ -52,39 +57,46 @@ def parse(text: str) -> Document:
     """One document. Raises YamlError."""
     if len(text.encode()) > MAX_BYTES:
         raise YamlError(1, f"the file is larger than {MAX_BYTES} octets")
-    _check_events(text)
-    try:
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        raise _foreign(error, text) from None
+    events = _checked_events(text)
     document = Document(None)
-    if node is not None:
-        document.value = _build(node, (), document.lines)
+    if events:
+        document.value = _build(iter(events), (), document.lines)
     return document
 
 
-def _check_events(text: str) -> None:
-    """Walks the event stream, which allocates nothing that grows, and refuses what could."""
+def _checked_events(text: str) -> list[yaml.Event]:
+    """The events of the one document, after all of them were looked at: what could grow is refused before anything is built of them."""
     depth = documents = 0
+    events: list[yaml.Event] = []
+    loader = yaml.CSafeLoader(text)
     try:
-        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            if isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
+        while (event := loader.get_event()) is not None:
+            kind = type(event)
+            if kind in _AROUND:
+                documents += kind is yaml.DocumentStartEvent
                 if documents > 1:
-                    raise YamlError(line, "only one document in a file")
-            elif isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise YamlError(line, "anchors and aliases are not used here")
-            elif getattr(event, "tag", None):
-                raise YamlError(line, "tags are not used here")
-            if isinstance(event, yaml.CollectionStartEvent):
+                    raise YamlError(_line(event), "only one document in a file")
+                continue
+            if kind is yaml.AliasEvent or getattr(event, "anchor", None):
+                raise YamlError(_line(event), "anchors and aliases are not used here")
+            if getattr(event, "tag", None):
+                raise YamlError(_line(event), "tags are not used here")
+            if kind in _STARTS:
                 depth += 1
                 if depth > MAX_DEPTH:
-                    raise YamlError(line, f"nested deeper than {MAX_DEPTH}")
-            elif isinstance(event, yaml.CollectionEndEvent):
+                    raise YamlError(_line(event), f"nested deeper than {MAX_DEPTH}")
+            elif kind in _ENDS:
                 depth -= 1
+            events.append(event)
     except yaml.YAMLError as error:
         raise _foreign(error, text) from None
+    finally:
+        loader.dispose()
+    return events
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _foreign(error: yaml.YAMLError, text: str) -> YamlError:
@@ -95,36 +107,45 @@ def _foreign(error: yaml.YAMLError, text: str) -> YamlError:
     return YamlError(mark.line + 1 if mark else 1, what)
 
 
-def _build(node: yaml.Node, path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> Any:
-    lines.setdefault(path, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise YamlError(line, "a key must be a plain word")
-            if key_node.value in result:
-                raise YamlError(line, f"the key '{key_node.value}' stands here a second time")
-            lines[(*path, key_node.value)] = line
-            result[key_node.value] = _build(value_node, (*path, key_node.value), lines)
-        return result
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(child, (*path, index), lines) for index, child in enumerate(node.value)]
-    assert isinstance(node, yaml.ScalarNode)
-    return _scalar(node)
+def _build(events: Iterator[yaml.Event], path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> Any:
+    return _value(next(events), events, path, lines)
 
 
-def _scalar(node: yaml.ScalarNode) -> Any:
-    text: str = node.value
-    if node.style:  # quoted or block: always a string (the C composer says '' for a plain scalar)
+def _value(event: yaml.Event, events: Iterator[yaml.Event], path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> Any:
+    """What begins with this event; what belongs to it is taken from `events`."""
+    lines.setdefault(path, _line(event))
+    if type(event) is yaml.ScalarEvent:
+        return _scalar(event)
+    if type(event) is yaml.SequenceStartEvent:
+        values: list[Any] = []
+        while type(following := next(events)) is not yaml.SequenceEndEvent:
+            values.append(_value(following, events, (*path, len(values)), lines))
+        return values
+    result: dict[str, Any] = {}
+    while type(key := next(events)) is not yaml.MappingEndEvent:
+        if type(key) is not yaml.ScalarEvent:
+            raise YamlError(_line(key), "a key must be a plain word")
+        if key.value in result:
+            raise YamlError(_line(key), f"the key '{key.value}' stands here a second time")
+        inside = (*path, key.value)
+        lines[inside] = _line(key)
+        result[key.value] = _value(next(events), events, inside, lines)
+    return result
+
+
+def _scalar(event: yaml.ScalarEvent) -> Any:
+    text: str = event.value
+    if event.style:  # quoted or block: always a string (the C parser says '' for a plain scalar)
         return text
     if text in _NULL:
         return None
     if text in _BOOL:
         return _BOOL[text]
+    if text[0] not in _NUMERIC:  # as nearly all are
+        return text
     for pattern, base in _INTEGERS:
         if pattern.fullmatch(text):
             return int(text, base)
     if _NO_NUMBER.fullmatch(text) or (_FLOAT.fullmatch(text) and math.isinf(float(text))):
-        raise YamlError(node.start_mark.line + 1, f"'{text}' is no number that policy can use")
+        raise YamlError(_line(event), f"'{text}' is no number that policy can use")
     return float(text) if _FLOAT.fullmatch(text) else text

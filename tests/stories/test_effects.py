@@ -36,7 +36,7 @@ RULES = (
 )
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_fields_are_put_in_front_for_those_of_the_rule_and_evidence_is_told_of_once(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with (

@@ -270,3 +270,10 @@ def test_who_wrote_to_whom_is_looked_up_only_where_a_rule_may_ask() -> None:
         True,
         True,
     ]
+
+
+def test_a_place_in_a_list_that_is_not_there_is_unknown_and_strict() -> None:
+    """The interpreter says IndexError, which no other error of it is."""
+    said = verdict(policy(PASS, rule("x", if_="attachments[9].name == 'a'")), case())
+    assert said.rules == ("x",)
+    assert "unknown" in said.because

@@ -3,8 +3,10 @@
 import time
 
 import pytest
+from cel_expr_python import cel
 
 from relay.policy.expression import problems
+from relay.policy.expression_depth import depth
 from tests.stages.policy.texts import problems as problems_of_policy
 
 RULE = "rules:\n  - name: x\n    because: x\n    then: hold\n    when:\n      if: {text}\n"
@@ -72,3 +74,26 @@ def test_hostile_text_costs_no_time(text: str) -> None:
     begun = time.process_time()
     problems(text)
     assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "message.size > 1 ? true : " * 30 + "false",
+        "message.size" + " + 1" * 28 + " > 1",
+        "message.size" + " - (1" * 12 + ")" * 12 + " + 1" * 14 + " > 1",
+    ],
+)
+def test_what_is_nested_without_a_bracket_is_nested_too(text: str) -> None:
+    assert problems(text) == [(0, "nested deeper than 24")]
+
+
+def test_a_long_row_is_no_depth() -> None:
+    assert problems(" && ".join(["message.size > 1"] * 45)) == []
+
+
+def test_depth_is_that_of_the_tree() -> None:
+    compiled = cel.NewEnv(variables={"a": cel.Type.INT}).compile("[[1], [a]] == [[a > 1 ? 1 : 2]]")
+    assert depth(compiled.serialize()) == 6
+    with pytest.raises(ValueError, match="no checked expression"):
+        depth(b"")
