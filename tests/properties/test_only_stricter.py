@@ -96,16 +96,18 @@ def _changed(draw: st.DrawFn, rules: Mapping[str, Any], waivers: Mapping[str, An
 
 
 @settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
-@given(changes(), CASES, EPOCHS, RELEASES)
+@given(changes(), st.lists(CASES, min_size=4, max_size=4), EPOCHS, RELEASES)
 def test_what_is_called_only_stricter_makes_no_decision_milder_at_rcpt_or_after_data(
-    change: tuple[Policy, Policy], about: Case, epoch: Epoch, release: Release | None
+    change: tuple[Policy, Policy], several: list[Case], epoch: Epoch, release: Release | None
 ) -> None:
     before, after = change
     if why_not_only_stricter(before, after):
         return  # half of them; drawing another would cost as much again
 
-    for old, new in zip(verdicts(about, before, epoch, release), verdicts(about, after, epoch, release), strict=True):
-        assert strictness(new) >= strictness(old)
-    envelope = replace(about, inspection=None)
-    if decide_at_rcpt(envelope, before, epoch, TODAY) is not None:
-        assert decide_at_rcpt(envelope, after, epoch, TODAY) is not None
+    for about in several:
+        for given_release in {None, release}:
+            old, new = (verdicts(about, policy, epoch, given_release) for policy in (before, after))
+            assert all(strictness(later) >= strictness(earlier) for earlier, later in zip(old, new, strict=True))
+        envelope = replace(about, inspection=None)
+        if decide_at_rcpt(envelope, before, epoch, TODAY) is not None:
+            assert decide_at_rcpt(envelope, after, epoch, TODAY) is not None
