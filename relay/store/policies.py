@@ -21,7 +21,7 @@ def files_of(connection: Connection, digest: str) -> dict[str, str] | None:
 
 
 def digests_from(connection: Connection, start: str) -> list[str]:
-    """Of policies that were ever in force: those that begin so, two at most."""
+    """The versions that the store keeps whose digest begins so (hex), two at most."""
     found = select(VERSION.c.digest).where(VERSION.c.digest.startswith(start, autoescape=True)).order_by(VERSION.c.digest)
     return list(connection.execute(found.limit(2)).scalars())
 

@@ -55,9 +55,3 @@ def tests_of(connection: Connection, digest: str) -> dict[str, str]:
     query = select(ROLLOUT.c.tests).where(ROLLOUT.c.digest == digest).order_by(ROLLOUT.c.id.desc()).limit(1)
     found: dict[str, str] | None = connection.execute(query).scalar()
     return found or {}
-
-
-def digests(connection: Connection, start: str, limit: int = 2) -> list[str]:
-    """The versions that the store keeps whose digest begins so. `start` is hex."""
-    query = select(VERSION.c.digest).where(VERSION.c.digest.startswith(start, autoescape=True)).order_by(VERSION.c.digest)
-    return list(connection.execute(query.limit(limit)).scalars())

@@ -174,7 +174,7 @@ def _version(connection: Connection, name: str) -> tuple[str, Content]:
             f"'{name}' is no version: at least {LEAST_DIGITS} digits of its digest, or '{IN_FORCE}' (sluis policy history)"
         )
     else:
-        found = rollouts.digests(connection, name)
+        found = policies.digests_from(connection, name)
     if len(found) != 1:
         raise OperationRefused(f"{'no version' if not found else 'more than one version'} of the policy is '{name}' (sluis policy history)")
     files = policies.files_of(connection, found[0])
