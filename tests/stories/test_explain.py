@@ -41,6 +41,6 @@ def test_a_message_is_explained_under_the_policy_that_decided_it(tmp_path: Path,
             [told] = again["recipients"]
             assert (told["disposition"], told["because"]) == ("quarantine", "the reason of then")
             assert {rule["rule"] for rule in told["rules"]} == {"pass", "hearings"}
-            assert again["policy"] == row.policy
+            assert (told["policy"], told["as_recorded"]) == (row.policy, True)
 
     asyncio.run(story())
