@@ -57,6 +57,9 @@ two_people = false
 
 [http]
 address = "127.0.0.1:0"
+
+[policy]
+source = "folder"
 """
 POLICY = {
     "organisation.yaml": """name: The organisation of the bench
@@ -89,6 +92,7 @@ phases: [closed, open]
 """,
     "rules/pass.yaml": """rules:
   - {name: pass, then: deliver, because: ordinary mail}
+  - {name: many-firsts, when: {first_time_recipients_today: {more_than: 1000000}}, then: quarantine, because: looked up for each message}
 """,
 }
 

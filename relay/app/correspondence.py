@@ -22,12 +22,13 @@ class RecordedCorrespondence:
     async def first_times(self, sender: str, recipients: Sequence[str], zone: str, now_us: int) -> FirstTimes:
         """A store that does not answer makes both unknown."""
         try:
-            found = await self._reader.read(partial(corresponded.first_times, sender=sender, recipients=sorted(set(recipients))))
+            day_us = day_start_us(zone, now_us)
+            keys = sorted(set(recipients))
+            found, before = await self._reader.read(partial(corresponded.asked, sender=sender, recipients=keys, day_us=day_us))
             if found is None:
                 return FirstTimes()
-            day_us = day_start_us(zone, now_us)
             if not found:
-                return FirstTimes((), await self._reader.read(partial(corresponded.counted, sender=sender, day_us=day_us)))
+                return FirstTimes((), before)
             work = partial(corresponded.count, sender=sender, day_us=day_us, amount=len(found))
             return FirstTimes(found, await self._journal.submit(work))
         except StoreError:

@@ -67,6 +67,12 @@ def first_times(connection: Connection, sender: str, recipients: Sequence[str], 
     return tuple(found)
 
 
+def asked(connection: Connection, sender: str, recipients: Sequence[str], day_us: int) -> tuple[tuple[str, ...] | None, int]:
+    """Both answers, in one read: the first ones, and how many the day that began then has had before them."""
+    found = first_times(connection, sender, recipients)
+    return found, 0 if found is None else counted(connection, sender, day_us)
+
+
 def counted(connection: Connection, sender: str, day_us: int) -> int:
     """How many first ones the day that began then has had."""
     return connection.execute(select(COUNTER.c.count).where(_row(sender, day_us))).scalar() or 0
