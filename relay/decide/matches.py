@@ -61,8 +61,10 @@ def _rules(facts: Facts, policy: Compiled, today: date) -> Iterator[Match]:
 
 
 def observed_for(facts: Facts, policy: Compiled, today: date) -> tuple[Match, ...]:
-    """Rules that are only observed, and would have matched. What is unknown of them says nothing."""
-    return tuple(rule.match for rule in policy.observed.candidates(facts) if rule.counts(today) and rule.holds(facts) is YES)
+    """Rules that are only observed, and would have matched, and no waiver would have taken away. What is unknown of them says nothing."""
+    rules = (rule for rule in policy.observed.candidates(facts) if rule.counts(today) and rule.holds(facts) is YES)
+    matches = (_waive(rule.match, facts, policy, today) for rule in rules)
+    return tuple(match for match in matches if match.waived_by is None)
 
 
 def _unsure(match: Match) -> Match:

@@ -208,6 +208,14 @@ def test_what_is_observed_is_told_and_changes_nothing() -> None:
     assert [match.rule for match in said.observed] == ["watch"]
 
 
+def test_a_waiver_of_what_is_observed_says_that_it_would_not_have_mattered() -> None:
+    watched = observing()
+    away, other = waiver("away", "watch", tls=True), waiver("other", "watch", tls=False)
+
+    assert verdict(policy(PASS, watched, waivers=[away]), case()).observed == ()
+    assert [match.rule for match in verdict(policy(PASS, watched, waivers=[other]), case()).observed] == ["watch"]
+
+
 def test_what_is_observed_and_unknown_is_neither_match_nor_unknown() -> None:
     given = policy(PASS, replace_rule(rule("watch", "reject", subject_contains=["x"]), mode="observe"))
     said = verdict(given, case(inspection=UNREADABLE))
