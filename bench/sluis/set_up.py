@@ -78,6 +78,7 @@ partners:
       messages_per_hour: 10000000
       recipients_per_hour: 10000000
 """,
+    "senders.yaml": "senders: []\n",
     "routes.yaml": """routes:
   - name: inside
     to: [load.test]
