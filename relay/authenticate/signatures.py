@@ -10,6 +10,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import cached_property
 
 import dkim
 from dkim.canonicalization import CanonicalizationPolicy, InvalidCanonicalizationPolicyError
@@ -21,7 +22,9 @@ from relay.model.authentication import MOST_SIGNATURES, Result, Signature
 MAX_FIELD = 4096  # octets of one: with twenty names and RSA-4096 it has 1,500
 MAX_FOLDS = 64  # lines of one
 MAX_NAMES = 256  # in `h=`
+MAX_HEADER = 1024 * 1024  # octets: four times what inspection lets pass by default (settings: inspection.header_size)
 MAX_FIELDS = 2000  # of the header, and more are no mail
+PIECE = 65_536
 ALGORITHMS = (b"rsa-sha256", b"ed25519-sha256")
 """RFC 8301 §3.1: a signature with SHA-1 is never found good. RFC 8463 §3."""
 _NAME = re.compile(rb"[!-9;-~]+:")  # RFC 5322 §3.6.8; a blank before the colon is read in two ways
@@ -34,14 +37,39 @@ Fields = list[tuple[bytes, bytes]]
 
 def signatures(data: bytes, body_hash: str) -> tuple[Signature, ...]:
     """Of the first MOST_SIGNATURES fields of a message with CRLF line ends. `body_hash` is the SHA-256 (Base64) of its relaxed body."""
-    header, _, body = (b"\r\n" + data).partition(b"\r\n\r\n")
-    if b"\ndkim-signature" not in header.lower():
+    end = data.find(b"\r\n\r\n", 0, MAX_HEADER)
+    header = data[: end if end >= 0 else MAX_HEADER]
+    if b"\ndkim-signature" not in b"\n" + header.lower():
         return ()
-    fields = _fields(header[2:])
+    fields = _fields(header)
     if fields is None:
         return (_unusable(),)
     wanted = [index for index, (name, _) in enumerate(fields) if name.lower() == b"dkim-signature"]
-    return tuple(_signature(fields, index, body, body_hash) for index in wanted[:MOST_SIGNATURES])
+    message = _Message(data, min(end + 4, len(data)) if end >= 0 else len(data), body_hash)
+    return tuple(_signature(fields, index, message) for index in wanted[:MOST_SIGNATURES])
+
+
+class _Message:
+    """`start` is where its body begins. The octets are not copied: a worker has room for little more than one message."""
+
+    def __init__(self, data: bytes, start: int, body_hash: str) -> None:
+        self._data = data
+        self._start = start
+        self.relaxed = body_hash
+
+    @cached_property
+    def simple(self) -> str:
+        """RFC 6376 §3.4.3: no empty lines at the end, and a CRLF there in any case."""
+        stop = len(self._data)
+        while stop > self._start:
+            piece = self._data[max(self._start, stop - PIECE) : stop]
+            kept = len(piece.rstrip(b"\r\n"))
+            stop -= len(piece) - kept
+            if kept:
+                break
+        hasher = hashlib.sha256(memoryview(self._data)[self._start : stop])
+        hasher.update(b"\r\n")
+        return base64.b64encode(hasher.digest()).decode("ascii")
 
 
 def _fields(header: bytes) -> Fields | None:
@@ -62,7 +90,7 @@ def _unusable(domain: str = "", selector: str = "") -> Signature:
     return Signature(domain, selector, known=Result.PERMERROR)
 
 
-def _signature(fields: Fields, index: int, body: bytes, body_hash: str) -> Signature:
+def _signature(fields: Fields, index: int, message: _Message) -> Signature:
     value = fields[index][1]
     if len(value) > MAX_FIELD or value.count(b"\r\n") > MAX_FOLDS:
         return _unusable()
@@ -81,7 +109,7 @@ def _signature(fields: Fields, index: int, body: bytes, body_hash: str) -> Signa
         return _unusable(domain, selector)
     if b"l" in tags:  # RFC 6376 §8.2: anybody may add to such a body
         return Signature(domain, selector, known=Result.POLICY)
-    hashed = body_hash if how.body_algorithm.name == b"relaxed" else _simple_hash(body)
+    hashed = message.relaxed if how.body_algorithm.name == b"relaxed" else message.simple
     if re.sub(rb"\s", b"", tags[b"bh"]) != hashed.encode("ascii"):
         return Signature(domain, selector, known=Result.FAIL)
     return Signature(
@@ -105,10 +133,3 @@ def _digest(fields: Fields, index: int, names: Sequence[bytes], how: Canonicaliz
     hasher = hashlib.sha256()
     dkim.hash_headers(hasher, how, how.canonicalize_headers(fields), [*names, b"from"], fields[index], tags)
     return hasher.hexdigest()
-
-
-def _simple_hash(body: bytes) -> str:
-    """RFC 6376 §3.4.3: no empty lines at the end, and a CRLF there in any case."""
-    kept = hashlib.sha256(body.rstrip(b"\r\n"))
-    kept.update(b"\r\n")
-    return base64.b64encode(kept.digest()).decode("ascii")

@@ -63,6 +63,13 @@ def test_bodies_that_are_hardly_there_are_hashed_as_others_do(body: bytes, how: 
     assert result(signed(b"From: a@partner.example\r\n\r\n" + body, canonicalize=(b"relaxed", how)), record()) is Result.PASS
 
 
+@pytest.mark.parametrize("lines", [1, 32_767, 32_768, 32_769, 100_000])
+def test_however_many_empty_lines_end_a_body_it_is_the_same(lines: int) -> None:
+    message = signed(MESSAGE + b"the end\r\n", canonicalize=(b"simple", b"simple"))
+    assert result(message + b"\r\n" * lines, record()) is Result.PASS
+    assert result(message + b"\r\n" * lines + b"x\r\n", record()) is Result.FAIL
+
+
 @pytest.mark.parametrize(
     ("was", "became"), [(b"Beste", b"Boze"), (b"Hoi", b"Hai"), (b"jan@", b"piet@"), (b"From: Jan", b"From: Eve <e@x>\r\nFrom: Jan")]
 )

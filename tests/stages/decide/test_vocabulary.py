@@ -332,7 +332,7 @@ def test_what_nobody_could_verify_is_not_known_and_strict(found: Authentication 
 
 
 def test_it_is_asked_of_mail_from_outside_only_and_only_where_a_rule_may_ask() -> None:
-    asks = {"authentication": {"dmarc": ["fail"]}}
+    asks: dict[str, Any] = {"authentication": {"dmarc": ["fail"]}}
     asking = (
         policy(PASS, rule("x", **asks)),
         policy(PASS, rule("x", all=[{"not_": asks}])),
