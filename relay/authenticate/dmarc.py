@@ -47,12 +47,14 @@ async def _judged(
 
 
 async def _aligned(domain: str, other: str, strict: bool, tree: Tree) -> bool:
-    """RFC 9989 §4.4. Two domains without a label in common at the end have no common organisational domain: nothing is asked."""
+    """RFC 9989 §4.4. The organisational domain of the other is one that it lies in: where it does not lie in that of From, its name servers
+    are not asked. They could keep silent, and so make a `temperror` of a failure."""
     if domain == other:
         return True
-    if strict or domain.rpartition(".")[2] != other.rpartition(".")[2]:
+    if strict:
         return False
-    return await tree.organisational(domain) == await tree.organisational(other)
+    organisational = await tree.organisational(domain)
+    return f".{other}".endswith(f".{organisational}") and await tree.organisational(other) == organisational
 
 
 async def _policy(record: Record, domain: str, dns: AuthenticationDns) -> str:

@@ -77,7 +77,7 @@ most. It never lets anything pass, and a waiver of which it is unknown takes not
 reply: SPF, up to five DKIM signatures and DMARC, in five seconds all together. What DNS does not answer in time is `temperror`: never
 `pass`, and the mail goes on as policy says; it is asked again when the message is decided again. What was known when the message came in
 stays so. It leaves in an Authentication-Results field (RFC 8601). Two things are not known: `spf` from a client that is `already_accepted`
-(its address is not the sender's), with the `dmarc` that would rest on it; and all of it for a header that nobody could read.
+and does not name the sending server (XFORWARD), with the `dmarc` that would rest on it; and all of it for a header that nobody could read.
 
 **At RCPT** a recipient is refused by a rule only where no content could make it milder: the rule rejects, holds already on the envelope,
 and no waiver may come to take it away.

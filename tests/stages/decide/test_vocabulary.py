@@ -335,7 +335,7 @@ def test_it_is_asked_of_mail_from_outside_only_and_only_where_a_rule_may_ask() -
     asks: dict[str, Any] = {"authentication": {"dmarc": ["fail"]}}
     asking = (
         policy(PASS, rule("x", **asks)),
-        policy(PASS, rule("x", all=[{"not_": asks}])),
+        policy(PASS, rule("x", all=[{"not": asks}])),
         policy(PASS, rule("x", if_="message.dkim == 'fail'")),
         policy(PASS, waivers=[waiver("w", "x", **asks)]),
     )
