@@ -5,6 +5,7 @@
     receive   envelope and bytes: who may send as whom, recipients, rates
     read      bytes -> parts, under limits; what two readers could read in two ways
     inspect   malware, true type, archives, encrypted content, text rules
+              of mail from outside: who really sent it, by SPF, DKIM and DMARC (`authenticate`)
     decide    findings + policy + phase -> one disposition for each recipient (pure)
     record    message, decision and audit event in one durable commit; then 250
     sign      trace field and DKIM signatures: a prefix, the body untouched

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
-from relay.decide import decide
+from relay.decide import asks_for_authentication, decide
 from relay.model.case import Case
 from relay.model.decision import Decision, Epoch, Release, Verdict
 from relay.model.features import Inspection
@@ -18,9 +18,9 @@ from relay.receive.transaction import Transaction
 
 
 class InspectBody(Protocol):
-    """read and inspect, in a worker process."""
+    """read and inspect, in a worker process; its DKIM signatures too where it is to be authenticated."""
 
-    async def __call__(self, body: Body, policy: Policy) -> Inspection: ...
+    async def __call__(self, body: Body, policy: Policy, authenticate: bool) -> Inspection: ...
 
 
 class Alert(Protocol):
@@ -49,7 +49,7 @@ class Judge:
 
     async def inspected(self, received: Received, client: Client, policy: Policy) -> Inspected:
         """read and inspect in a worker, then what receive says of the header."""
-        inspection = await self._inspect(received.body, policy)
+        inspection = await self._inspect(received.body, policy, asks_for_authentication(policy, received.peer.side))
         findings: tuple[Finding, ...] = loop_findings(inspection.header, self._max_received)
         # A worker that died on the message has read no header, and says so in a finding of its own; an empty message has none.
         if inspection.header.size or not received.body.size:

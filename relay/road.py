@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Protocol
 
 from relay.admission import PolicyInForce
-from relay.decide import asks_for_first_times
+from relay.decide import asks_for_authentication, asks_for_first_times
 from relay.decide.answer import answer
 from relay.judge import Alert, InspectBody, Judge, because_of, received_from
+from relay.model.authentication import Authentication
 from relay.model.client import Side
 from relay.model.decision import Decision, Epoch, Verdict
 from relay.model.delivery import State
@@ -17,7 +18,7 @@ from relay.model.envelope import Envelope
 from relay.model.features import Header, Inspection
 from relay.model.finding import Finding, Kind
 from relay.model.message import Adopted, Body, Claimed, Decided, Inspected, Received, Recorded
-from relay.model.ports import Clock, Correspondence, FirstTimes
+from relay.model.ports import Authenticator, Clock, Correspondence, FirstTimes
 from relay.model.reply import Reply
 from relay.policy.models import Client, Policy
 from relay.receive.transaction import Transaction
@@ -46,12 +47,14 @@ class Road:
         max_received: int,
         observed: Callable[[Verdict], None],
         correspondence: Correspondence,
+        authenticator: Authenticator,
     ) -> None:
         self._policies = policies
         self._judge = Judge(inspect_body, alert, clock, max_received, observed)
         self._recorder = recorder
         self._clock = clock
         self._correspondence = correspondence
+        self._authenticator = authenticator
 
     async def accept(self, transaction: Transaction, body: Body) -> tuple[Reply, ...]:
         """After the last byte of DATA. When it returns, what the replies promise is durable."""
@@ -60,12 +63,22 @@ class Road:
         if transaction.client is not OWN_CLIENT and transaction.policy.digest != policy.digest:
             return await self._admitted_before(received)
         inspected = await self._judge.inspected(received, transaction.client, policy)
+        inspected = await self._authenticated(inspected, transaction.client, policy, None)
         inspected = await self._acquainted(inspected, policy, FirstTimes())
         decided = Decided(inspected, self._judge.decide(inspected, policy, epoch))
         reply = answer(decided.decision, lmtp=received.peer.lmtp, already_accepted=received.already_accepted, vouched=received.vouched)
         if not reply.custody:
             return await self._refused(decided, _refusal(reply.codes[0], received.id, decided), because_of(decided.decision))
         return await self._taken(decided, reply.states, reply.codes)
+
+    async def _authenticated(self, inspected: Inspected, client: Client, policy: Policy, before: Authentication | None) -> Inspected:
+        """With what SPF, DKIM and DMARC say, where policy asks: as it was when the message came in, but for what DNS did not answer then.
+        A worker has no say in it beyond what it read; of a header that nobody could read nothing is known."""
+        found = before
+        asks = asks_for_authentication(policy, inspected.received.peer.side)
+        if asks and inspected.inspection.header.size and (before is None or before.unfinished):
+            found = await self._authenticator.authenticate(inspected, client.already_accepted)
+        return replace(inspected, inspection=replace(inspected.inspection, authentication=found, signatures=()))
 
     async def _acquainted(self, inspected: Inspected, policy: Policy, before: FirstTimes) -> Inspected:
         """With who wrote to whom before, where policy asks: as it was when the message came in, if that was looked up then. A worker has no
@@ -116,6 +129,7 @@ class Road:
         policy, epoch = self._policies.current()
         if received.already_accepted:  # whoever looks at it must see what is in it
             inspected = await self._judge.inspected(received, transaction.client, policy)
+            inspected = await self._authenticated(inspected, transaction.client, policy, None)
         findings = (*inspected.inspection.findings, finding)
         inspected = replace(inspected, inspection=replace(inspected.inspection, findings=findings))
         decided = Decided(inspected, self._judge.decide(inspected, policy, epoch))
@@ -138,6 +152,7 @@ class Road:
         )
         client = client_named(message.client, policy)
         inspected = await self._judge.inspected(received, client, policy)
+        inspected = await self._authenticated(inspected, client, policy, message.inspection.authentication)
         before = FirstTimes(message.inspection.first_times, message.inspection.first_times_today)
         inspected = await self._acquainted(inspected, policy, before)
         releases = {index: ticket.release for index, ticket in enumerate(claimed.tickets) if ticket.release is not None}

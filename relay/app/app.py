@@ -28,6 +28,7 @@ from relay.app.part import Part
 from relay.app.policy_source import Source
 from relay.app.resolver import DnsResolver
 from relay.app.rule_notices import RuleNotices
+from relay.authenticate.authenticator import DnsAuthenticator
 from relay.control.operation import Operation, Services
 from relay.control.server import ControlServer
 from relay.deliver.deliverer import Deliverer
@@ -196,12 +197,21 @@ class App:
         self.record = Record(
             self.journal, self.spool, self.clock, settings.hostname, int(delivery.expiry * 1e6), int(delivery.schedule[0] * 1e6)
         )
-        self.deliverer = Deliverer(settings, DnsResolver(delivery.resolver))
+        resolver = DnsResolver(delivery.resolver)
+        self.deliverer = Deliverer(settings, resolver)
         self._stack.push_async_callback(self.deliverer.close)
         observed = Observed()
         correspondence = RecordedCorrespondence(self.journal, self.reader)
         self.road = Road(
-            self.in_force, self._inspect, self.record, self.alerts, self.clock, delivery.max_received, observed, correspondence
+            self.in_force,
+            self._inspect,
+            self.record,
+            self.alerts,
+            self.clock,
+            delivery.max_received,
+            observed,
+            correspondence,
+            DnsAuthenticator(resolver),
         )
         self.counters = Counters(self.journal)
         admission = Admission(
@@ -260,13 +270,14 @@ class App:
     def _wake(self) -> None:
         self.dispatcher.wake()  # without a dispatcher here, the one that delivers polls
 
-    async def _inspect(self, body: Body, policy: Policy) -> Inspection:
+    async def _inspect(self, body: Body, policy: Policy, authenticate: bool) -> Inspection:
         """read and inspect, in a worker: the bytes while they are in memory, else the file and the key of this one body."""
-        authserv_id = policy.organisation.authserv_id
+        authserv_id, body_hash = policy.organisation.authserv_id, body.body_hash if authenticate else ""
         if body.bytes is not None:
-            return await self.pool.inspect(InspectJob(body.object, body.size, authserv_id, body=body.bytes))
+            return await self.pool.inspect(InspectJob(body.object, body.size, authserv_id, body=body.bytes, body_hash=body_hash))
         async with self.spool.local(body) as found:
-            return await self.pool.inspect(InspectJob(found.name, body.size, authserv_id, path=found.path, key=found.key))
+            job = InspectJob(found.name, body.size, authserv_id, path=found.path, key=found.key, body_hash=body_hash)
+            return await self.pool.inspect(job)
 
     def _on_fatal(self, reason: str) -> None:
         """From the journal's thread: the disk is not to be trusted any more. The process ends without another promise."""

@@ -11,6 +11,7 @@ import socket
 from dataclasses import replace
 from typing import Any
 
+from relay.authenticate.signatures import signatures
 from relay.inspect import frames
 from relay.inspect.archive import ArchiveLimits
 from relay.inspect.clamav import ClamdInspector
@@ -42,6 +43,8 @@ _WELL_FORMED = (
 )
 _BENT = _WELL_FORMED.replace(b"boundary=b\r", b"boundary=b (c)\r") + b"--b\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 a\r\n"
 
+_SIGNED = b"From: a@warm-up.invalid\r\nDKIM-Signature: v=1; a=rsa-sha256; d=a; s=a; h=from; b=YQ==; bh=-; c=relaxed/relaxed\r\n\r\n"
+
 
 def main() -> None:
     """Ends with its socket."""
@@ -64,6 +67,7 @@ def _warm_up(scanners: list[Inspector], settings: Settings) -> None:
     engine = new_engine(scanners, settings)
     for message in (_WELL_FORMED, _BENT):
         inspect_bytes(message, "warm-up.invalid", engine, settings)
+    signatures(_SIGNED, "-")
 
 
 def work(pool: socket.socket, settings: Settings, embedded: YaraInspector) -> None:
@@ -145,7 +149,8 @@ def _answer(head: dict[str, Any], body: bytes, descriptor: int | None, engine: E
     """The top of a worker: whatever a message does to a reader or inspector is a finding about that message."""
     try:
         data = body if descriptor is None else _read_spool(head, descriptor)
-        return inspect_bytes(data, head["authserv_id"], engine, settings)
+        inspection = inspect_bytes(data, head["authserv_id"], engine, settings)
+        return replace(inspection, signatures=signatures(data, head["body_hash"])) if head["body_hash"] else inspection
     except MemoryError:
         return _undecidable(Kind.LIMIT, "memory")
     except SpoolError as error:

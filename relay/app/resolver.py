@@ -10,7 +10,9 @@ import dns.name
 import dns.nameserver
 import dns.rdatatype
 import dns.resolver
+import dns.reversename
 from dns.rdtypes.ANY.MX import MX
+from dns.rdtypes.ANY.PTR import PTR
 from dns.rdtypes.ANY.TXT import TXT
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
@@ -58,6 +60,16 @@ class DnsResolver:
         if not found and problem:
             raise problem
         return found
+
+    async def addresses_of(self, host: str, version: int) -> Sequence[str]:
+        """A records for 4, AAAA records for 6."""
+        kind = dns.rdatatype.A if version == 4 else dns.rdatatype.AAAA
+        return [record.address for record in await self._ask(host, kind) if isinstance(record, A | AAAA)]
+
+    async def pointers(self, address: str) -> Sequence[str]:
+        """Names of an address, in lower case."""
+        name = dns.reversename.from_address(address).to_text()
+        return [_name(record.target.to_text()) for record in await self._ask(name, dns.rdatatype.PTR) if isinstance(record, PTR)]
 
     async def txt(self, name: str) -> Sequence[bytes]:
         """TXT records; the strings of one record are joined (RFC 6376 §3.6.2.2)."""

@@ -60,6 +60,8 @@ def _message(message: dict[str, Any]) -> None:
             ("body", "kept, encrypted" if message["has_body"] else "not kept"),
         ]
     )
+    if authentication := inspection.get("authentication"):
+        click.echo(printable(f"authentication: {_authenticated(authentication)}", 1000))
     for item in inspection["attachments"]:
         name = item["name"] or "(no name)"
         click.echo(printable(f"part {item['part']}: {name}, {item['declared']}, truly {item['true_type']}, {item['size']} octets"))
@@ -69,6 +71,19 @@ def _message(message: dict[str, Any]) -> None:
         click.echo(printable(f"finding: {finding['kind']} {finding['name']} by {finding['inspector']}{where}{detail}", 1000))
     for name in inspection["unavailable"]:
         click.echo(f"no answer from {name}")
+
+
+def _authenticated(found: dict[str, Any]) -> str:
+    """What SPF, DKIM and DMARC said, and of which domains."""
+    signed = [f"{domain or '?'}/{selector or '?'} {result}" for domain, selector, result in found["signatures"]]
+    asks = f", which asks for {found['policy']}" if found["policy"] else ""
+    return "; ".join(
+        [
+            f"spf {found['spf'] or 'not known'} ({found['spf_domain'] or 'no domain'})",
+            f"dkim {found['dkim']}" + (f" ({', '.join(signed)})" if signed else ""),
+            f"dmarc {found['dmarc'] or 'not known'} ({found['from_domain'] or 'no domain'}{asks})",
+        ]
+    )
 
 
 def _delivery(delivery: dict[str, Any]) -> None:

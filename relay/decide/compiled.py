@@ -13,7 +13,7 @@ from relay.model.case import Case, Direction
 from relay.model.client import Side
 from relay.model.decision import Disposition, Match
 from relay.model.effects import NO_EFFECTS
-from relay.policy.asked import asked_first_times, asks_of_recipient
+from relay.policy.asked import asked_authentication, asked_first_times, asks_of_recipient
 from relay.policy.match import PatternSet
 from relay.policy.models import Policy, Rule, Waiver
 
@@ -84,6 +84,7 @@ class Compiled:
             if rule.mode == "enforce" and rule.require_tls and rule.disposition is Disposition.DELIVER
         )
         self.asked_first_times = asked_first_times(policy)
+        self.asked_authentication = asked_authentication(policy)
         self._rule_routes = {rule.name: rule.route for rule in policy.rules if rule.route is not None}
 
     def direction(self, case: Case, recipient: str) -> Direction:

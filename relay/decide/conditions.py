@@ -22,6 +22,7 @@ def compile_condition(condition: Condition, named: Named) -> Test:
         *_who(condition, named),
         *_measures(condition),
         *_correspondence(condition),
+        *_authentication(condition),
         *_content(condition, named),
         *_nested(condition, named),
         *((expression_test(condition.if_, named.mentioned),) if condition.if_ is not None else ()),
@@ -118,6 +119,21 @@ def _correspondence(condition: Condition) -> Iterator[Test]:
     if condition.first_time_recipients_today is not None:
         most = condition.first_time_recipients_today.more_than
         yield lambda facts: truth(None if facts.message.first_times_today is None else facts.message.first_times_today > most)
+
+
+def _authentication(condition: Condition) -> Iterator[Test]:
+    for name, words in condition.authentication or ():
+        if words is not None:
+            yield _authenticated(name, frozenset(words))
+
+
+def _authenticated(name: str, words: frozenset[str]) -> Test:
+    def test(facts: Facts) -> Truth:
+        authentication = facts.message.authentication
+        found = authentication.asked(name) if authentication is not None else None
+        return truth(None if found is None else found in words)
+
+    return test
 
 
 def _content(condition: Condition, named: Named) -> Iterator[Test]:

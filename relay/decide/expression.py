@@ -14,7 +14,7 @@ from typing import Any
 from relay.decide.facts import Facts, MessageFacts, Shown
 from relay.decide.logic import UNKNOWN, Truth, truth
 from relay.model.finding import Finding
-from relay.policy.vocabulary import VARIABLES
+from relay.policy.vocabulary import OF_AUTHENTICATION, VARIABLES
 
 OF_RECIPIENT = frozenset(name for name, variable in VARIABLES.items() if variable.recipient)
 
@@ -112,6 +112,9 @@ def _about(message: MessageFacts) -> dict[str, Any]:
         about["size"] = message.size
     if message.recipients_total is not None:
         about["recipients"] = message.recipients_total
+    authentication = message.authentication
+    if authentication is not None:
+        about |= {name: value for name in OF_AUTHENTICATION if (value := authentication.asked(name)) is not None}
     header = message.header
     if header is not None:
         for name in ("from_display", "subject", "message_id", "date", "auto_submitted", "received"):

@@ -38,6 +38,7 @@ class MessageFacts:
     __slots__ = (
         "answers",
         "attachments",
+        "authentication",
         "case",
         "context",
         "extensions",
@@ -77,6 +78,7 @@ class MessageFacts:
         self.names: frozenset[str] = frozenset(found.name for found in inspection.findings) if inspection else frozenset()
         self.first_times = inspection.first_times if inspection else None
         self.first_times_today = inspection.first_times_today if inspection else None
+        self.authentication = inspection.authentication if inspection else None
         self.may_pass = self.header is None and self.kinds.isdisjoint(UNDECIDABLE)
         self.answers: dict[Direction, dict[str, Truth]] = {direction: {} for direction in Direction}  # of rules that recipients share
         self.memo: dict[object, bool] = {}

@@ -65,6 +65,15 @@ def _first_time(facts: Facts) -> Any:
     return None if first_times is None else facts.recipient in first_times
 
 
+def _authentication(facts: Facts) -> Any:
+    found = facts.message.authentication
+    if found is None:
+        return None
+    signed = [f"{one.domain}/{one.selector}: {one.result}" for one in found.signatures]
+    told = {name: found.asked(name) for name in ("spf", "dkim", "dmarc", "dmarc_policy")}
+    return told | {"spf_domain": found.spf_domain, "from_domain": found.from_domain, "signatures": signed}
+
+
 def _time(facts: Facts) -> Any:
     received_us = facts.message.case.received_us
     return datetime.fromtimestamp(received_us / 1e6, UTC).isoformat(timespec="minutes") if received_us else None
@@ -87,6 +96,7 @@ _LOOK: dict[str, Callable[[Facts], Any]] = {
     "recipients_more_than": lambda facts: facts.message.recipients_total,
     "first_time_recipient": _first_time,
     "first_time_recipients_today": lambda facts: facts.message.first_times_today,
+    "authentication": _authentication,
     "finding": _findings,
     "finding_name": _findings,
     "attachment": _attachment,

@@ -43,6 +43,11 @@ def asks_for_first_times(policy: Policy, side: Side) -> bool:
     return not possible.isdisjoint(compiled(policy).asked_first_times)
 
 
+def asks_for_authentication(policy: Policy, side: Side) -> bool:
+    """Whether deciding for mail from this side asks who really sent it: only of what comes from outside."""
+    return side is Side.OUTSIDE and compiled(policy).asked_authentication
+
+
 def decide_at_rcpt(case: Case, policy: Policy, epoch: Epoch, today: date) -> Verdict | None:
     """At RCPT, on the envelope (`inspection` is None, one recipient): a REJECT that no content can make milder, or None. A waiver that
     may come to hold speaks against it. Nothing is deferred here: whether inspectors answer is known after DATA."""

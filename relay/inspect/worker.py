@@ -18,7 +18,8 @@ from relay.settings.models import Clamd
 
 @dataclass(frozen=True, slots=True)
 class InspectJob:
-    """A message: its bytes, or the spool file and the key of this one body. `object` is the spool object's name."""
+    """A message: its bytes, or the spool file and the key of this one body. `object` is the spool object's name. `body_hash` (relaxed, see
+    `relay.model.message.Body`) is given where its signatures are to be read."""
 
     object: str
     size: int
@@ -26,6 +27,7 @@ class InspectJob:
     body: bytes | None = None
     path: Path | None = None
     key: bytes | None = None
+    body_hash: str = ""
 
 
 MOST = 2 * frames.MAX_HEAD
@@ -78,7 +80,7 @@ class Worker:
 
         Raises BodyMissing; OSError and EOFError when the worker is gone; BadAnswer.
         """
-        head = {"object": job.object, "size": job.size, "authserv_id": job.authserv_id}
+        head = {"object": job.object, "size": job.size, "authserv_id": job.authserv_id, "body_hash": job.body_hash}
         if job.body is not None:
             await self._send(frames.pack(head, job.body))
         else:

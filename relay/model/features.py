@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
+from relay.model.authentication import MOST_SIGNATURES, Authentication, Signature
 from relay.model.finding import Finding, Kind
 
 
@@ -51,7 +52,9 @@ class Header:
     list_mail: bool | None = None
 
 
-_HEADER, _ATTACHMENT, _FINDING = (tuple(field.name for field in fields(kind)) for kind in (Header, Attachment, Finding))
+_HEADER, _ATTACHMENT, _FINDING, _SIGNATURE = (
+    tuple(field.name for field in fields(kind)) for kind in (Header, Attachment, Finding, Signature)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,9 @@ class Inspection:
     """What the inspect worker answers: header facts, parts, findings, and the names of inspectors that were unavailable.
     `answered` names the inspectors that looked and answered; policy says which of them must.
 
-    Two facts are the road's, which looks them up where policy asks; None is not known. `first_times` are the keys of recipients to whom
-    nothing of the sender was delivered before, `first_times_today` counts such recipients of the sender on this day."""
+    Some facts are the road's, which looks them up where policy asks; None is not known. `first_times` are the keys of recipients to whom
+    nothing of the sender was delivered before, `first_times_today` counts such recipients of the sender on this day. `authentication` is
+    of mail from outside; `signatures` is what the worker gives for it, and is not recorded."""
 
     header: Header
     attachments: tuple[Attachment, ...] = ()
@@ -71,6 +75,8 @@ class Inspection:
     versions: tuple[tuple[str, str], ...] = ()
     first_times: tuple[str, ...] | None = None
     first_times_today: int | None = None
+    authentication: Authentication | None = None
+    signatures: tuple[Signature, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` reads it back. Written out: `dataclasses.asdict` copies every value by reflection, and every
@@ -86,6 +92,10 @@ class Inspection:
         }
         if self.first_times is not None:
             value |= {"first_times": self.first_times, "first_times_today": self.first_times_today}
+        if self.authentication is not None:
+            value["authentication"] = self.authentication.to_json()
+        if self.signatures:
+            value["signatures"] = [{name: getattr(one, name) for name in _SIGNATURE} for one in self.signatures]
         return value
 
     @classmethod
@@ -107,4 +117,6 @@ class Inspection:
             versions=tuple((name, version) for name, version in value["versions"]),
             first_times=tuple(value["first_times"]) if value.get("first_times") is not None else None,
             first_times_today=value.get("first_times_today"),
+            authentication=Authentication.from_json(value["authentication"]) if value.get("authentication") else None,
+            signatures=tuple(Signature.from_json(item) for item in value.get("signatures", ())[:MOST_SIGNATURES]),
         )

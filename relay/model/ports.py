@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay.model.message import Body
+from relay.model.authentication import Authentication
+from relay.model.message import Body, Inspected
 
 
 class Clock(Protocol):
@@ -46,6 +47,36 @@ class Resolver(Protocol):
 
     async def txt(self, name: str) -> Sequence[bytes]:
         """TXT records, strings joined. Raises ResolverTemporaryError."""
+        ...
+
+
+class AuthenticationDns(Protocol):
+    """What SPF, DKIM and DMARC ask of DNS. Names are A-labels without final dot. An empty sequence means: the name does not exist, or
+    has no such records. All raise ResolverTemporaryError."""
+
+    async def txt(self, name: str) -> Sequence[bytes]:
+        """TXT records, strings joined."""
+        ...
+
+    async def mx(self, domain: str) -> Sequence[MailExchanger]:
+        """All MX records, unsorted."""
+        ...
+
+    async def addresses_of(self, host: str, version: int) -> Sequence[str]:
+        """A records for 4, AAAA records for 6."""
+        ...
+
+    async def pointers(self, address: str) -> Sequence[str]:
+        """The names that an IPv4 or IPv6 address points to."""
+        ...
+
+
+class Authenticator(Protocol):
+    """Whether mail from outside is by whom it says."""
+
+    async def authenticate(self, inspected: Inspected, already_accepted: bool) -> Authentication:
+        """Ends soon, whatever DNS does. `already_accepted`: a server of ours took it over before us, so that the address that we see is not
+        the sender's."""
         ...
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from relay.policy.conditions import Condition
 from relay.policy.models import Policy
 from relay.policy.possible import DIRECTIONS, children
-from relay.policy.vocabulary import VARIABLES
+from relay.policy.vocabulary import OF_AUTHENTICATION, VARIABLES
 
 _OF_RECIPIENT = frozenset(name for name, variable in VARIABLES.items() if variable.recipient)
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -18,6 +18,11 @@ def asked_first_times(policy: Policy) -> frozenset[str]:
     return frozenset(direction for when in asking for direction in when.direction or DIRECTIONS)
 
 
+def asked_authentication(policy: Policy) -> bool:
+    """Whether a rule or waiver may ask of mail from outside who really sent it."""
+    return any("inbound" in (when.direction or DIRECTIONS) and any(map(_authenticates, conditions)) for when, conditions in _all(policy))
+
+
 def mentioned_in_expressions(policy: Policy) -> frozenset[str]:
     """Every word in every `if:`, names of fields among them."""
     inside = (one for _, conditions in _all(policy) for condition in conditions for one in _inside(condition))
@@ -26,6 +31,13 @@ def mentioned_in_expressions(policy: Policy) -> frozenset[str]:
 
 def _asks(condition: Condition) -> bool:
     return any(one.first_time_recipient is not None or one.first_time_recipients_today is not None for one in _inside(condition))
+
+
+def _authenticates(condition: Condition) -> bool:
+    return any(
+        one.authentication is not None or (one.if_ is not None and not OF_AUTHENTICATION.isdisjoint(_WORD.findall(one.if_)))
+        for one in _inside(condition)
+    )
 
 
 def _all(policy: Policy) -> Iterator[tuple[Condition, tuple[Condition, ...]]]:

@@ -103,6 +103,25 @@ class FirstTimesCondition(Strict):
     more_than: int = Field(ge=0, description="holds from one more on")
 
 
+class AuthenticationCondition(Strict):
+    """Whether mail that comes from outside is by whom it says (RFC 8601): asked of DNS while it comes in, where a rule wants to know.
+    Everything that is given must hold. It is never known of mail from inside."""
+
+    spf: tuple[Literal["none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"], ...] | None = Field(
+        default=None, description="whether the domain of the reverse-path lets the client's address send (RFC 7208)"
+    )
+    dkim: tuple[Literal["none", "neutral", "pass", "fail", "policy", "temperror", "permerror"], ...] | None = Field(
+        default=None,
+        description="the best of its signatures (RFC 6376), whoever signed; `policy`: signed with `l=`, so that it may have grown",
+    )
+    dmarc: tuple[Literal["none", "pass", "fail", "temperror", "permerror"], ...] | None = Field(
+        default=None, description="whether SPF or DKIM vouches for the domain in From (RFC 9989); `none`: the domain has no DMARC record"
+    )
+    dmarc_policy: tuple[Literal["none", "quarantine", "reject"], ...] | None = Field(
+        default=None, description="what the domain in From asks for mail that fails; no word where it has no DMARC record"
+    )
+
+
 class Condition(Strict):
     """Everything that is given must hold; a list holds if one of its entries does. An empty condition always holds."""
 
@@ -130,6 +149,9 @@ class Condition(Strict):
     )
     first_time_recipients_today: FirstTimesCondition | None = Field(
         default=None, description="how many first-time recipients this sender has had today"
+    )
+    authentication: AuthenticationCondition | None = Field(
+        default=None, description="what SPF, DKIM and DMARC say of inbound mail; of other mail it is not known"
     )
     finding: tuple[Kind, ...] | None = Field(default=None, description="what inspection found, by kind")
     finding_name: tuple[str, ...] | None = Field(default=None, description="what inspection found, by name")

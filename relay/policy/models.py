@@ -3,7 +3,14 @@
 from pydantic import Field
 
 from relay.policy.base import Name, Pattern, Strict
-from relay.policy.conditions import AttachmentCondition, Condition, FirstTimesCondition, HeaderCondition, TimeCondition
+from relay.policy.conditions import (
+    AttachmentCondition,
+    AuthenticationCondition,
+    Condition,
+    FirstTimesCondition,
+    HeaderCondition,
+    TimeCondition,
+)
 from relay.policy.lists import EntryList
 from relay.policy.parties import (
     Client,
@@ -21,6 +28,7 @@ from relay.policy.ways import InspectionPolicy, Route, Signing, SigningKey, TlsL
 
 __all__ = [
     "AttachmentCondition",
+    "AuthenticationCondition",
     "Client",
     "Condition",
     "EntryList",

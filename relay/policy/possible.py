@@ -106,6 +106,8 @@ def _directions(condition: Condition, policy: Policy) -> Iterator[tuple[frozense
         yield frozenset(condition.direction), f"direction is {', '.join(condition.direction)}"
     if condition.authorised:
         yield frozenset({"outbound", "internal"}), "nobody outside is authorised"
+    if condition.authentication is not None:
+        yield frozenset({"inbound"}), "only mail from outside is authenticated"
     if condition.client is not None:
         sides = {client.name: client.side for client in policy.clients} | {"sluis": Side.INSIDE}
         named = {sides[name] for name in condition.client if name in sides}

@@ -29,6 +29,7 @@ RULES = (
     models.HeaderCondition,
     models.TimeCondition,
     models.FirstTimesCondition,
+    models.AuthenticationCondition,
     models.Tell,
 )
 FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
@@ -71,6 +72,12 @@ never makes one stricter.
 it holds, and of everything built on it. A rule of which that is unknown counts where it is strict, but refuses nothing: `quarantine` at
 most. It never lets anything pass, and a waiver of which it is unknown takes nothing away. An inspector that must answer and does not
 (`inspection.yaml`) turns `deliver` into "not yet" and changes nothing else: 451 at the door, tried again in custody.
+
+**Who really sent it.** Where a rule or waiver asks for `authentication`, what comes from outside is verified while its client waits for the
+reply: SPF, up to five DKIM signatures and DMARC, in five seconds all together. What DNS does not answer in time is `temperror`: never
+`pass`, and the mail goes on as policy says; it is asked again when the message is decided again. What was known when the message came in
+stays so. It leaves in an Authentication-Results field (RFC 8601). Two things are not known: `spf` from a client that is `already_accepted`
+and does not name the sending server (XFORWARD), with the `dmarc` that would rest on it; and all of it for a header that nobody could read.
 
 **At RCPT** a recipient is refused by a rule only where no content could make it milder: the rule rejects, holds already on the envelope,
 and no waiver may come to take it away.

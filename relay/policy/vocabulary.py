@@ -57,9 +57,16 @@ VARIABLES: dict[str, Variable] = {
     "message.date": Variable(TEXT, "the Date field", content=True),
     "message.auto_submitted": Variable(TEXT, "Auto-Submitted, or empty", content=True),
     "message.received": Variable(NUMBER, "Received fields", content=True),
+    "message.spf": Variable(TEXT, "the result of SPF for inbound mail, such as `pass`", content=True),
+    "message.dkim": Variable(TEXT, "the best result of its DKIM signatures", content=True),
+    "message.dmarc": Variable(TEXT, "the result of DMARC", content=True),
+    "message.dmarc_policy": Variable(TEXT, "what the domain of From asks for mail that fails DMARC, or empty", content=True),
     "attachments": Variable("Attachment", "the attachments and other leaf parts", content=True),
     "findings": Variable("Finding", "what was found", content=True),
 }
+
+OF_AUTHENTICATION = frozenset({"spf", "dkim", "dmarc", "dmarc_policy"})
+"""Of these variables the last word; they are known of mail from outside only."""
 
 FUNCTIONS = frozenset({"size", "contains", "startsWith", "endsWith", "matches", "exists", "exists_one", "all", "filter", "map"})
 """What may be called. `has`, `dyn` and conversions are left out: they would turn what is not known into an answer, or escape the types."""

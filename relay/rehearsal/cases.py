@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from relay.model.authentication import Authentication, Result
 from relay.model.errors import ConfigurationError
 from relay.model.finding import Finding, Kind
 from relay.policy.base import Name, Strict
@@ -36,6 +37,15 @@ class FindingText(Strict):
     name: str = Field(min_length=1, description="its name")
     inspector: str = Field(default="clamd", description="who found it")
     part: str = Field(default="", description="the path of the part")
+
+
+class AuthenticationText(Strict):
+    """What SPF, DKIM and DMARC say of mail from outside; without it, that nobody signed and no domain asks anything."""
+
+    spf: Result = Field(default=Result.NONE, description="the result of SPF")
+    dkim: Result = Field(default=Result.NONE, description="the best result of its signatures")
+    dmarc: Result = Field(default=Result.NONE, description="the result of DMARC")
+    dmarc_policy: Literal["none", "quarantine", "reject"] | None = Field(default=None, description="what the domain in From asks")
 
 
 class EnvelopeText(Strict):
@@ -79,6 +89,7 @@ class PolicyTest(Strict):
     first_time_recipients_today: int | None = Field(
         default=None, ge=0, description="how many such recipients the sender has had today; without it those of this message"
     )
+    authentication: AuthenticationText | None = Field(default=None, description="what SPF, DKIM and DMARC say; of mail from outside only")
     expect: tuple[Expected, ...] = Field(min_length=1, description="what is expected")
 
 
@@ -115,7 +126,12 @@ class Located:
             first_times_today=len(test.first_time_recipients)
             if test.first_time_recipients_today is None
             else test.first_time_recipients_today,
+            authentication=_authentication(test.authentication),
         )
+
+
+def _authentication(given: AuthenticationText | None) -> Authentication | None:
+    return None if given is None else Authentication(given.spf, given.dkim, given.dmarc, given.dmarc_policy or "")
 
 
 def read_tests(policies: Path) -> list[Located]:

@@ -9,7 +9,8 @@ from relay.admission import Admission
 from relay.decide.answer import answer
 from relay.judge import Judge, received_from
 from relay.model.address import Mailbox
-from relay.model.client import Peer, Tls
+from relay.model.authentication import Authentication
+from relay.model.client import Peer, Side, Tls
 from relay.model.decision import Epoch, Verdict
 from relay.model.delivery import State
 from relay.model.envelope import Recipient, Sender
@@ -32,7 +33,8 @@ TLS = Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384", None, ())
 class Given:
     """A message and how it comes. `sender` is empty for the null reverse-path. `findings` are added to those of inspection; `unavailable`
     inspectors do not answer, and all others do. `at_us` is the moment (microseconds since 1970 UTC). `first_times` are the recipients to
-    whom the sender never wrote before, `first_times_today` how many such ones it has today: a rehearsal looks nothing up."""
+    whom the sender never wrote before, `first_times_today` how many such ones it has today, `authentication` what is known of mail from
+    outside (without it, that nobody signed and no domain asks anything): a rehearsal looks nothing up."""
 
     octets: bytes
     client: str
@@ -48,6 +50,7 @@ class Given:
     only_answered: bool = False
     first_times: tuple[str, ...] = ()
     first_times_today: int = 0
+    authentication: Authentication | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ async def rehearse(given: Given, policy: Policy, inspect: Inspect) -> Rehearsed:
     client = _client(given.client, policy)
     if given.phase not in policy.organisation.phases:
         raise ConfigurationError([f"no phase is named '{given.phase}'; there are {', '.join(policy.organisation.phases)}"])
+    if given.authentication is not None and client.side is Side.INSIDE:
+        raise ConfigurationError([f"the client '{client.name}' is inside: only mail from outside is authenticated"])
     clock = _Moment(given.at_us)
     in_force = _InForce(policy, Epoch(policy.digest, given.phase, given.brake))
     admission = Admission(in_force, _NoLimits(), _Known(), _Unheard(), _no_login, lambda: False, clock)  # type: ignore[arg-type]
@@ -94,9 +99,10 @@ async def rehearse(given: Given, policy: Policy, inspect: Inspect) -> Rehearsed:
     if not transaction.recipients:
         return Rehearsed(tuple(refusals.values()))
 
-    async def inspected(body: Body, policy: Policy) -> Inspection:
+    async def inspected(body: Body, policy: Policy, authenticate: bool) -> Inspection:
         assert body.bytes is not None
-        return _with_given(await inspect(body.bytes, policy), given, policy)
+        found = _with_given(await inspect(body.bytes, policy), given, policy)
+        return replace(found, authentication=(given.authentication or Authentication()) if client.side is Side.OUTSIDE else None)
 
     judge = Judge(inspected, _ignore, clock, MAX_RECEIVED)
     inspection = await judge.inspected(received_from(transaction, _body(given.octets), given.at_us), client, policy)

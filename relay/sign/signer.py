@@ -1,4 +1,4 @@
-"""Makes the prefix of a message that is about to leave: DKIM signatures on top of the Received field."""
+"""Makes the prefix of a message that is about to leave: DKIM signatures on top of the Received field, or what authentication of it said."""
 
 import logging
 from pathlib import Path
@@ -11,6 +11,7 @@ from relay.sign.dkim_signature import SigningIdentity, signature_fields
 from relay.sign.header_block import Field, UnreadableHeader, fields, merged, read_header, without
 from relay.sign.keys import LOOK_SECONDS, KeyRing
 from relay.sign.received import received_field
+from relay.sign.results import results_field
 
 log = logging.getLogger("sluis.sign")
 
@@ -29,7 +30,8 @@ class Signer:
         message = claimed.message
         skip = merged(message.inspection.header.forged_results)
         recipient = claimed.tickets[0].recipient.mailbox if claimed.tickets else None
-        prefix = claimed.effects.prefix + received_field(message, recipient, hostname)
+        results = results_field(message.inspection.authentication, message.sender.path is None, policy.organisation.authserv_id)
+        prefix = claimed.effects.prefix + results + received_field(message, recipient, hostname)
         signing = signing_for(message, policy)
         if signing is not None:
             prefix = self._signatures(signing, message, _header(message, body, skip, claimed.effects.prefix), now_us) + prefix

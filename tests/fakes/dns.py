@@ -6,7 +6,8 @@ from relay.model.ports import MailExchanger, ResolverTemporaryError
 
 
 class FakeResolver:
-    """`mx_records` by domain, `hosts` by name, `texts` by name; names in `failing` give no answer. `asked` keeps what was asked."""
+    """`mx_records` by domain, `hosts` by name, `texts` by name, `names` by address; what is in `failing` gives no answer. `asked` keeps
+    what was asked."""
 
     def __init__(
         self,
@@ -14,11 +15,13 @@ class FakeResolver:
         hosts: dict[str, list[str]] | None = None,
         texts: dict[str, list[bytes]] | None = None,
         failing: set[str] | None = None,
+        names: dict[str, list[str]] | None = None,
     ) -> None:
         self.mx_records = mx_records or {}
         self.hosts = hosts or {}
         self.texts = texts or {}
         self.failing = failing or set()
+        self.names = names or {}
         self.asked: list[tuple[str, str]] = []
 
     async def mx(self, domain: str) -> Sequence[MailExchanger]:
@@ -32,6 +35,14 @@ class FakeResolver:
     async def txt(self, name: str) -> Sequence[bytes]:
         self._ask("TXT", name)
         return self.texts.get(name, [])
+
+    async def addresses_of(self, host: str, version: int) -> Sequence[str]:
+        self._ask("A" if version == 4 else "AAAA", host)
+        return [address for address in self.hosts.get(host, []) if (":" in address) == (version == 6)]
+
+    async def pointers(self, address: str) -> Sequence[str]:
+        self._ask("PTR", address)
+        return self.names.get(address, [])
 
     def _ask(self, kind: str, name: str) -> None:
         self.asked.append((kind, name))

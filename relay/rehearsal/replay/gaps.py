@@ -21,7 +21,9 @@ from relay.rehearsal.effective import depending
 IF = "if"
 _AREAS = {"header": Header, "attachments": Attachment, "findings": Finding}
 _FIELDS = {area: frozenset(field.name for field in fields(kind)) for area, kind in _AREAS.items()}
-_WHOLE = frozenset(field.name for field in fields(Inspection))
+_WHOLE = frozenset(field.name for field in fields(Inspection)) - {"first_times", "first_times_today", "authentication", "signatures"}
+"""What is looked up only where policy asks lacks in most records, and is not known then: `Gaps.unknown` tells of it. Signatures are never
+recorded."""
 _ASKED_BY: dict[str, tuple[str, ...]] = {
     "header.from_addresses": ("header_from", "header.imitates_us"),
     "header.from_display": ("header.display_name", "header.imitates_us"),

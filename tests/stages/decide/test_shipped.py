@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.model.authentication import Authentication, Result
 from relay.model.decision import Disposition, Epoch
 from relay.model.finding import Kind
 from relay.policy.load import load_policy
@@ -16,10 +17,12 @@ OURS = "jan@example.org"
 
 
 def said(recipient: str, phase: str, *, inside: bool = True, sender: str = "anna@example.org", **changes: object) -> Disposition:
-    """Of a sender and a recipient who know each other."""
+    """Of a sender and a recipient who know each other; from outside nobody signs or asks for anything, where it is not said."""
     about = case(recipient, inside=inside, sender=sender, **changes)
     if about.inspection is not None:
-        about = replace(about, inspection=replace(about.inspection, first_times=(), first_times_today=0))
+        authentication = about.inspection.authentication or (None if inside else Authentication())
+        looked_up = replace(about.inspection, first_times=(), first_times_today=0, authentication=authentication)
+        about = replace(about, inspection=looked_up)
     return verdict(POLICY, about, Epoch(POLICY.digest, phase), TODAY).disposition
 
 
@@ -75,3 +78,11 @@ def test_a_busy_relay_says_later_and_fills_no_quarantine() -> None:
     later = verdict(POLICY, case(OURS, inside=False, inspection=NOBODY_LOOKED), Epoch(POLICY.digest, "open"), TODAY)
 
     assert (later.disposition, later.deferred) == (DELIVER, True)
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("reject", QUARANTINE), ("quarantine", QUARANTINE), ("none", DELIVER)])
+def test_mail_that_fails_dmarc_waits_where_its_domain_asks_for_that(policy: str, expected: Disposition) -> None:
+    for result in (Result.FAIL, Result.PASS, Result.TEMPERROR):
+        content = inspection(authentication=Authentication(dmarc=result, policy=policy))
+        said_of = said(OURS, "open", inside=False, sender="piet@elsewhere.example", inspection=content)
+        assert said_of is (expected if result is Result.FAIL else DELIVER)

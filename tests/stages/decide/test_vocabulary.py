@@ -1,13 +1,16 @@
 """Lists, groups, the header, the clock and CEL in conditions; and what is observed."""
 
+import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
-from relay.decide import asks_for_first_times
+from relay.decide import asks_for_authentication, asks_for_first_times
 from relay.decide.expression import variables_of
 from relay.decide.facts import MessageFacts
+from relay.model.authentication import Authentication, Result, SignatureResult
 from relay.model.case import Case
 from relay.model.client import Side
 from relay.model.decision import Disposition
@@ -187,7 +190,9 @@ def test_what_does_not_depend_on_it_is_known(text: str) -> None:
 
 
 def test_every_variable_that_is_declared_is_given_and_no_other() -> None:
-    given = variables_of(MessageFacts(EXE, "open"))
+    assert EXE.inspection is not None
+    whole = replace(EXE, inspection=replace(EXE.inspection, authentication=Authentication()))
+    given = variables_of(MessageFacts(whole, "open"))
     flat = {name for name in given if name != "message"} | {f"message.{name}" for name in given["message"]}
 
     assert flat == {name for name, variable in VARIABLES.items() if not variable.recipient}
@@ -285,3 +290,70 @@ def test_a_place_in_a_list_that_is_not_there_is_unknown_and_strict() -> None:
     said = verdict(policy(PASS, rule("x", if_="attachments[9].name == 'a'")), case())
     assert said.rules == ("x",)
     assert "unknown" in said.because
+
+
+AUTHENTICATION = Authentication(Result.SOFTFAIL, Result.PASS, Result.FAIL, "reject", "x.example", "y.example")
+
+
+def authenticated(found: Authentication | None = AUTHENTICATION) -> Case:
+    return case("jan@example.nl", inside=False, inspection=inspection(authentication=found))
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"spf": ["softfail"]}, True),
+        ({"spf": ["fail", "none"]}, False),
+        ({"dkim": ["pass"]}, True),
+        ({"dmarc": ["fail"], "dmarc_policy": ["quarantine", "reject"]}, True),
+        ({"dmarc": ["fail"], "dmarc_policy": ["none"]}, False),
+        ({"dmarc": ["fail"], "dkim": ["fail"]}, False),
+    ],
+)
+def test_what_authentication_said_is_asked_by_its_words(asked: dict[str, list[str]], expected: bool) -> None:
+    assert holds(authenticated(), authentication=asked) is expected
+
+
+def test_cel_knows_what_authentication_said() -> None:
+    assert holds(authenticated(), if_="message.spf == 'softfail' && message.dkim == 'pass' && message.dmarc_policy == 'reject'")
+    assert not holds(authenticated(), if_="message.dmarc == 'pass'")
+
+
+@pytest.mark.parametrize(
+    ("found", "asked"),
+    [
+        (None, {"authentication": {"dkim": ["fail"]}}),
+        (None, {"not_": {"authentication": {"dkim": ["pass"]}}}),
+        (None, {"if_": "message.spf == 'fail'"}),
+        (replace(AUTHENTICATION, spf=None), {"authentication": {"spf": ["fail"]}}),
+        (replace(AUTHENTICATION, dmarc=None), {"authentication": {"dmarc": ["fail"]}}),
+        (replace(AUTHENTICATION, dmarc=None), {"if_": "message.dmarc == 'fail'"}),
+        (replace(AUTHENTICATION, dmarc=Result.TEMPERROR, policy=""), {"authentication": {"dmarc_policy": ["reject"]}}),
+    ],
+)
+def test_what_nobody_could_verify_is_not_known_and_strict(found: Authentication | None, asked: dict[str, Any]) -> None:
+    said = verdict(policy(PASS, rule("x", "quarantine", **asked)), authenticated(found))
+    assert said.rules == ("x",)
+    assert "unknown" in said.because
+    lets_pass = verdict(policy(rule("x", "deliver", **asked)), authenticated(found))
+    assert lets_pass.disposition is not Disposition.DELIVER
+
+
+def test_it_is_asked_of_mail_from_outside_only_and_only_where_a_rule_may_ask() -> None:
+    asks: dict[str, Any] = {"authentication": {"dmarc": ["fail"]}}
+    asking = (
+        policy(PASS, rule("x", **asks)),
+        policy(PASS, rule("x", all=[{"not": asks}])),
+        policy(PASS, rule("x", if_="message.dkim == 'fail'")),
+        policy(PASS, waivers=[waiver("w", "x", **asks)]),
+    )
+    others = (policy(PASS), policy(PASS, rule("x", if_="message.subject == 'y'")), policy(PASS, rule("x", direction=["outbound"], **asks)))
+    assert [asks_for_authentication(given, Side.OUTSIDE) for given in asking + others] == [True] * 4 + [False] * 3
+    assert not any(asks_for_authentication(given, Side.INSIDE) for given in asking)
+
+
+def test_what_was_known_is_recorded_and_read_back() -> None:
+    found = replace(AUTHENTICATION, spf=None, signatures=(SignatureResult("y.example", "s1", Result.PASS),))
+    whole = inspection(authentication=found)
+    assert type(whole).from_json(json.loads(json.dumps(whole.to_json()))) == whole
+    assert "authentication" not in inspection().to_json()

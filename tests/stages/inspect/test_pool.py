@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from relay.sign.body_hash import RelaxedBodyHash
 from relay.store.spool import FolderSpool
 from relay.store.spool.keys import new_keypair
 from tests.servers.clamd import EICAR, SUFFIX, TEST_SIGNATURE, Clamd, running_clamd
+from tests.stages.authenticate.signed import body_hash, read, signed
 from tests.stages.inspect.workers import MISBEHAVING, job, pool, run
 
 PLAIN = b"From: jan@example.nl\r\nSubject: Hoi\r\n\r\nBeste Piet,\r\n"
@@ -148,6 +150,19 @@ def test_a_rule_that_does_not_compile_stops_the_start_with_its_file(tmp_path: Pa
 
     with pytest.raises(WorkerFailed, match=r"bad\.yar"):
         run(dialogue)
+
+
+def test_signatures_are_read_by_a_confined_worker_and_only_where_somebody_wants_them() -> None:
+    message = signed(PLAIN, domain="example.nl")
+
+    async def dialogue() -> None:
+        async with pool() as workers:
+            wanted = await workers.inspect(replace(job(message), body_hash=body_hash(message)))
+            assert [(one.domain, one.selector, one.known) for one in wanted.signatures] == [("example.nl", "s1", "")]
+            assert wanted.signatures == read(message)
+            assert (await workers.inspect(job(message))).signatures == ()
+
+    run(dialogue)
 
 
 # a large body: its spool file and its key

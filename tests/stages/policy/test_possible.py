@@ -31,6 +31,11 @@ def refused(when: str, then: str = "hold") -> list[str]:
         ("{direction: [outbound], client: [internet]}", "no direction meets this: direction is outbound, the client is outside"),
         ("{direction: [outbound], recipient: [jan@example.nl]}", "no direction meets this: direction is outbound, the recipient is ours"),
         ("{direction: [inbound], recipient: [court.example]}", "no direction meets this: direction is inbound, the recipient is not ours"),
+        (
+            "{direction: [outbound], authentication: {spf: [fail]}}",
+            "no direction meets this: direction is outbound, only mail from outside is authenticated",
+        ),
+        ("{authentication: {dmarc: []}}", "'dmarc' is an empty list: name something, or leave the key out"),
         ("{time: {zone: Europe/Amsterdam, from: '08:00', to: '08:00'}}", "no moment lies between a time and the same time"),
         (
             "{time: {zone: Europe/Amsterdm}}",

@@ -56,7 +56,7 @@ def recorded(
         authorised=about.authorised,
     )
 
-    async def inspect(body: Body, policy: Policy) -> Inspection:
+    async def inspect(body: Body, policy: Policy, authenticate: bool) -> Inspection:
         assert about.inspection is not None
         return about.inspection
 
