@@ -1,5 +1,6 @@
 """Lists, groups, the header, the clock and CEL in conditions; and what is observed."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -285,3 +286,14 @@ def test_a_place_in_a_list_that_is_not_there_is_unknown_and_strict() -> None:
     said = verdict(policy(PASS, rule("x", if_="attachments[9].name == 'a'")), case())
     assert said.rules == ("x",)
     assert "unknown" in said.because
+
+
+@pytest.mark.parametrize("others", [(), (rule("other", if_="attachments.exists(a, a.sha256 == 'x' || a.part == 'y')"),)])
+@pytest.mark.parametrize(("text", "expected"), [("attachments[0] == attachments[1]", False), ("attachments[1] == attachments[1]", True)])
+def test_what_is_compared_whole_is_compared_in_all_its_fields_whatever_other_rules_ask(
+    text: str, expected: bool, others: tuple[Rule, ...]
+) -> None:
+    one, two = attachment("a.exe"), attachment("b.exe", sha256="cd" * 32)
+    about = case(inspection=inspection(attachments=[one, replace(two, part="3")]))
+
+    assert ("x" in verdict(policy(PASS, rule("x", if_=text), *others), about).rules) is expected
