@@ -77,6 +77,8 @@ def read_files(folder: Path) -> dict[str, str]:
     root = folder.resolve()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if overlooked := _overlooked(name, path):
+            problems.append(f"{path}: {overlooked}")
         if not counts(name) or path.is_dir():
             continue
         if len(files) >= MAX_FILES:
@@ -107,9 +109,24 @@ def _wrong(problems: list[str]) -> ConfigurationError:
     return ConfigurationError([printable(problem, 1000) for problem in problems])
 
 
+def _overlooked(name: str, path: Path) -> str:
+    """Why somebody may think that this counts, and it does not: rules that nobody reads must not look as if they were in force."""
+    if _beside(name) or name == "tests":
+        return ""
+    if path.is_symlink() and path.is_dir():
+        return "a link to a folder is not followed: put the files themselves here"
+    if not counts(name) and name.lower().endswith((".yaml", ".yml")):
+        return "nothing reads this file: the name of a policy file ends in .yaml"
+    return ""
+
+
+def _beside(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/")) or name.startswith("tests/")
+
+
 def counts(name: str) -> bool:
     """Policy is *.yaml and lists/*.txt; tests/ beside it and notes are not."""
-    if any(part.startswith(".") for part in name.split("/")) or name.startswith("tests/"):
+    if _beside(name):
         return False
     return name.endswith(".yaml") or (name.startswith("lists/") and name.endswith(".txt"))
 

@@ -136,6 +136,25 @@ def test_a_file_that_nothing_reads_is_a_mistake() -> None:
     assert problems(rule="rules: []\n")[0].startswith("policies/rule.yaml:1: nothing reads this file; policy files are organisation.yaml")
 
 
+@pytest.mark.parametrize("name", ["rules/more.yml", "rules/More.YAML", "more.yml"])
+def test_a_file_that_looks_like_policy_and_is_not_read_is_a_mistake(tmp_path: Path, name: str) -> None:
+    write(tmp_path, FILES | {name: "rules: []\n", "tests/x.yml": "", ".kept/y.yml": "", "notes.md": ""})
+
+    with pytest.raises(ConfigurationError) as refused:
+        read_files(tmp_path)
+    assert refused.value.problems == [f"{tmp_path / name}: nothing reads this file: the name of a policy file ends in .yaml"]
+
+
+def test_a_link_to_a_folder_of_rules_is_a_mistake_and_not_left_out(tmp_path: Path) -> None:
+    strict = write(tmp_path / "shared", {"strict.yaml": "rules: []\n"})
+    folder = write(tmp_path / "policies", FILES)
+    (folder / "rules" / "strict").symlink_to(strict, target_is_directory=True)
+
+    with pytest.raises(ConfigurationError) as refused:
+        read_files(folder)
+    assert refused.value.problems == [f"{folder / 'rules/strict'}: a link to a folder is not followed: put the files themselves here"]
+
+
 def test_a_policy_says_who_we_are() -> None:
     assert problems_of({}) == ["policies/organisation.yaml:1: the file is missing; it says who we are"]
 
