@@ -17,6 +17,8 @@ from relay.settings.problems import describe
 
 MAX_LIST_BYTES = 64 * 1024 * 1024
 MAX_FILES = 10_000
+MAX_PROBLEMS = 1000
+"""Of one folder: who has so many mends the first ones first."""
 
 # Which file holds what: the file, the model of the whole file, and the field of Policy that it fills.
 
@@ -106,7 +108,8 @@ def _text(path: Path) -> str:
 
 def _wrong(problems: list[str]) -> ConfigurationError:
     """What a file says may hold control characters; a terminal must not."""
-    return ConfigurationError([printable(problem, 1000) for problem in problems])
+    told = problems[:MAX_PROBLEMS] + (["and more"] if len(problems) > MAX_PROBLEMS else [])
+    return ConfigurationError([printable(problem, 1000) for problem in told])
 
 
 def _overlooked(name: str, path: Path) -> str:
@@ -148,6 +151,8 @@ def build(files: dict[str, str], folder: Path = Path("policies")) -> models.Poli
     places = Places()
     listed: dict[str, models.EntryList] = {}
     for name in sorted(files):
+        if len(problems) > MAX_PROBLEMS:
+            raise _wrong(problems)
         where = str(folder / name)
         if name.endswith(".txt"):
             problems += lists.problems(files[name], where)
