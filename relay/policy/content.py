@@ -73,7 +73,9 @@ def unpack(text: str) -> Content:
             raise ConfigurationError([f"the content is larger than {MAX_UNPACKED} octets"])
         value = json.loads(plain)
         files, tests = value["files"], value["tests"]
-        named = {name: text for name, text in files.items() if isinstance(text, str) and counts(name) and is_inside(name)}
+        named = {name: text for name, text in files.items() if counts(name) and is_inside(name)}
+        for text in named.values():
+            text.encode()  # half a surrogate pair is no text: UnicodeEncodeError, a ValueError
         beside = {name: base64.b64decode(text, validate=True) for name, text in tests.items() if name.startswith(TESTS) and is_inside(name)}
     except (binascii.Error, zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ConfigurationError(["this is not the content of a policy folder"]) from None
