@@ -58,9 +58,15 @@ def decide_at_rcpt(case: Case, policy: Policy, epoch: Epoch, today: date) -> Ver
         and rule.holds(facts) is YES
         and not may_be_waived(rule.match, facts, ready, today)
     )
-    if not certain or any(ready.effects.get(match.rule, NO_EFFECTS).keep for match in certain):
+    if not certain or _is_evidence(facts, ready, today):
         return None
     return Verdict(Disposition.REJECT, certain, because=certain[0].because)
+
+
+def _is_evidence(facts: Facts, policy: Compiled, today: date) -> bool:
+    """Whether a rule that keeps holds already, whatever it says besides: a rejection beside it takes nothing away of what it does."""
+    keeping = (rule for rule in policy.rules.candidates(facts) if policy.effects.get(rule.match.rule, NO_EFFECTS).keep)
+    return any(rule.counts(today) and rule.holds(facts) is YES for rule in keeping)
 
 
 def _verdict(facts: Facts, matches: list[Match], policy: Compiled) -> Verdict:
