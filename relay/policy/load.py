@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from relay.model.errors import ConfigurationError
 from relay.model.text import printable
 from relay.policy import lists, models
+from relay.policy.below import below
 from relay.policy.crosscheck import crosscheck
 from relay.policy.places import Places
 from relay.policy.yaml import Document, YamlError, parse
@@ -17,6 +18,8 @@ from relay.settings.problems import describe
 
 MAX_LIST_BYTES = 64 * 1024 * 1024
 MAX_FILES = 10_000
+TESTS = "tests"
+"""The folder beside the policy that is no part of it."""
 MAX_PROBLEMS = 1000
 """Of one folder: who has so many mends the first ones first."""
 
@@ -77,7 +80,7 @@ def read_files(folder: Path) -> dict[str, str]:
     problems: list[str] = []
     files: dict[str, str] = {}
     root = folder.resolve()
-    for path in sorted(folder.rglob("*")):
+    for path in below(folder, TESTS):
         name = path.relative_to(folder).as_posix()
         if overlooked := _overlooked(name, path):
             problems.append(f"{path}: {overlooked}")
@@ -114,8 +117,6 @@ def _wrong(problems: list[str]) -> ConfigurationError:
 
 def _overlooked(name: str, path: Path) -> str:
     """Why somebody may think that this counts, and it does not: rules that nobody reads must not look as if they were in force."""
-    if _beside(name) or name == "tests":
-        return ""
     if path.is_symlink() and path.is_dir():
         return "a link to a folder is not followed: put the files themselves here"
     if not counts(name) and name.lower().endswith((".yaml", ".yml")):
@@ -123,13 +124,9 @@ def _overlooked(name: str, path: Path) -> str:
     return ""
 
 
-def _beside(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/")) or name.startswith("tests/")
-
-
 def counts(name: str) -> bool:
     """Policy is *.yaml and lists/*.txt; tests/ beside it and notes are not."""
-    if _beside(name):
+    if any(part.startswith(".") for part in name.split("/")) or name.startswith(f"{TESTS}/"):
         return False
     return name.endswith(".yaml") or (name.startswith("lists/") and name.endswith(".txt"))
 

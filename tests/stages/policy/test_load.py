@@ -1,6 +1,9 @@
 """A policy folder is read whole and checked whole: one policy, or every problem with its file and line."""
 
+import contextlib
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -165,6 +168,32 @@ def test_a_file_that_looks_like_policy_and_is_not_read_is_a_mistake(tmp_path: Pa
     with pytest.raises(ConfigurationError) as refused:
         read_files(tmp_path)
     assert refused.value.problems == [f"{tmp_path / name}: nothing reads this file: the name of a policy file ends in .yaml"]
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root reads every folder; whoever runs the tests as somebody else need not change."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def test_rules_in_a_folder_that_may_not_be_read_are_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, FILES | {"rules/strict/x.yaml": "rules: []\n"})
+    (tmp_path / "rules" / "strict").chmod(0)
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)  # so that nobody needs the folders above
+
+    with as_nobody(), pytest.raises(ConfigurationError) as refused:
+        read_files(Path())
+    assert refused.value.problems == ["rules/strict: Permission denied"]
+    (tmp_path / "rules" / "strict").chmod(0o755)
+    with as_nobody():
+        assert "rules/strict/x.yaml" in read_files(Path())
 
 
 def test_a_link_to_a_folder_of_rules_is_a_mistake_and_not_left_out(tmp_path: Path) -> None:
