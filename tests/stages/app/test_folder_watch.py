@@ -11,7 +11,7 @@ def test_a_change_is_seen_and_a_folder_that_can_not_be_looked_into_ends_nothing(
     (tmp_path / "rules").mkdir()
     with contextlib.chdir(tmp_path):
         for _ in range(17):  # deeper than a path may be long, so that looking into it fails, as into one that went at this moment
-            os.mkdir("x" * 250)
+            Path("x" * 250).mkdir()
             os.chdir("x" * 250)
     before = stamp(tmp_path)
 
