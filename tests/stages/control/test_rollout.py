@@ -71,10 +71,10 @@ def test_who_proposed_it_can_not_approve_it_and_another_can(tmp_path: Path, data
             assert [event["kind"] for event in at.events()][-3:] == ["policy-asked", "policy-approved", "policy"]
             (row,) = (await at.ask("carla", "policy.history"))["rows"]
             assert (row["author"], row["approver"], row["state"]) == ("unix:anna (1000)", "unix:bert (1000)", "in force")
-            assert (row["tested"], row["before"], row["replay"]) == (
+            assert (row["tested"], row["before"], row["replay"]["messages"]) == (
                 {"ran": True, "passed": 0, "failed": 0, "not_reached": ["pass", "macro", "dangerous"]},
                 FIRST.digest,
-                None,
+                0,
             )
 
     asyncio.run(story())
