@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -27,14 +28,14 @@ class FolderWatch:
         self._alert = alert
         self._say = say
         self._every = every
-        self._done = _stamp(folder)
+        self._done = stamp(folder)
 
     async def run(self) -> None:
         """Until it is cancelled."""
         before = self._done
         while True:
             await asyncio.sleep(self._every)
-            found = await asyncio.to_thread(_stamp, self._folder)
+            found = await asyncio.to_thread(stamp, self._folder)
             if found == before != self._done:
                 with contextlib.suppress(SluisError):  # a store that is away, or another machine at this moment: the next look tries again
                     await self._take()
@@ -54,11 +55,12 @@ class FolderWatch:
         await self._say("reload", "done", "the policy folder changed")
 
 
-def _stamp(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
-    """What every write to a file changes, and every file that comes or goes."""
+def stamp(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """What every write to a file changes, and every file that comes or goes. What can't be read is told when the folder is."""
     found = []
-    for path in sorted(folder.rglob("*")):
-        with contextlib.suppress(OSError):  # it went at this moment
-            state = path.stat()
-            found.append((str(path), state.st_ino, state.st_mtime_ns, state.st_size))
-    return tuple(found)
+    for parent, folders, files in os.walk(folder):  # which goes on where a folder went at this moment
+        for name in (*folders, *files):
+            with contextlib.suppress(OSError):  # so did this
+                state = (path := Path(parent, name)).stat()
+                found.append((str(path), state.st_ino, state.st_mtime_ns, state.st_size))
+    return tuple(sorted(found))

@@ -18,7 +18,7 @@ from relay.inspect.clamav import ClamdInspector
 from relay.inspect.engine import Engine
 from relay.inspect.inner_message import InnerMessage
 from relay.inspect.item import Inspector, Item, Unavailable
-from relay.inspect.personal import PersonalNumbers
+from relay.inspect.personal import PersonalNumbers, in_subject
 from relay.inspect.sandbox import SandboxUnavailable, confine, limit_cpu
 from relay.inspect.template_process import run
 from relay.inspect.yara import YaraInspector
@@ -175,11 +175,12 @@ def inspect_bytes(data: bytes, authserv_id: str, engine: Engine, settings: Setti
     if result.raw:
         items.append(Item(RAW, "", "message/rfc822", True, data))
     inspected = engine.inspect(items)
+    looked = PersonalNumbers.name in inspected.answered
     return Inspection(
         header=result.header,
         # The message as a whole and what was dug out of it are no parts of it that anybody sees.
         attachments=tuple(item for item in inspected.attachments if item.part.partition(".")[0] not in (RAW, SALVAGED)),
-        findings=(*result.findings, *inspected.findings),
+        findings=(*result.findings, *inspected.findings, *(in_subject(result.header.subject) if looked else ())),
         unavailable=tuple(sorted(inspected.unavailable)),
         answered=tuple(inspected.answered),
         eight_bit=not data.isascii(),

@@ -1,5 +1,6 @@
 """What the commands on policy share: where the working copy is, and the settings to look at mail with."""
 
+import re
 from pathlib import Path
 
 import click
@@ -11,6 +12,8 @@ from relay.settings.load import load_settings
 from relay.settings.models import Settings
 
 WORKER = "relay.app.inspect_worker"
+NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+"""Of what commands make or change a file for: it can lie in no other folder."""
 
 policies_option = click.option(
     "--policies",

@@ -9,7 +9,7 @@ import click
 
 from relay.cli.call import call_operation
 from relay.cli.common import config_option, json_option, print_json, reason_option, settings_from
-from relay.cli.policy_common import policies_option
+from relay.cli.policy_common import NAME, policies_option
 from relay.cli.policy_proposing import content_of, propose, tell
 from relay.policy.list_edit import NoEdit, added, removed
 from relay.policy.lists import FOLDER
@@ -31,6 +31,8 @@ def _edit(how: str, edit: Edit, text: str) -> None:
     @config_option
     @json_option
     def change(name: str, entry: str, reason: str, policies: Path | None, config: Path, as_json: bool) -> None:
+        if not NAME.fullmatch(name):
+            raise click.UsageError(f"'{name}' is no list: a list is named as its file, lists/NAME.txt, in lower case")
         settings = settings_from(config)
         folder = policies or settings.policies
         path = folder / FOLDER / f"{name}.txt"

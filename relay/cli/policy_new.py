@@ -1,15 +1,13 @@
 """`sluis policy new`: a commented skeleton in the working copy, to be filled in."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
 from relay.cli.common import config_option
-from relay.cli.policy_common import policies_option, working_copy
+from relay.cli.policy_common import NAME, policies_option, working_copy
 
-NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 MODELINE = "# yaml-language-server: $schema=../schema.json\n"
 RULE = """\
 # One rule or several. Every key: docs/policy.md. After a change: sluis check, sluis policy test.

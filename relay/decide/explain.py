@@ -16,11 +16,13 @@ from relay.decide.named import Named
 from relay.decide.seen import seen
 from relay.model.case import Case
 from relay.model.decision import Decision, Disposition, Epoch, Verdict
+from relay.model.effects import NO_EFFECTS
 from relay.policy.builtin import BUILTIN
 from relay.policy.conditions import Condition
 from relay.policy.models import Policy, Rule, Waiver
 
 ALL = "all"
+EVIDENCE = "; it is kept as evidence, which nobody can release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +185,16 @@ def _other_facts(rule: RuleExplained) -> Iterator[str]:
 
 
 def _taken_away(name: str, final: bool, policy: Policy, facts: Facts, ready: Compiled, today: date) -> Iterator[str]:
+    kept = ready.effects.get(name, NO_EFFECTS).keep
     if final or (name in BUILTIN and BUILTIN[name][1]):
         if name not in ("no-rule",):
-            yield f"'{name}' is final: no waiver takes it away" + ("" if name == "brake" else "; a release takes two people")
+            more = "" if name == "brake" else EVIDENCE if kept else "; a release takes two people"
+            yield f"'{name}' is final: no waiver takes it away{more}"
         return
     for waiver in policy.waivers:
         if name in waiver.rules:
             yield from _waiver(waiver, name, facts, ready, today)
-    yield f"a waiver of '{name}', or a release by staff of this one message"
+    yield f"a waiver of '{name}'" + (EVIDENCE if kept else ", or a release by staff of this one message")
 
 
 def _waiver(waiver: Waiver, name: str, facts: Facts, ready: Compiled, today: date) -> Iterator[str]:

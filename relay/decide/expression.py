@@ -131,7 +131,8 @@ def variables_of(message: MessageFacts) -> dict[str, Any]:
 
 def _attachment(shown: Shown, mentioned: frozenset[str] | None = None) -> dict[str, Any]:
     attachment = shown.attachment
-    value: dict[str, Any] = {name: getattr(attachment, name) for name in attachment.__slots__ if mentioned is None or name in mentioned}
+    wanted = None if mentioned is None else mentioned | {"part"}  # its path: two that are compared whole are the same only where it is
+    value: dict[str, Any] = {name: getattr(attachment, name) for name in attachment.__slots__ if wanted is None or name in wanted}
     if "members" in value:
         value["members"] = list(attachment.members)
     return value | _only({"extension": attachment.extension, "macro": shown.macro}, mentioned)

@@ -12,6 +12,7 @@ from relay.decide.matches import matches_for, may_be_waived, observed_for
 from relay.model.case import Case, Direction
 from relay.model.client import Side
 from relay.model.decision import Decision, Disposition, Epoch, Match, Release, Verdict
+from relay.model.effects import NO_EFFECTS
 from relay.policy.builtin import NO_RULE
 from relay.policy.models import Policy
 
@@ -50,7 +51,8 @@ def asks_for_authentication(policy: Policy, side: Side) -> bool:
 
 def decide_at_rcpt(case: Case, policy: Policy, epoch: Epoch, today: date) -> Verdict | None:
     """At RCPT, on the envelope (`inspection` is None, one recipient): a REJECT that no content can make milder, or None. A waiver that
-    may come to hold speaks against it. Nothing is deferred here: whether inspectors answer is known after DATA."""
+    may come to hold speaks against it, and so does a rule that keeps evidence: what is refused now leaves none. Nothing is deferred here:
+    whether inspectors answer is known after DATA."""
     ready, address = compiled(policy), case.recipients[0].mailbox.key
     facts = Facts(MessageFacts(case, epoch.phase), address, ready.direction(case, address))
     certain = tuple(
@@ -61,7 +63,15 @@ def decide_at_rcpt(case: Case, policy: Policy, epoch: Epoch, today: date) -> Ver
         and rule.holds(facts) is YES
         and not may_be_waived(rule.match, facts, ready, today)
     )
-    return Verdict(Disposition.REJECT, certain, because=certain[0].because) if certain else None
+    if not certain or _is_evidence(facts, ready, today):
+        return None
+    return Verdict(Disposition.REJECT, certain, because=certain[0].because)
+
+
+def _is_evidence(facts: Facts, policy: Compiled, today: date) -> bool:
+    """Whether a rule that keeps holds already, whatever it says besides: a rejection beside it takes nothing away of what it does."""
+    keeping = (rule for rule in policy.rules.candidates(facts) if policy.effects.get(rule.match.rule, NO_EFFECTS).keep)
+    return any(rule.counts(today) and rule.holds(facts) is YES for rule in keeping)
 
 
 def _verdict(facts: Facts, matches: list[Match], policy: Compiled) -> Verdict:

@@ -21,6 +21,8 @@ _BSN = re.compile(r"(?<![\w./-])(?:\d{9}|\d{4}[. ]\d{2}[. ]\d{3}|\d{3}[. ]\d{3}[
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])")
 # "Parketnummer": two digits of the office, six, and two of the year.
 _CASE = re.compile(r"(?<![\w/-])\d{2}[/-]\d{6}-\d{2}(?![\w/-])")
+# Spaces that don't break a line, as word processors put them into numbers; one of Latin-1 is no UTF-8.
+_SPACES = str.maketrans(dict.fromkeys("\u00a0\u2007\u202f\ufffd", " "))
 _LENGTHS = {"NL": 18, "BE": 16, "DE": 22, "FR": 27, "LU": 20, "GB": 22, "ES": 24, "IT": 27, "PL": 28, "AT": 20, "CH": 21, "IE": 22}
 
 
@@ -36,21 +38,34 @@ class PersonalNumbers:
         """Keeps nothing from one message to the next."""
 
     def version(self) -> str:
-        return "1"
+        return "2"
 
     def inspect(self, item: Item) -> Iterable[Finding]:
-        """One finding for each kind of number, with how many there are."""
+        """One finding for each kind of number, with how many there are: in a text, and in the name of whatever it is."""
+        inside = dict(self._inside(item))
+        for name, count in (dict(_counts(item.name.translate(_SPACES))) | inside).items():
+            yield _finding(name, count, item.path)
+
+    def _inside(self, item: Item) -> tuple[tuple[str, int], ...]:
         if not item.true_type.startswith(SHOWN_TYPES) and not item.declared.startswith(SHOWN_TYPES):
-            return
+            return ()
         known = self._known.get(item.sha256)
         if known is None:
-            known = self._known.put(item.sha256, tuple(_counts(item.data[:MOST])))
-        for name, count in known:
-            yield Finding(Kind.PERSONAL, self.name, name, item.path, f"{count} different")
+            known = self._known.put(item.sha256, tuple(_counts(plain_text(item.data[:MOST]))))
+        return known
 
 
-def _counts(data: bytes) -> Iterator[tuple[str, int]]:
-    text = plain_text(data)
+def in_subject(subject: str) -> Iterator[Finding]:
+    """The same for the subject, which is part of no item: case numbers stand there most of all."""
+    for name, count in _counts(subject.translate(_SPACES)):
+        yield _finding(name, count, "")
+
+
+def _finding(name: str, count: int, part: str) -> Finding:
+    return Finding(Kind.PERSONAL, PersonalNumbers.name, name, part, f"{count} different")
+
+
+def _counts(text: str) -> Iterator[tuple[str, int]]:
     for name, numbers in (("bsn", citizen_numbers(text)), ("iban", ibans(text)), ("case-number", case_numbers(text))):
         count = len(set(numbers))
         if count:
@@ -62,7 +77,7 @@ def plain_text(data: bytes) -> str:
     text = data.replace(b"\0", b"").decode("utf-8", "replace")  # UTF-16 becomes ASCII that way, where it is ASCII
     if "<" in text:
         text = _TAG.sub("", text)
-    return html.unescape(text) if "&" in text else text
+    return (html.unescape(text) if "&" in text else text).translate(_SPACES)
 
 
 def citizen_numbers(text: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from relay.model.errors import ConfigurationError
+from relay.policy.below import below
 from relay.policy.load import counts, digest, read_files
 
 TESTS = "tests/"
@@ -42,9 +43,9 @@ def read_content(folder: Path) -> Content:
 def _tests(folder: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     room, root = MAX_TESTS_BYTES, (folder / TESTS).resolve()
-    for path in sorted((folder / TESTS).rglob("*")):
+    for path in below(folder / TESTS) if (folder / TESTS).exists() else ():
         name = path.relative_to(folder).as_posix()
-        if any(part.startswith(".") for part in name.split("/")) or path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             continue
         if not path.resolve().is_relative_to(root) or not path.is_file():
             raise ConfigurationError([f"{path}: not a file inside {folder / TESTS}"])
@@ -73,7 +74,9 @@ def unpack(text: str) -> Content:
             raise ConfigurationError([f"the content is larger than {MAX_UNPACKED} octets"])
         value = json.loads(plain)
         files, tests = value["files"], value["tests"]
-        named = {name: text for name, text in files.items() if isinstance(text, str) and counts(name) and is_inside(name)}
+        named = {name: text for name, text in files.items() if counts(name) and is_inside(name)}
+        for text in named.values():
+            text.encode()  # half a surrogate pair is no text: UnicodeEncodeError, a ValueError
         beside = {name: base64.b64decode(text, validate=True) for name, text in tests.items() if name.startswith(TESTS) and is_inside(name)}
     except (binascii.Error, zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ConfigurationError(["this is not the content of a policy folder"]) from None

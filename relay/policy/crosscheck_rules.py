@@ -13,6 +13,7 @@ from relay.policy.named import unknown
 from relay.policy.places import Path, Places
 from relay.policy.possible import children, impossible
 from relay.policy.rules import Rule
+from relay.policy.several_routes import several_routes
 
 
 def check_rules(policy: Policy, places: Places) -> Iterator[str]:
@@ -36,30 +37,7 @@ def check_rules(policy: Policy, places: Places) -> Iterator[str]:
         if other != rule.name:
             yield f"{where}: the rule '{rule.name}' says the same as '{other}', at {places.of('rules', other)}"
 
-    yield from _routes(policy, places)
-
-
-def _routes(policy: Policy, places: Places) -> Iterator[str]:
-    """Two that name different routes and hold for the same mail: it would be held, with an alert, every time."""
-    named = [rule for rule in policy.rules if rule.route is not None and rule.mode == "enforce"]
-    for index, rule in enumerate(named):
-        for other in named[:index]:
-            if rule.route != other.route and (_implies(rule, other) or _implies(other, rule)):
-                first = places.of("rules", other.name)
-                yield f"{places.of('rules', rule.name, 'route')}: '{other.name}' names another route for the same mail, at {first}"
-
-
-def _implies(rule: Rule, other: Rule) -> bool:
-    """Whether the other surely holds where this one does: it asks for nothing more. Dates may keep them apart."""
-    if (rule.since, rule.until) != (other.since, other.until) or other.unless not in (None, rule.unless):
-        return False
-    for name in Condition.model_fields:
-        asked, given = getattr(other.when, name), getattr(rule.when, name)
-        if asked is None or asked == given:
-            continue
-        if not isinstance(asked, tuple) or not isinstance(given, tuple) or name == "all" or not set(given) <= set(asked):
-            return False
-    return True
+    yield from several_routes(policy, places)
 
 
 def _meaning(rule: Rule) -> str:

@@ -20,9 +20,11 @@ MAX_LENGTH = 1000  # characters
 MAX_NESTING = 16  # brackets in each other: looked at before anything is parsed
 MAX_DEPTH = 24  # expressions in each other, in the syntax tree; the checker's parser has a bound of 32 of its own
 MAX_COMPREHENSIONS = 4  # one after another; none inside another, so that the work grows with the attachments and not with their square
-_TOKENS = re.compile(
-    r"""(?P<text>r?(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))|(?P<word>[A-Za-z_]\w*)|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<line>\n)|."""
-)
+# In raw text a backslash is a character like any other (CEL specification, Syntax).
+_TEXT = r"""[bB]?[rR](?:"[^"\n]*"|'[^'\n]*')|[bB]?(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
+_TOKENS = re.compile(rf"(?P<text>{_TEXT})|(?P<word>[A-Za-z_]\w*)|(?P<open>[(\[{{])|(?P<close>[)\]}}])|\S")
+_ESCAPED = re.compile(r"\\[pPx]\{\^?\w+\}|\\[^QEC]", re.DOTALL)
+_RE2_ALONE = re.compile(r"\\[QEC]|\{(?![0-9]+(?:,[0-9]*)?\})")
 _WHERE = re.compile(r"<input>:(\d+):(\d+): ([^\n]*)")
 _FIELD = {TEXT: FieldDescriptorProto.TYPE_STRING, NUMBER: FieldDescriptorProto.TYPE_INT64, FLAG: FieldDescriptorProto.TYPE_BOOL}
 
@@ -38,14 +40,13 @@ def _bounds(text: str) -> Iterator[tuple[int, str]]:
     if len(text) > MAX_LENGTH:
         yield 0, f"an expression of more than {MAX_LENGTH} characters"
         return
-    depth = line = comprehensions = 0
+    depth = comprehensions = 0
     inside: list[int] = []  # at which depths a comprehension is open
-    tokens = [found for found in _TOKENS.finditer(text) if found.group().strip() or found.lastgroup == "line"]
+    tokens = list(_TOKENS.finditer(text))
     for index, token in enumerate(tokens):
         following = tokens[index + 1].group() if index + 1 < len(tokens) else ""
-        if token.lastgroup == "line":
-            line += 1
-        elif token.lastgroup == "open":
+        line = text.count("\n", 0, token.start())
+        if token.lastgroup == "open":
             depth += 1
             if depth > MAX_NESTING:
                 yield line, f"nested deeper than {MAX_NESTING}"
@@ -67,8 +68,13 @@ def _bounds(text: str) -> Iterator[tuple[int, str]]:
                     yield line, f"at most {MAX_COMPREHENSIONS} of {', '.join(sorted(COMPREHENSIONS))}, and none inside another"
                     return
                 inside.append(depth + 1)
-            if word == "matches" and (index + 2 >= len(tokens) or tokens[index + 2].lastgroup != "text"):
+            if word == "matches" and not _is_text_alone(tokens[index + 2 : index + 4]):
                 yield line, "'matches' needs its pattern as text, so that it can be checked"
+
+
+def _is_text_alone(tokens: list[re.Match[str]]) -> bool:
+    """Text and a closing bracket: what a sender wrote would else be joined to it, and be run as a pattern."""
+    return len(tokens) == 2 and tokens[0].lastgroup == "text" and tokens[1].lastgroup == "close"
 
 
 def _types(text: str) -> Iterator[tuple[int, str]]:
@@ -88,9 +94,20 @@ def _types(text: str) -> Iterator[tuple[int, str]]:
     if compiled.return_type() != cel.Type.BOOL:
         yield 0, f"the result is {compiled.return_type().name().lower()}, and must be true or false"
         return
-    for found in re.finditer(rf"matches\(\s*({_TOKENS.pattern.partition('|(?P<word>')[0].replace('?P<text>', '?:')})", text):
-        if _environment().compile(f"''.matches({found.group(1)})").eval(data={}).type() != cel.Type.BOOL:
-            yield text.count("\n", 0, found.start()), f"{found.group(1)} is no regular expression (RE2)"
+    for found in re.finditer(rf"matches\s*\(\s*({_TEXT})", text):
+        if wrong := _wrong_pattern(found.group(1)):
+            yield text.count("\n", 0, found.start()), wrong
+
+
+def _wrong_pattern(text: str) -> str:
+    """Why not both engines can read a pattern: RE2 checks it here, and the regex crate of Rust, which runs it, does not know all of RE2.
+    Such a condition would be unknown for ever."""
+    if _environment().compile(f"''.matches({text})").eval(data={}).type() != cel.Type.BOOL:
+        return f"{text} is no regular expression (RE2)"
+    pattern = _environment().compile(text).eval(data={}).value()
+    if _RE2_ALONE.search(_ESCAPED.sub("", pattern)):
+        return f"{text}: without \\Q, \\C, and a '{{' that counts nothing (write \\{{)"
+    return ""
 
 
 def _ours(what: str) -> str:

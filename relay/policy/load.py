@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from relay.model.errors import ConfigurationError
 from relay.model.text import printable
 from relay.policy import lists, models
+from relay.policy.below import below
 from relay.policy.crosscheck import crosscheck
 from relay.policy.places import Places
 from relay.policy.yaml import Document, YamlError, parse
@@ -17,6 +18,10 @@ from relay.settings.problems import describe
 
 MAX_LIST_BYTES = 64 * 1024 * 1024
 MAX_FILES = 10_000
+TESTS = "tests"
+"""The folder beside the policy that is no part of it."""
+MAX_PROBLEMS = 1000
+"""Of one folder: who has so many mends the first ones first."""
 
 # Which file holds what: the file, the model of the whole file, and the field of Policy that it fills.
 
@@ -75,8 +80,10 @@ def read_files(folder: Path) -> dict[str, str]:
     problems: list[str] = []
     files: dict[str, str] = {}
     root = folder.resolve()
-    for path in sorted(folder.rglob("*")):
+    for path in below(folder, TESTS):
         name = path.relative_to(folder).as_posix()
+        if overlooked := _overlooked(name, path):
+            problems.append(f"{path}: {overlooked}")
         if not counts(name) or path.is_dir():
             continue
         if len(files) >= MAX_FILES:
@@ -104,12 +111,22 @@ def _text(path: Path) -> str:
 
 def _wrong(problems: list[str]) -> ConfigurationError:
     """What a file says may hold control characters; a terminal must not."""
-    return ConfigurationError([printable(problem, 1000) for problem in problems])
+    told = problems[:MAX_PROBLEMS] + (["and more"] if len(problems) > MAX_PROBLEMS else [])
+    return ConfigurationError([printable(problem, 1000) for problem in told])
+
+
+def _overlooked(name: str, path: Path) -> str:
+    """Why somebody may think that this counts, and it does not: rules that nobody reads must not look as if they were in force."""
+    if path.is_symlink() and path.is_dir():
+        return "a link to a folder is not followed: put the files themselves here"
+    if not counts(name) and name.lower().endswith((".yaml", ".yml")):
+        return "nothing reads this file: the name of a policy file ends in .yaml"
+    return ""
 
 
 def counts(name: str) -> bool:
     """Policy is *.yaml and lists/*.txt; tests/ beside it and notes are not."""
-    if any(part.startswith(".") for part in name.split("/")) or name.startswith("tests/"):
+    if any(part.startswith(".") for part in name.split("/")) or name.startswith(f"{TESTS}/"):
         return False
     return name.endswith(".yaml") or (name.startswith("lists/") and name.endswith(".txt"))
 
@@ -131,6 +148,8 @@ def build(files: dict[str, str], folder: Path = Path("policies")) -> models.Poli
     places = Places()
     listed: dict[str, models.EntryList] = {}
     for name in sorted(files):
+        if len(problems) > MAX_PROBLEMS:
+            raise _wrong(problems)
         where = str(folder / name)
         if name.endswith(".txt"):
             problems += lists.problems(files[name], where)

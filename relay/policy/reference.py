@@ -80,7 +80,7 @@ stays so. It leaves in an Authentication-Results field (RFC 8601). Two things ar
 and does not name the sending server (XFORWARD), with the `dmarc` that would rest on it; and all of it for a header that nobody could read.
 
 **At RCPT** a recipient is refused by a rule only where no content could make it milder: the rule rejects, holds already on the envelope,
-and no waiver may come to take it away.
+and no waiver may come to take it away. One that keeps evidence waits for the content: what is refused at RCPT leaves none.
 
 **One reply after DATA** for all recipients: all rejected, 550; all deferred or rejected, 451; otherwise 250, and every recipient is in
 custody. LMTP answers for each. In custody a rejection is a bounce to a vouched sender, and otherwise waits in the quarantine.

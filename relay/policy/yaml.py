@@ -13,6 +13,9 @@ import yaml
 
 MAX_BYTES = 1024 * 1024  # a policy file is written by people
 MAX_DEPTH = 32
+MAX_VALUES = 250_000
+"""Words, lists and tables of one file: 5,000 rules are 100,000. Whatever is built of a value is larger by far than the two octets that it
+may take here: what is wrong with it, most of all."""
 
 # YAML 1.2.2 §10.3.2, the core schema; digits are bounded, so that no number costs time to read.
 _NULL = frozenset({"null", "Null", "NULL", "~", ""})
@@ -88,6 +91,8 @@ def _checked_events(text: str) -> list[yaml.Event]:
             elif kind in _ENDS:
                 depth -= 1
             events.append(event)
+            if len(events) > MAX_VALUES:
+                raise YamlError(_line(event), f"more than {MAX_VALUES} values")
     except yaml.YAMLError as error:
         raise _foreign(error, text) from None
     finally:

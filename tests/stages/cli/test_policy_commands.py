@@ -54,6 +54,9 @@ def test_a_skeleton_can_be_read_as_it_is_and_changes_nothing_yet(folder: Path, k
 
 def test_a_name_that_is_none_is_refused(folder: Path) -> None:
     assert said(folder, "new", "rule", "../Evil").exit_code == 2
+    for how in ("add", "remove"):
+        refused = said(folder, "list", how, "../rules/evil", "a@b.nl", "--reason", "x")
+        assert (refused.exit_code, "is no list" in refused.output) == (2, True)
 
 
 def test_a_file_is_explained_under_the_working_copy(folder: Path, tmp_path: Path) -> None:

@@ -92,6 +92,16 @@ def test_what_would_have_let_it_pass_is_told() -> None:
     assert explained(case(), policy(PASS, final)).passing[-1] == "'x' is final: no waiver takes it away; a release takes two people"
 
 
+@pytest.mark.parametrize("final", [False, True])
+def test_of_evidence_it_is_not_said_that_it_could_be_released(final: bool) -> None:
+    kept = rule("kept", "quarantine", tls=True, final=final).model_copy(update={"keep": True})
+    ways = " ".join(explained(case(), policy(PASS, kept)).passing)
+
+    assert "it is kept as evidence, which nobody can release" in ways
+    assert "or a release" not in ways
+    assert "a release takes" not in ways
+
+
 @pytest.mark.parametrize("name", sorted((field.alias or name) for name, field in Condition.model_fields.items()))
 def test_every_key_of_a_condition_has_something_to_show(name: str) -> None:
     assert name in {*_LOOK, "any", "all", "not"}

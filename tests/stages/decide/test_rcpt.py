@@ -85,3 +85,12 @@ def test_a_final_rule_waits_for_no_waiver() -> None:
 
 def test_every_rule_that_refuses_is_named() -> None:
     assert refused_by(policy(rule("a", "reject"), rule("b", "reject"), PASS)) == ("a", "b")
+
+
+@pytest.mark.parametrize("then", ["reject", "quarantine"])
+def test_what_is_kept_as_evidence_is_not_refused_before_there_is_anything_to_keep(then: str) -> None:
+    kept = rule("kept", then, sender=["example.nl"]).model_copy(update={"keep": True})
+
+    assert refused_by(policy(PASS, kept)) == ()
+    assert refused_by(policy(PASS, kept, rule("no", "reject"))) == ()
+    assert refused_by(policy(PASS, kept, rule("no", "reject")), case(inspection=None, sender="x@other.example")) == ("no",)

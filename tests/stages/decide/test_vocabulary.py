@@ -357,3 +357,14 @@ def test_what_was_known_is_recorded_and_read_back() -> None:
     whole = inspection(authentication=found)
     assert type(whole).from_json(json.loads(json.dumps(whole.to_json()))) == whole
     assert "authentication" not in inspection().to_json()
+
+
+@pytest.mark.parametrize("others", [(), (rule("other", if_="attachments.exists(a, a.sha256 == 'x' || a.part == 'y')"),)])
+@pytest.mark.parametrize(("text", "expected"), [("attachments[0] == attachments[1]", False), ("attachments[1] == attachments[1]", True)])
+def test_what_is_compared_whole_is_compared_in_all_its_fields_whatever_other_rules_ask(
+    text: str, expected: bool, others: tuple[Rule, ...]
+) -> None:
+    one, two = attachment("a.exe"), attachment("b.exe", sha256="cd" * 32)
+    about = case(inspection=inspection(attachments=[one, replace(two, part="3")]))
+
+    assert ("x" in verdict(policy(PASS, rule("x", if_=text), *others), about).rules) is expected

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from relay.inspect.item import Item
-from relay.inspect.personal import PersonalNumbers, case_numbers, citizen_numbers, ibans, plain_text
+from relay.inspect.personal import PersonalNumbers, case_numbers, citizen_numbers, ibans, in_subject, plain_text
 
 
 def found(data: bytes, declared: str = "text/plain") -> dict[str, str]:
@@ -57,6 +57,24 @@ def test_markup_and_wide_characters_split_no_number() -> None:
     assert found(b"<p>111<b>222</b>333 &#49;23456782</p>", "text/html") == {"bsn": "2 different"}
     assert found("111222333".encode("utf-16-le")) == {"bsn": "1 different"}
     assert plain_text(b"a &lt;b&gt; c") == "a <b> c"
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u202f", "&nbsp;"])
+def test_spaces_that_do_not_break_a_line_hide_no_number(space: str) -> None:
+    told = found("123 456 782 of NL91 ABNA 0417 1643 00".replace(" ", space).encode(), "text/html")
+
+    assert told == {"bsn": "1 different", "iban": "1 different"}
+    assert found(b"123\xa0456\xa0782") == {"bsn": "1 different"}
+
+
+def test_the_name_of_an_attachment_and_the_subject_are_looked_at_too() -> None:
+    named = Item("2", "dossier 10-750123-15.pdf", "application/pdf", False, b"%PDF", true_type="application/pdf")
+
+    assert [(one.name, one.part) for one in PersonalNumbers().inspect(named)] == [("case-number", "2")]
+    assert [(one.name, one.part, one.detail) for one in in_subject("Zaak 10/750123-15, BSN 111222333")] == [
+        ("bsn", "", "1 different"),
+        ("case-number", "", "1 different"),
+    ]
 
 
 def test_what_is_no_text_is_not_looked_through() -> None:

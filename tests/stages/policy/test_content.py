@@ -67,6 +67,8 @@ def test_a_test_that_would_lie_elsewhere_is_refused(name: str) -> None:
         packed({"files": {}}),
         packed({"files": [], "tests": {}}),
         packed({"files": {}, "tests": {"tests/a": 5}}),
+        packed({"files": {"lists/a.txt": 5}, "tests": {}}),
+        packed({"files": {"lists/a.txt": "\ud800"}, "tests": {}}),
     ],
 )
 def test_what_is_no_content_is_one_of_our_errors(text: str) -> None:

@@ -97,6 +97,11 @@ def test_depth_is_bounded() -> None:
         parse("[" * 500_000)
 
 
+def test_the_number_of_values_is_bounded() -> None:
+    with pytest.raises(YamlError, match="more than 250000 values"):
+        parse("rules: [" + "a," * 400_000 + "]")
+
+
 def test_size_is_bounded() -> None:
     with pytest.raises(YamlError, match="larger than"):
         parse("#" * (MAX_BYTES + 1))
