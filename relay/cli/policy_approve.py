@@ -1,7 +1,6 @@
 """`sluis policy approve`: the second person's word on a policy."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -10,15 +9,14 @@ from relay.cli.common import config_option, json_option, print_json, reason_opti
 
 
 @click.command()
-@click.argument("version", required=False)
+@click.argument("version")
 @reason_option
 @config_option
 @json_option
-def command(version: str | None, reason: str, config: Path, as_json: bool) -> None:
-    """Put in force what another person proposed: VERSION (the start of its digest, or its request), or the only one that waits. Look at it
-    first: sluis policy diff in-force VERSION. To refuse it: sluis request refuse."""
-    params: dict[str, Any] = {"reason": reason} if version is None else {"reason": reason, "version": version}
-    result = call_operation(settings_from(config), "policy.approve", params)
+def command(version: str, reason: str, config: Path, as_json: bool) -> None:
+    """Put in force what another person proposed: VERSION is at least 16 digits of its digest, or its request. Look at it first:
+    sluis policy diff in-force VERSION. To refuse it: sluis request refuse."""
+    result = call_operation(settings_from(config), "policy.approve", {"reason": reason, "version": version})
     if as_json:
         print_json(result)
     else:

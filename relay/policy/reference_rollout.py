@@ -84,7 +84,7 @@ folder at its first start, for without a policy it could accept nothing. The aud
 |---|---|
 | `sluis policy diff [OLD] [NEW]` | what differs, file by file and rule by rule, and whether one person is enough; without versions: what the working copy would change |
 | `sluis policy propose --reason …` | the relay reads the whole of the working copy, runs its tests, and stores it as a version |
-| `sluis policy approve [VERSION] --reason …` | another person puts it in force |
+| `sluis policy approve VERSION --reason …` | another person puts it in force: by 16 digits of what was looked at, or its request |
 | `sluis request refuse REQUEST --reason …` | refuses it, or takes it back |
 | `sluis policy history` | every version: digest, who proposed it and why, who approved it, since when, what its tests and a replay said |
 | `sluis policy rollback VERSION --reason …` | proposes an older version again, by the same road |
@@ -160,8 +160,8 @@ From here on the folder is a working copy. Say that a partner is to be trusted l
 The answer names the version, and what to do next. If it can only make decisions stricter it is in force already; else somebody else looks
 at it and approves it:
 
-    sluis policy diff in-force 3f9a12c4
-    sluis policy approve 3f9a12c4 --reason "as agreed this morning"
+    sluis policy diff in-force 3f9a12c4d05e7b61
+    sluis policy approve 3f9a12c4d05e7b61 --reason "as agreed this morning"
     sluis policy history
 
 And if it was a mistake: `sluis policy rollback VERSION --reason …`. To be milder again takes two people too; to pull the brake

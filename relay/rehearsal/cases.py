@@ -137,9 +137,11 @@ def _authentication(given: AuthenticationText | None) -> Authentication | None:
 def read_tests(policies: Path) -> list[Located]:
     """Every test beside a policy folder, in the order of files and lines. Raises ConfigurationError with all problems."""
     folder = policies / FOLDER
-    problems: list[str] = []
+    files = sorted(folder.glob("*.yaml"))
+    others = (path for path in folder.rglob("*") if path.suffix.lower() in (".yaml", ".yml") and path not in files)
+    problems = [f"{path}: tests are read from {FOLDER}/*.yaml alone: nobody would run these" for path in sorted(others)]
     found: list[Located] = []
-    for path in sorted(folder.glob("*.yaml")):
+    for path in files:
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:

@@ -41,7 +41,7 @@ async def run_tests(content: Content, policy: Policy, settings: Settings, now_us
 
 
 async def _tested(content: Content, policy: Policy, settings: Settings, now_us: int) -> Ran:
-    if not any(name.endswith(".yaml") and name.count("/") == 1 for name in content.tests):
+    if not any(name.lower().endswith((".yaml", ".yml")) for name in content.tests):
         return Ran(not_reached=tuple(rule.name for rule in policy.rules))
     with tempfile.TemporaryDirectory(prefix="sluis-policy-") as name:
         folder = Path(name)

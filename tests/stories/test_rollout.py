@@ -60,10 +60,10 @@ def test_one_proposes_and_another_approves_and_the_next_message_is_decided_by_it
             assert asked["why_two"] == "the rule 'pass' changed"
             assert await in_force(one) == first
             await one.until_states(await one.send(message()), "delivered")
-            mine = await one.sluis("policy", "approve", asked["digest"][:12], "--reason", "me again")
+            mine = await one.sluis("policy", "approve", asked["digest"][:16], "--reason", "me again")
             assert (mine.code, "second person" in mine.err) == (1, True)
             assert await in_force(one) == first
-            answer = await one.ask_as_nobody("policy.approve", version=asked["digest"][:12], reason="looked at it")
+            answer = await one.ask_as_nobody("policy.approve", version=asked["digest"][:16], reason="looked at it")
             assert answer["ok"]["policy"] == asked["digest"] == folder(one)
             reply = await one.send(message())
             (row,) = one.rows(reply.id)
@@ -173,7 +173,7 @@ def test_a_version_of_before_comes_back_by_the_same_road(tmp_path: Path, databas
             reply = await one.send(message())
             asked = (await one.sluis("policy", "rollback", first[:12], "--reason", "too strict", "--json")).json
             assert (asked["request_state"], asked["why_two"]) == ("open", "the rule 'no-hearings' went")
-            answer = await one.ask_as_nobody("policy.approve", reason="looked at it")
+            answer = await one.ask_as_nobody("policy.approve", version=first, reason="looked at it")
             assert answer["ok"]["policy"] == first
             assert await in_force(one) == first
             states = [row["state"] for row in (await one.sluis("policy", "history", "--json")).json]
@@ -238,7 +238,7 @@ def test_an_entry_of_a_list_is_added_and_removed_by_a_command(tmp_path: Path, da
             said = await one.sluis("policy", "list", "remove", "stopped", CLERK, "--reason", "came back")
             assert (said.code, "second person" in said.out) == (0, True), said.err
             assert one.states((await one.send(message())).id) == ["quarantined"]
-            assert "ok" in await one.ask_as_nobody("policy.approve", reason="so it is")
+            assert "ok" in await one.ask_as_nobody("policy.approve", version=folder(one), reason="so it is")
             assert f"without {CLERK}: came back" in path.read_text()
             assert "stopped" not in one.rows((await one.send(message())).id)[0].because
             before = path.read_text()
@@ -280,7 +280,7 @@ def test_what_is_approved_is_in_force_in_every_process_within_two_seconds(tmp_pa
         async with Sink() as sink, house(tmp_path, database, outside=sink.port, settings=PROCESSES) as one:
             one.write_policy({"rules/pass.yaml": MILD + NO_HEARINGS})
             asked = await proposed(one)
-            assert "ok" in await one.ask_as_nobody("policy.approve", reason="looked at it")
+            assert "ok" in await one.ask_as_nobody("policy.approve", version=asked["digest"], reason="looked at it")
             since = time.monotonic()
             name = asked["digest"][:12]
             for process in ("deliver", "listen-1", "listen-2"):

@@ -21,7 +21,10 @@ from relay.store import policies, rollouts
 
 IN_FORCE = "in-force"
 LEAST_DIGITS = 6
-"""Of a digest, so that nobody approves by chance."""
+"""Of a digest, to look at a version or to go back to it."""
+APPROVED_DIGITS = 16
+"""Of a digest, to approve it: what was looked at. Of fewer somebody finds two policies that begin so, one to be looked at and one to be
+approved; and what happens to wait may have changed since."""
 
 
 class Proposing(Reasoned):
@@ -42,9 +45,9 @@ class Returning(Naming, Reasoned):
 
 
 class Approving(Reasoned):
-    """A version that waits, or its request; without it the only one."""
+    """A version that waits, or its request."""
 
-    version: Text | None = Field(default=None, max_length=64)
+    version: Text = Field(max_length=64)
 
 
 class Looking(Strict):
@@ -98,15 +101,16 @@ async def _rollback(services: Services, actor: Actor, params: dict[str, Any]) ->
 
 
 async def _approve(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
-    """What waits and can still be carried out: what another version came before, can't."""
+    """Before what another version overtook comes what can still be carried out."""
     asked = parsed(Approving, params)
 
     def work(connection: Connection) -> dict[str, Any]:
-        waits = rollouts.waiting(connection)
-        wanted = [row for row in waits if asked.version is None or _is_meant(row, asked.version)]
+        fence, waits = state.read(connection).policy_fence, rollouts.waiting(connection)
+        meant = [row for row in waits if _is_meant(row, asked.version)]
+        wanted = [row for row in meant if row.details["fence"] == fence] or meant
         if len(wanted) != 1:
             told = ", ".join(f"{row.digest[:16]} by {row.author} (request {row.id.hex})" for row in waits) or "none"
-            many = "nothing that waits is meant" if not wanted else "several are meant"
+            many = "several are meant" if wanted else f"say which: {APPROVED_DIGITS} digits of its digest, or its request"
             raise OperationRefused(f"{many}; policies that wait for a second person: {told}")
         return requests.answer(connection, services, actor, wanted[0].id.hex, asked.reason, approved=True)
 
@@ -116,7 +120,7 @@ async def _approve(services: Services, actor: Actor, params: dict[str, Any]) -> 
 
 
 def _is_meant(row: Any, version: str) -> bool:
-    return bool(row.id.hex == version or (len(version) >= LEAST_DIGITS and row.digest.startswith(version)))
+    return bool(row.id.hex == version or (len(version) >= APPROVED_DIGITS and row.digest.startswith(version)))
 
 
 async def _history(services: Services, _: Actor, params: dict[str, Any]) -> dict[str, Any]:

@@ -60,13 +60,15 @@ def test_who_proposed_it_can_not_approve_it_and_another_can(tmp_path: Path, data
             assert (asked["request_state"], asked["why_two"]) == ("open", "the rule 'macro' changed")
             (waits,) = (await at.ask("bert", "request.list"))["rows"]
             assert (waits["kind"], waits["details"]["digest"], waits["request"]) == ("policy", MILD.digest, asked["request"])
-            assert "second person" in await at.refused("anna", "policy.approve", reason="me again")
+            assert "second person" in await at.refused("anna", "policy.approve", version=MILD.digest, reason="me again")
             at.roles["carla"] = frozenset({Role.REVIEW})
-            assert "role admin" in await at.refused("carla", "policy.approve", reason="x")
+            assert "role admin" in await at.refused("carla", "policy.approve", version=MILD.digest, reason="x")
             assert "role admin" in await at.refused("carla", "request.approve", request=asked["request"], reason="x")
             assert in_force(at) == FIRST.digest
             changes = at.changes
-            done = await at.ask("bert", "policy.approve", version=MILD.digest[:8], reason="looked at it")
+            for fewer in (MILD.digest[:15], "", asked["request"][:31]):  # another that begins so is found in no time
+                assert "say which: 16 digits" in await at.refused("bert", "policy.approve", version=fewer, reason="looked at it")
+            done = await at.ask("bert", "policy.approve", version=MILD.digest[:16], reason="looked at it")
             assert (done["policy"], in_force(at), at.changes) == (MILD.digest, MILD.digest, changes + 1)
             assert [event["kind"] for event in at.events()][-3:] == ["policy-asked", "policy-approved", "policy"]
             (row,) = (await at.ask("carla", "policy.history"))["rows"]
@@ -117,7 +119,9 @@ def test_what_is_refused_is_refused_with_every_reason_and_nothing_is_kept(tmp_pa
             assert "another than was meant" in other
             assert "not the content" in await at.refused("anna", "policy.propose", content="AAAA", digest=STRICT.digest, reason="x")
             assert (await at.ask("anna", "policy.history"))["rows"] == []
-            assert "policies that wait for a second person: none" in await at.refused("anna", "policy.approve", reason="x")
+            assert "policies that wait for a second person: none" in await at.refused(
+                "anna", "policy.approve", version=MILD.digest, reason="x"
+            )
             assert in_force(at) == FIRST.digest
 
     asyncio.run(story())
@@ -141,7 +145,7 @@ def test_what_came_into_force_since_makes_a_proposal_void(tmp_path: Path, databa
             assert "has proposed it already" in await _refused(at, MILD)
             prepared = await prepare(at.services, changed(rules__rules=MILDER + "\n"))
             await ask(at, "anna", STRICT)
-            assert "came into force since" in await at.refused("bert", "policy.approve", reason="x")
+            assert "came into force since" in await at.refused("bert", "policy.approve", version=MILD.digest, reason="x")
             with pytest.raises(OperationRefused, match="came into force meanwhile"):
                 at.journal.submit_now(lambda connection: propose(connection, at.services, None, prepared, "proposed", "x"))  # type: ignore[arg-type]
             assert in_force(at) == STRICT.digest
@@ -149,8 +153,8 @@ def test_what_came_into_force_since_makes_a_proposal_void(tmp_path: Path, databa
             assert states == ["in force", "outdated"]
             again = await ask(at, "anna", MILD)
             assert again["request_state"] == "open"
-            assert "several are meant" in await at.refused("bert", "policy.approve", reason="x")
-            await at.ask("bert", "policy.approve", version=again["request"], reason="x")
+            done = await at.ask("bert", "policy.approve", version=MILD.digest, reason="x")
+            assert done["request"] == again["request"], "and not the one that is void"
             assert in_force(at) == MILD.digest
 
     asyncio.run(story())
@@ -164,7 +168,7 @@ def test_a_version_of_before_comes_back_with_the_tests_that_it_had(tmp_path: Pat
             await ask(at, "anna", Content(STRICT.files, tests))
             asked = await at.ask("anna", "policy.rollback", version=FIRST.digest[:6], reason="too strict")
             assert (asked["request_state"], asked["why_two"]) == ("open", "the rule 'held' went")
-            await at.ask("bert", "policy.approve", reason="x")
+            await at.ask("bert", "policy.approve", version=asked["request"], reason="x")
             shown = await at.ask("anna", "policy.version", version=STRICT.digest)
             assert (shown["files"], shown["tests"]) == (STRICT.files, Content({}, tests).tests_text)
             again = await at.ask("anna", "policy.rollback", version=STRICT.digest[:6], reason="not too strict")
@@ -187,7 +191,9 @@ def test_where_the_folder_says_what_is_in_force_nothing_is_proposed(tmp_path: Pa
             settings = at.settings.model_copy(update={"policy": PolicyRollout(source="folder")})
             object.__setattr__(at.services, "settings", settings)
             assert "the policy folder says what is in force here" in await _refused(at, STRICT)
-            assert "the policy folder says what is in force here" in await at.refused("bert", "policy.approve", reason="x")
+            assert "the policy folder says what is in force here" in await at.refused(
+                "bert", "policy.approve", version=MILD.digest, reason="x"
+            )
             assert in_force(at) == FIRST.digest
 
     asyncio.run(story())

@@ -150,6 +150,16 @@ def test_a_test_that_could_not_fail_or_can_not_be_read_is_told_with_its_line(tmp
     assert any(problem in found for found in caught.value.problems), caught.value.problems
 
 
+@pytest.mark.parametrize("name", ["more/t.yaml", "t.yml", "T.YAML"])
+def test_a_file_of_tests_that_nobody_would_run_is_a_mistake(tmp_path: Path, name: str) -> None:
+    policies = written(tmp_path, f"name: x\n    {ENVELOPE}\n    expect: [{{disposition: deliver}}]")
+    (policies / "tests" / name).parent.mkdir(exist_ok=True)
+    (policies / "tests" / name).write_text("tests: []\n")
+
+    with pytest.raises(ConfigurationError, match="nobody would run these"):
+        read_tests(policies)
+
+
 def test_a_name_stands_once(tmp_path: Path) -> None:
     test = f"name: x\n    {ENVELOPE}\n    expect: [{{disposition: deliver}}]"
 
