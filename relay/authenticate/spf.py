@@ -12,8 +12,9 @@ from relay.model.ports import AuthenticationDns, ResolverTemporaryError
 MOST_LOOKUPS = 10  # RFC 7208 §4.6.4: terms that ask DNS
 MOST_VOID = 2  # and answers that hold nothing
 MOST_HOSTS = 10  # MX and PTR records of one name
-_NAME = re.compile(r"(?=.{1,253}\Z)(?:[!-.0-~]{1,63}\.)+[!-.0-~]{1,63}")
-"""What can be asked of DNS, and has two labels at least (RFC 7208 §4.3)."""
+_NAME = re.compile(r"(?=.{1,253}\Z)(?:[^.\\\x00-\x1f\x7f-\U0010FFFF]{1,63}\.)+[^.\\\x00-\x1f\x7f-\U0010FFFF]{1,63}")
+"""What can be asked of DNS, and has two labels at least (RFC 7208 §4.3): visible characters and blanks, but for the backslash, which means
+something in the text form of a name (RFC 1035 §5.1)."""
 
 
 async def spf(address: str, sender: str, helo: str, dns: AuthenticationDns) -> tuple[Result, str]:
@@ -125,7 +126,8 @@ class Check:
         suffix = f".{target.lower()}"
         for name in [name for name in names[:MOST_HOSTS] if f".{name}".endswith(suffix)]:
             try:
-                if str(self._address) in await self._dns.addresses_of(name, self._address.version):
+                found = await self._dns.addresses_of(name, self._address.version)
+                if any(ipaddress.ip_address(address) == self._address for address in found):
                     return True
             except ResolverTemporaryError:
                 continue

@@ -104,6 +104,19 @@ def test_addresses_of_names_and_names_of_addresses_count(term: str, four: str, s
     assert result(f"v=spf1 {term} -all", SIX, **dns) == six
 
 
+@pytest.mark.parametrize("name", ["a:b.example", "a b%/c.example", "!$&'()*+,;<=>?@[]^_`{|}~.example"])
+def test_a_name_may_hold_what_no_host_name_does(name: str) -> None:
+    written = name.replace("%", "%%").replace(" ", "%_")
+    assert result(f"v=spf1 a:{written} -all", hosts={name: [FROM]}) == "pass"
+
+    async def ask() -> str:
+        async with NameServer({}) as names:
+            await DnsResolver([names.address], lifetime=1.0).addresses_of(name, 4)
+            return names.asked[0][0]
+
+    assert asyncio.run(ask()).replace("\\032", " ").replace("\\", "") == name.lower()
+
+
 def test_an_ipv4_address_in_the_clothes_of_ipv6_is_one() -> None:
     assert result("v=spf1 ip4:192.0.2.10 -all", f"::ffff:{FROM}") == "pass"
     assert result("v=spf1 ip6:::ffff:c000:20a -all", f"::ffff:{FROM}") == "fail"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from relay.model.authentication import Authentication, Result
 from relay.model.case import Case
 from relay.model.client import Side
 from relay.model.decision import Disposition, Epoch, Match, Verdict
@@ -183,6 +184,18 @@ def test_an_inspector_that_nobody_asked_then_is_no_guess() -> None:
     }
 
 
+def test_what_nobody_verified_then_is_not_known_and_what_was_is_decided_on() -> None:
+    strict = policy(PASS, rule("forged", "quarantine", direction=["inbound"], authentication={"dmarc": ["fail"]}))
+    before, passed, failed = (
+        recorded(replace(case("jan@example.nl", inspection=inspection(authentication=found)), side=Side.OUTSIDE), OLD, EPOCH)
+        for found in (None, Authentication(dmarc=Result.PASS), Authentication(dmarc=Result.FAIL))
+    )
+    assert unanswered(summary(strict, before)) == {"authentication": 1}
+    assert flows(summary(strict, passed)) == {("deliver", "deliver"): 1}
+    assert flows(summary(strict, failed)) == {("deliver", "quarantine"): 1}
+    assert summary(strict, recorded(case(), OLD, EPOCH))["not_known"] == 0, "it is not asked of our own mail"
+
+
 def test_a_field_that_an_older_record_lacks_is_counted_by_the_condition_that_asks_for_it() -> None:
     message, rows = recorded(case(inspection=inspection(attachments=[attachment("a.zip")])), OLD, EPOCH)
     del message.inspection["attachments"][0]["encrypted"]
@@ -192,6 +205,8 @@ def test_a_field_that_an_older_record_lacks_is_counted_by_the_condition_that_ask
     assert unanswered(summary(policy(PASS, rule("enc", "quarantine", attachment={"encrypted": True})), row)) == {"attachment": 1}
     assert unanswered(summary(policy(PASS, rule("loop", "hold", header={"received_more_than": 20})), row)) == {"header": 1}
     assert unanswered(summary(policy(PASS, rule("expr", "hold", if_="message.received > 20")), row)) == {"if": 1}
+    for asked in ({"first_time_recipient": True}, {"first_time_recipients_today": {"more_than": 2}}):
+        assert unanswered(summary(policy(PASS, rule("new", "hold", **asked)), row)) == {next(iter(asked)): 1}
     unasked = policy(PASS, rule("exe", "quarantine", attachment={"extensions": ["exe"]}), rule("subject", "hold", subject_contains=["x"]))
     assert (summary(unasked, row)["not_known"], summary(unasked, row)["differ"]) == (0, 0)
     elsewhere = policy(PASS, rule("enc", "quarantine", direction=["inbound"], attachment={"encrypted": True}))
