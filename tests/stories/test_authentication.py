@@ -4,11 +4,15 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from relay.settings.models import Store
 from tests.servers.nameserver import NameServer, Records
 from tests.servers.sink import Sink
 from tests.stages.authenticate.signed import record, signed, zone
 from tests.stories.house import CLERK, SENDER, House, Reply, house, message
+
+on_sqlite = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 
 RULES = """\
 rules:
@@ -93,6 +97,7 @@ def test_mail_from_outside_is_by_whom_it_says_or_waits(tmp_path: Path, database:
     asyncio.run(story())
 
 
+@on_sqlite
 def test_where_no_rule_asks_nobody_does_and_a_later_rule_finds_that_nobody_knows(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with NameServer(NAMES) as names, Sink() as home:

@@ -6,9 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from relay.settings.models import Store
 from tests.servers.sink import Sink
 from tests.stories.house import CLERK, PASS, House, house, message, with_attachment
+
+on_sqlite = pytest.mark.parametrize(
+    "dialect", ["sqlite"], indirect=True
+)  # commands, which are the same on both; what differs is told on both
 
 POLICY = {
     "rules/pass.yaml": PASS + "  - {name: shut, when: {phase: [closed]}, then: hold, because: closed}\n"
@@ -79,6 +85,7 @@ def test_an_unchanged_policy_shows_no_difference_and_a_changed_one_does(tmp_path
     asyncio.run(story())
 
 
+@on_sqlite
 def test_replay_for_people_in_several_processes_and_a_report(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with Sink() as sink, house(tmp_path, database, outside=sink.port, policy=POLICY, settings=ONE_PERSON) as sluis:
@@ -103,6 +110,7 @@ def test_replay_for_people_in_several_processes_and_a_report(tmp_path: Path, dat
     asyncio.run(story())
 
 
+@on_sqlite
 def test_what_an_observed_rule_would_have_done_is_shown_with_the_message_and_counted(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with Sink() as sink, house(tmp_path, database, outside=sink.port, policy=POLICY) as sluis:
@@ -121,6 +129,7 @@ def test_what_an_observed_rule_would_have_done_is_shown_with_the_message_and_cou
     asyncio.run(story())
 
 
+@on_sqlite
 def test_what_can_not_be_done_is_said(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with house(tmp_path, database, started=False) as sluis:

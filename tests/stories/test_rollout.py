@@ -12,6 +12,10 @@ from relay.settings.models import Store
 from tests.servers.sink import Sink
 from tests.stories.house import CLERK, PASS, SENDER, House, house, message, until
 
+on_sqlite = pytest.mark.parametrize(
+    "dialect", ["sqlite"], indirect=True
+)  # commands, which are the same on both; what differs is told on both
+
 APPROVED = {"policy": {"source": "approved"}}
 ALONE = {**APPROVED, "control": {"two_people": False}}
 WATCHED = {"policy": {"source": "watched"}}
@@ -88,6 +92,7 @@ def test_one_proposes_and_another_approves_and_the_next_message_is_decided_by_it
     asyncio.run(story())
 
 
+@on_sqlite
 def test_what_fails_its_tests_or_does_not_load_is_not_even_proposed(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with house(tmp_path, database, settings=ALONE) as one:
@@ -108,6 +113,7 @@ def test_what_fails_its_tests_or_does_not_load_is_not_even_proposed(tmp_path: Pa
     asyncio.run(story())
 
 
+@on_sqlite
 def test_what_can_only_close_takes_one_person(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with house(tmp_path, database, settings=APPROVED) as one:
@@ -121,6 +127,7 @@ def test_what_can_only_close_takes_one_person(tmp_path: Path, database: Store) -
     asyncio.run(story())
 
 
+@on_sqlite
 def test_a_single_admin_mode_says_so_in_the_audit(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with house(tmp_path, database, settings=ALONE) as one:
@@ -134,6 +141,7 @@ def test_a_single_admin_mode_says_so_in_the_audit(tmp_path: Path, database: Stor
     asyncio.run(story())
 
 
+@on_sqlite
 def test_a_folder_that_was_changed_comes_into_force_by_no_restart_and_no_reload(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with house(tmp_path, database, settings=APPROVED) as one:
@@ -186,6 +194,7 @@ def test_a_version_of_before_comes_back_by_the_same_road(tmp_path: Path, databas
     asyncio.run(story())
 
 
+@on_sqlite
 def test_what_was_proposed_before_something_else_came_into_force_is_not_carried_out(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with house(tmp_path, database, settings=APPROVED) as one:
@@ -203,6 +212,7 @@ def test_what_was_proposed_before_something_else_came_into_force_is_not_carried_
     asyncio.run(story())
 
 
+@on_sqlite
 def test_a_watched_folder_comes_into_force_when_it_is_good_and_changes_nothing_when_it_is_not(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with Sink() as sink, house(tmp_path, database, outside=sink.port, settings=WATCHED) as one:
@@ -225,6 +235,7 @@ def test_a_watched_folder_comes_into_force_when_it_is_good_and_changes_nothing_w
     asyncio.run(story())
 
 
+@on_sqlite
 def test_an_entry_of_a_list_is_added_and_removed_by_a_command(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         policy = {"rules/pass.yaml": LISTED, "lists/stopped.txt": "bad.example\n"}
