@@ -78,7 +78,10 @@ class Road:
         asks = asks_for_authentication(policy, inspected.received.peer.side)
         if asks and inspected.inspection.header.size and (before is None or before.unfinished):
             found = await self._authenticator.authenticate(inspected, client.already_accepted)
-        return replace(inspected, inspection=replace(inspected.inspection, authentication=found, signatures=()))
+        inspection = inspected.inspection
+        if found is None and inspection.authentication is None and not inspection.signatures:
+            return inspected
+        return replace(inspected, inspection=replace(inspection, authentication=found, signatures=()))
 
     async def _acquainted(self, inspected: Inspected, policy: Policy, before: FirstTimes) -> Inspected:
         """With who wrote to whom before, where policy asks: as it was when the message came in, if that was looked up then. A worker has no

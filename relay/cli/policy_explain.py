@@ -42,7 +42,8 @@ def command(
     message: str | None, reason: str | None, policies: Path | None, config: Path, as_json: bool, every: bool, eml: Path | None, **asked: Any
 ) -> None:
     """Explain why MESSAGE (its id, or the commitment in the client's 250) was decided as it was, under the policy that decided it. With
-    --eml: what the working copy of the policy would do with a file; nothing is sent or recorded then, and clamd is not asked."""
+    --eml: what the working copy of the policy would do with a file; nothing is sent, recorded or looked up then (what comes from outside
+    counts as unsigned, and as of a domain that asks nothing), and clamd is not asked."""
     if (message is None) == (eml is None):
         raise click.UsageError("give either a MESSAGE of the record, or a file (--eml)")
     if message is not None:

@@ -42,7 +42,7 @@ async def shown(sluis: House, reply: Reply) -> Any:
 def test_mail_from_outside_is_by_whom_it_says_or_waits(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with (
-            NameServer(NAMES, silent={"mute.example", "_dmarc.mute.example"}) as names,
+            NameServer(dict(NAMES), silent={"mute.example", "_dmarc.mute.example"}) as names,
             Sink() as sink,
             Sink() as home,
             house(
@@ -100,7 +100,7 @@ def test_mail_from_outside_is_by_whom_it_says_or_waits(tmp_path: Path, database:
 @on_sqlite
 def test_where_no_rule_asks_nobody_does_and_a_later_rule_finds_that_nobody_knows(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
-        async with NameServer(NAMES) as names, Sink() as home:
+        async with NameServer(dict(NAMES)) as names, Sink() as home:
             settings = {"delivery": {"poll": 0.05, "schedule": [0.2], "resolver": [names.address]}}
             async with house(tmp_path, database, inside=home.port, settings=settings) as sluis:
                 reply = await arrives(sluis, INBOUND)
