@@ -67,9 +67,9 @@ def first_times(connection: Connection, sender: str, recipients: Sequence[str], 
     return tuple(found)
 
 
-def asked(connection: Connection, sender: str, recipients: Sequence[str], day_us: int) -> tuple[tuple[str, ...] | None, int]:
-    """Both answers, in one read: the first ones, and how many the day that began then has had before them."""
-    found = first_times(connection, sender, recipients)
+def asked(connection: Connection, sender: str, unsure: Sequence[str], day_us: int) -> tuple[tuple[str, ...] | None, int]:
+    """Both answers, in one read: the first ones among `unsure`, and how many the day that began then has had before them."""
+    found = first_times(connection, sender, unsure)
     return found, 0 if found is None else counted(connection, sender, day_us)
 
 

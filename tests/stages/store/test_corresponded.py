@@ -69,6 +69,18 @@ def test_a_store_that_is_away_makes_it_unknown(recording: Recording) -> None:
     assert asyncio.run(asked.first_times(JAN, [PIET], "UTC", DAY_US)) == FirstTimes()
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_who_wrote_before_is_remembered_and_a_first_time_is_not(recording: Recording) -> None:
+    async def story() -> list[FirstTimes]:
+        asked = RecordedCorrespondence(recording.journal, recording.reader)
+        found = [await asked.first_times(JAN, [PIET, EVE], "UTC", DAY_US)]
+        recording.write(lambda connection: connection.exec_driver_sql("ALTER TABLE delivery RENAME TO gone"))
+        return [*found, await asked.first_times(JAN, [PIET], "UTC", DAY_US), await asked.first_times(JAN, [EVE], "UTC", DAY_US)]
+
+    delivered(recording)
+    assert asyncio.run(story()) == [FirstTimes((EVE,), 1), FirstTimes((), 1), FirstTimes()]
+
+
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 def test_the_role_that_listens_learns_yes_or_no_and_reads_no_table(new_database: Database, tmp_path: Path) -> None:
     with recording_on(new_database.relay, tmp_path) as relay:
