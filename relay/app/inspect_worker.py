@@ -8,7 +8,8 @@ import io
 import os
 import pkgutil
 import socket
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relay.authenticate.signatures import signatures
@@ -16,10 +17,12 @@ from relay.inspect import frames
 from relay.inspect.archive import ArchiveLimits
 from relay.inspect.clamav import ClamdInspector
 from relay.inspect.engine import Engine
+from relay.inspect.filetype import TypeInspector
 from relay.inspect.inner_message import InnerMessage
 from relay.inspect.item import Inspector, Item, Unavailable
 from relay.inspect.personal import PersonalNumbers, in_subject
 from relay.inspect.sandbox import SandboxUnavailable, confine, limit_cpu
+from relay.inspect.signs import Signs
 from relay.inspect.template_process import run
 from relay.inspect.yara import YaraInspector
 from relay.model.errors import SpoolError
@@ -51,30 +54,40 @@ def main() -> None:
     run(prepare, work)
 
 
-def prepare(settings: Settings) -> YaraInspector:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What workers share with the process that they are forked from."""
+
+    embedded: YaraInspector
+    types: TypeInspector
+    signs: Signs
+
+
+def prepare(settings: Settings) -> Loaded:
     """Loads what every worker needs. The scanner starts a thread with its first scan: that is left to the workers. Raises
     ConfigurationError."""
-    embedded = YaraInspector(settings.inspection.rules)
+    loaded = Loaded(YaraInspector(settings.inspection.rules), TypeInspector(), Signs())
     for module in pkgutil.iter_modules(encodings.__path__):
         if module.name not in _OTHER_SYSTEMS:
             importlib.import_module(f"encodings.{module.name}")
-    _warm_up([], settings)
-    return embedded
+    _warm_up([], settings, loaded)
+    return loaded
 
 
-def _warm_up(scanners: list[Inspector], settings: Settings) -> None:
+def _warm_up(scanners: list[Inspector], settings: Settings, loaded: Loaded) -> None:
     """Loads what is loaded late: once it is confined, a worker can open no file, that of a module or charset neither."""
-    engine = new_engine(scanners, settings)
+    engine = new_engine(scanners, settings, loaded)
     for message in (_WELL_FORMED, _BENT):
         inspect_bytes(message, "warm-up.invalid", engine, settings)
     signatures(_SIGNED, "-")
 
 
-def work(pool: socket.socket, settings: Settings, embedded: YaraInspector) -> None:
+def work(pool: socket.socket, settings: Settings, loaded: Loaded) -> None:
     """One worker: confines itself, says what it found its scanners to be, and answers."""
     try:
-        _warm_up([embedded], settings)
-        engine = new_engine([embedded, PersonalNumbers(), *_clamd(settings, settings.clamd.deadline, pool)], settings)
+        _warm_up([loaded.embedded], settings, loaded)
+        scanners: list[Inspector] = [loaded.embedded, PersonalNumbers(), *_clamd(settings, settings.clamd.deadline, pool)]
+        engine = new_engine(scanners, settings, loaded)
         confine(settings.inspection.memory)
     except SandboxUnavailable as error:
         pool.sendall(frames.pack({"problems": str(error).splitlines()}))
@@ -87,11 +100,12 @@ def work(pool: socket.socket, settings: Settings, embedded: YaraInspector) -> No
         pool.sendall(frames.pack(_answer(head, body, descriptor, engine, settings).to_json()))
 
 
-def new_engine(scanners: list[Inspector], settings: Settings) -> Engine:
+def new_engine(scanners: Sequence[Inspector], settings: Settings, loaded: Loaded | None = None) -> Engine:
     """With archives and inner messages under the limits of the settings."""
     given = settings.inspection
     limits = ArchiveLimits(given.archive_members, given.archive_bytes, given.archive_depth, given.archive_ratio)
-    return Engine(scanners, limits, lambda item: _inner_message(item, settings))
+    types, signs = (loaded.types, loaded.signs) if loaded is not None else (None, None)
+    return Engine(scanners, limits, lambda item: _inner_message(item, settings), types, signs)
 
 
 def _inner_message(item: Item, settings: Settings) -> InnerMessage | None:

@@ -7,7 +7,6 @@ from typing import Any
 from relay.control.operation import Services
 from relay.model.errors import SluisError
 from relay.policy.models import Policy
-from relay.rehearsal.replay import Asked, replay
 
 DAYS = 30
 DAY_US = 86_400 * 1_000_000
@@ -20,6 +19,9 @@ async def replay_summary(services: Services, policy: Policy) -> dict[str, Any] |
     newest = services.settings.policy.replay_messages
     if not newest:
         return None
+    # Imported here: a relay replays nothing most of the time, and has better use for the megabyte.
+    from relay.rehearsal.replay import Asked, replay
+
     asked = Asked(since_us=services.clock.now_us() - DAYS * DAY_US, limit=0, newest=newest)
     try:
         counts = await asyncio.to_thread(partial(replay, services.settings.store, policy, asked, apart=True))

@@ -28,12 +28,20 @@ class Inspected:
 
 class Engine:
     """`scanners` look at every item, nested ones too; `reader` reads messages inside items. One Engine for each worker process, one
-    message at a time.
+    message at a time. `types` and `signs` may be those of another Engine of the process, or of the one that it was forked from: they hold
+    some MB.
     """
 
-    def __init__(self, scanners: Sequence[Inspector], limits: ArchiveLimits, reader: Reader | None = None) -> None:
-        self._type = TypeInspector()
-        self._signs = Signs()
+    def __init__(
+        self,
+        scanners: Sequence[Inspector],
+        limits: ArchiveLimits,
+        reader: Reader | None = None,
+        types: TypeInspector | None = None,
+        signs: Signs | None = None,
+    ) -> None:
+        self._type = types or TypeInspector()
+        self._signs = signs or Signs()
         self._scanners = [self._type, *scanners]
         self._limits = limits
         self._reader = reader
