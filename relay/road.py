@@ -96,8 +96,10 @@ class Road:
                 keys = [recipient.mailbox.key for recipient in received.envelope.recipients]
                 zone, now_us = policy.organisation.zone, self._clock.now_us()
                 found = await self._correspondence.first_times(sender.key, keys, zone, now_us)
-        inspection = replace(inspected.inspection, first_times=found.recipients, first_times_today=found.today)
-        return replace(inspected, inspection=inspection)
+        inspection = inspected.inspection
+        if FirstTimes(inspection.first_times, inspection.first_times_today) == found:
+            return inspected
+        return replace(inspected, inspection=replace(inspection, first_times=found.recipients, first_times_today=found.today))
 
     async def _taken(self, decided: Decided, states: tuple[State, ...], codes: tuple[int, ...]) -> tuple[Reply, ...]:
         recorded = await self._recorder.accept(decided, states, codes)

@@ -38,7 +38,7 @@ TABLE = [
 
 
 DIFFERENT = {
-    # Octets in UTF-8 where the language counts code points; docs/policies.md says so.
+    # Octets in UTF-8 where the language counts code points; docs/policy.md says so.
     "size(t) == 2": (False, True),
     "size(t) == 6": (True, False),
     # An error for one element is the end, though another one decides: unknown, where the language says no. Unknown never passes.
