@@ -44,8 +44,11 @@ class Deliverer:
         groups: dict[str, list[Ticket]] = {}
         for ticket in signed.claimed.tickets:
             groups.setdefault(_destination(route, ticket.recipient), []).append(ticket)
+        going = [self._group(signed, route, domain, tickets, body, before_final_dot) for domain, tickets in groups.items()]
+        if len(going) == 1:  # most mail: no task of its own
+            return await going[0]
         done = await asyncio.gather(
-            *(self._group(signed, route, domain, tickets, body, before_final_dot) for domain, tickets in groups.items()),
+            *going,
             return_exceptions=True,  # a bug in one group leaves the others their end; it is raised after that
         )
         outcomes: list[Outcome] = []

@@ -1,7 +1,6 @@
 """One worker process as the pool sees it: what it is sent, what it answers, and the one thing that it may ask for."""
 
 import asyncio
-import json
 import os
 import socket
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from relay.inspect.connect import connect
 from relay.inspect.template import Template
 from relay.model.errors import SluisError
 from relay.model.features import Inspection
+from relay.model.plain_json import json_value
 from relay.settings.models import Clamd
 
 
@@ -32,6 +32,10 @@ class InspectJob:
 
 MOST = 2 * frames.MAX_HEAD
 """Octets that a worker may say unasked; one that was taken over may say anything."""
+
+
+READ = 64 * 1024
+"""Octets of an answer that are read at a time. A space of this size is cheap: one of a megabyte is mapped and unmapped for each read."""
 
 
 class BodyMissing(SluisError):
@@ -138,7 +142,7 @@ class Worker:
             raise EOFError
         text = await self._exactly(size)
         try:
-            answer = json.loads(text)
+            answer = json_value(text)
         except (ValueError, RecursionError) as error:
             raise BadAnswer(repr(error)[:200]) from None
         if not isinstance(answer, dict):
@@ -161,7 +165,7 @@ class Worker:
     def _readable(self) -> None:
         """The loop watches the socket as long as the worker lives: cheaper than to begin and end that with every read."""
         try:
-            piece = self._connection.recv(1024 * 1024)
+            piece = self._connection.recv(READ)
         except BlockingIOError:
             return
         except OSError:
