@@ -22,7 +22,7 @@ from sqlalchemy import Engine
 
 from relay.settings.models import ObjectStore, Store
 from relay.store.engine import open_engine
-from tests.servers import s3
+from tests.servers import s3, warm
 from tests.servers.copies import Copies
 from tests.servers.database import Database, sqlite_database
 from tests.servers.loopback import only_loopback
@@ -133,6 +133,13 @@ def recording(database: Store, tmp_path: Path) -> Iterator[Recording]:
     """Journal, spool and record over the store."""
     with recording_on(database, tmp_path) as recording:
         yield recording
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started_warm() -> Iterator[None]:
+    """Relays and commands are forked from a process that has loaded them."""
+    with warm.switched_on():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
