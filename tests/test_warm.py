@@ -9,11 +9,16 @@ import pytest
 
 from tests.servers import warm
 
+ROOT = Path(__file__).parents[1]
 
-def test_it_has_its_own_words_environment_folder_input_and_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+@pytest.mark.parametrize("utf8", [0, 1], ids=["in a fork", "where the interpreter's own environment is another, by an interpreter"])
+def test_it_has_its_own_words_environment_folder_input_and_exit_code(utf8: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {**os.environ, "SLUIS_COURT": "open", **({"PYTHONUTF8": "1", "PYTHONPATH": str(ROOT)} if utf8 else {})}
     monkeypatch.chdir(tmp_path)
-    code, out, err = asyncio.run(warm.run(["a", "b c"], b"handed in", {"COURT": "open"}, "tests.servers.echo"))
-    assert (code, out.decode(), err.decode()) == (7, f"open {tmp_path} ['a', 'b c'] __main__ handed in\n", "said\n")
+    code, out, err = asyncio.run(warm.run(["a", "b c"], b"handed in", environment, "tests.servers.echo"))
+    assert (code, err.decode()) == (7, "said\n")
+    assert out.decode() == f"open {tmp_path} ['a', 'b c'] ['-m', 'tests.servers.echo'] {utf8} handed in\n"
 
 
 def test_it_is_the_command_with_its_own_help() -> None:

@@ -5,6 +5,6 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    print(os.environ["COURT"], Path.cwd(), sys.argv[1:], __name__, sys.stdin.read())
+    print(os.environ["SLUIS_COURT"], Path.cwd(), sys.argv[1:], sys.orig_argv[1:3], sys.flags.utf8_mode, sys.stdin.read())
     print("said", file=sys.stderr)
     sys.exit(7)

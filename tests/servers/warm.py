@@ -2,9 +2,9 @@
 started, and to load the program costs more than to run it.
 
 It is the same program with the same command line, in a process of its own with an id of its own: it is killed, traced, limited and awaited
-as any other. What depends on being loaded anew (memory, the interpreter's own options, a program that is not ours) starts an interpreter.
-
-`switched_on()` is for the process that runs tests; without it, as in `make faults`, `start` starts an interpreter.
+as any other. An interpreter is started all the same where the environment is another one, for interpreter and loader read theirs at their
+start (`PYTHONPATH`, `LD_PRELOAD`); inside `switched_off()`, where a test measures what a relay weighs; and outside `switched_on()`, as in
+`make faults`.
 """
 
 import asyncio
@@ -67,12 +67,17 @@ class Forked(asyncio.subprocess.Process):
 
 
 class _Source:
-    """The process that is forked from, started with the first request. `allowed` is whether there may be one."""
+    """The process that is forked from, started with the first request and this environment. `allowed` is whether there may be one."""
 
     def __init__(self) -> None:
         self.allowed = False
+        self.environment: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+
+    def may(self, environment: Mapping[str, str]) -> bool:
+        """Whether a fork would be what an interpreter with this environment is."""
+        return self.allowed and _read_at_the_start(environment) == _read_at_the_start(self.environment)
 
     def request(self, request: Mapping[str, object], descriptors: Sequence[int]) -> None:
         """Datagrams, so that two requests never mix."""
@@ -80,7 +85,7 @@ class _Source:
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             words = [sys.executable, "-m", "tests.servers.warm_process", str(theirs.fileno())]
             with theirs:
-                self._process = subprocess.Popen(words, cwd=ROOT, pass_fds=[theirs.fileno()])
+                self._process = subprocess.Popen(words, cwd=ROOT, env=self.environment, pass_fds=[theirs.fileno()])
         socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
 
     def close(self) -> None:
@@ -91,13 +96,18 @@ class _Source:
         self._control = self._process = None
 
 
+def _read_at_the_start(environment: Mapping[str, str]) -> dict[str, str]:
+    """All but what Sluis reads itself, and what pytest says of the test that runs."""
+    return {name: value for name, value in environment.items() if not name.startswith(("SLUIS_", "PYTEST_"))}
+
+
 _SOURCE = _Source()
 
 
 @contextmanager
 def switched_on() -> Iterator[None]:
     """Inside, `start` and `run` fork."""
-    _SOURCE.allowed = True
+    _SOURCE.allowed, _SOURCE.environment = True, dict(os.environ)
     try:
         yield
     finally:
@@ -105,9 +115,19 @@ def switched_on() -> Iterator[None]:
         _SOURCE.close()
 
 
+@contextmanager
+def switched_off() -> Iterator[None]:
+    """Inside, they do not."""
+    before, _SOURCE.allowed = _SOURCE.allowed, False
+    try:
+        yield
+    finally:
+        _SOURCE.allowed = before
+
+
 async def start(words: Sequence[str], module: str) -> asyncio.subprocess.Process:
     """`python -m MODULE WORDS`, with its errors to read, and all else as this process has it."""
-    if not _SOURCE.allowed:
+    if not _SOURCE.may(os.environ):
         return await asyncio.create_subprocess_exec(sys.executable, "-m", module, *words, stderr=asyncio.subprocess.PIPE)
     read, write = os.pipe()
     try:
@@ -124,7 +144,7 @@ async def start(words: Sequence[str], module: str) -> asyncio.subprocess.Process
 
 async def run(words: Sequence[str], stdin: bytes, environment: Mapping[str, str], module: str = "relay") -> tuple[int, bytes, bytes]:
     """`python -m MODULE WORDS` until it ends: its exit code, what it printed, and what it said of errors."""
-    if not _SOURCE.allowed:
+    if not _SOURCE.may(environment):
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", module, *words, stdin=pipe, stdout=pipe, stderr=pipe, env=environment

@@ -32,6 +32,7 @@ def main() -> None:
     if requested is not None:
         module, words = requested
         sys.argv = [module, *words]
+        sys.orig_argv = [sys.executable, "-m", *sys.argv]  # a relay of several processes starts others by it
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
