@@ -7,6 +7,8 @@ and on PostgreSQL as a role that owns nothing. `new_database` gives the same sto
 
 The PostgreSQL cluster is started when the first test asks for it, one for each pytest process.
 
+With `-n auto` there are three workers for two cores, and what takes longest is begun first (see below).
+
 Beside that: no test connects to anything but this machine; and what a test records as the property `told`, a title and a text, stands at
 the end of the run whether it passed or failed.
 """
@@ -22,7 +24,7 @@ from sqlalchemy import Engine
 
 from relay.settings.models import ObjectStore, Store
 from relay.store.engine import open_engine
-from tests.servers import s3
+from tests.servers import s3, warm
 from tests.servers.copies import Copies
 from tests.servers.database import Database, sqlite_database
 from tests.servers.loopback import only_loopback
@@ -31,8 +33,25 @@ from tests.servers.recording import Recording, recording_on
 from tests.servers.s3 import Ceph
 
 DIALECTS = ["sqlite", "postgresql"]
+LONGEST = ("bench", "faults", "stories", "deploy", "properties", "fuzz")
+"""Folders of tests, in the order in which they are begun; all others behind them."""
 # Hundreds of relays and commands are started: without its cache each would compile the whole program anew, a third of its start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """A story waits for its relay, a timer or a disk during a quarter of its time: another worker uses what is free then."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest is begun first, so that no worker is left with it at the end. Within a folder the order stays random."""
+    items.sort(key=lambda item: _place(item.path.relative_to(Path(__file__).parent).parts[0]))
+
+
+def _place(folder: str) -> int:
+    return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session")
@@ -133,6 +152,13 @@ def recording(database: Store, tmp_path: Path) -> Iterator[Recording]:
     """Journal, spool and record over the store."""
     with recording_on(database, tmp_path) as recording:
         yield recording
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started_warm() -> Iterator[None]:
+    """Relays and commands are forked from a process that has loaded them."""
+    with warm.switched_on():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -58,9 +58,7 @@ class Relay:
 
     async def start(self) -> None:
         """Returns when it listens. Raises DemoFailed with the end of its log."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self._module, "serve", "--config", str(self._config), *self._words, stderr=asyncio.subprocess.PIPE
-        )
+        self._process = await self._launch(["serve", "--config", str(self._config), *self._words], self._module)
         started = asyncio.get_running_loop().create_future()
         self._copying = asyncio.create_task(self._copy(started))
         try:
@@ -70,6 +68,10 @@ class Relay:
             await self.stop()
             end = self._log.read_text().splitlines()[-5:]
             raise DemoFailed("the relay did not start:\n" + "\n".join(end)) from None
+
+    async def _launch(self, words: list[str], module: str) -> asyncio.subprocess.Process:
+        """`python -m MODULE WORDS`, with its errors to read."""
+        return await asyncio.create_subprocess_exec(sys.executable, "-m", module, *words, stderr=asyncio.subprocess.PIPE)
 
     async def _copy(self, started: "asyncio.Future[dict[str, int]]") -> None:
         assert self._process is not None

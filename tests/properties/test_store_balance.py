@@ -1,5 +1,8 @@
 """Whatever happens to deliveries, in whatever order: moves follow the table, and what was accepted is accounted for (promise 14)."""
 
+import atexit
+import functools
+import shutil
 import tempfile
 import uuid
 from functools import partial
@@ -19,6 +22,15 @@ from tests.servers.recording import LEASE_US, Recording, recording_on
 ACCEPTED_AS = st.sampled_from([State.READY, State.UNDECIDED, State.HELD, State.QUARANTINED, State.REFUSED])
 
 
+@functools.cache
+def _migrated() -> Path:
+    """The folder of an empty store, migrated once."""
+    folder = Path(tempfile.mkdtemp(prefix="sluis-balance-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    sqlite_database(folder).upgrade()
+    return folder
+
+
 class Deliveries(RuleBasedStateMachine):
     """Accepts, moves, claims, marks and loses leases on a real store, beside a dictionary that says what must be so."""
 
@@ -27,8 +39,8 @@ class Deliveries(RuleBasedStateMachine):
     @initialize()
     def open_store(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
+        shutil.copytree(_migrated(), self.folder.name, dirs_exist_ok=True)
         database = sqlite_database(Path(self.folder.name))
-        database.upgrade()
         self.opened = recording_on(database.relay, Path(self.folder.name))
         self.recording: Recording = self.opened.__enter__()
         self.expected: dict[tuple[uuid.UUID, int], State] = {}

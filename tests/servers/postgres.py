@@ -61,7 +61,7 @@ class Cluster:
         if migrated:
             self._make_template()
         template = _TEMPLATE if migrated else "template0"
-        self.execute(f"CREATE DATABASE {name} OWNER {OWNER} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name} OWNER {OWNER} TEMPLATE {template} STRATEGY file_copy")
         owner, relay, listen = (self.store(name, role) for role in (OWNER, RELAY, LISTEN))
         return Database("postgresql", owner, relay, listen, relay_role=RELAY, listen_role=LISTEN)
 

@@ -15,7 +15,6 @@ import shutil
 import signal
 import smtplib
 import ssl
-import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -34,6 +33,7 @@ from relay.store.engine import open_engine
 from relay.store.search import Search, find
 from relay.store.spool.keys import new_keypair
 from relay.store.states import Balance, balance
+from tests.servers import warm
 from tests.servers.daemon import POLL_SECONDS, as_root
 
 SECONDS = 40.0
@@ -151,6 +151,13 @@ class Said:
         return json.loads(self.out)
 
 
+class WarmRelay(Relay):
+    """The same, forked from a process that has loaded the program, where tests have switched that on."""
+
+    async def _launch(self, words: list[str], module: str) -> asyncio.subprocess.Process:
+        return await warm.start(words, module)
+
+
 class House:
     """One installation. `config` is its settings file; `relay` its process."""
 
@@ -175,7 +182,7 @@ class House:
 
     async def start(self, *words: str, module: str = "relay") -> None:
         """Starts a relay, again after a stop, or one more with a role of its own (`--role`, `listen`). `module` is the program."""
-        self.relays.append(Relay(self.config, *words, module=module))
+        self.relays.append(WarmRelay(self.config, *words, module=module))
         await self.relay.start()
 
     @property
@@ -258,19 +265,9 @@ class House:
 
     async def sluis(self, *words: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> Said:
         """A `sluis` command on this installation, by the user who runs the test."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "relay",
-            *words,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "SLUIS_CONFIG": str(self.config), **(environment or {})},
-        )
-        out, err = await process.communicate(stdin.encode())
-        assert process.returncode is not None
-        return Said(process.returncode, out.decode(), err.decode())
+        own = {**os.environ, "SLUIS_CONFIG": str(self.config), **(environment or {})}
+        code, out, err = await warm.run(words, stdin.encode(), own)
+        return Said(code, out.decode(), err.decode())
 
     def rows(self, identity: uuid.UUID | None = None) -> list[Any]:
         """The deliveries of one message, in their order, or of all; columns of the message begin with `m_`."""
