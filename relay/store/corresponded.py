@@ -78,6 +78,8 @@ _SETTINGS = (
     "enable_seqscan = off",
     "enable_bitmapscan = off",
     "enable_sort = off",
+    # One that looks dear for its many months would be compiled whenever it is run.
+    "jit = off",
 )
 
 

@@ -19,7 +19,9 @@ POSTGRESQL = {
     "connect_timeout": 10,
     # A process that stands still amid a transaction keeps its locks, and so keeps the brake from being pulled and others from its
     # deliveries: the server ends it. None of ours waits for anything but the server while it is in a transaction.
-    "options": "-c idle_in_transaction_session_timeout=5s",
+    # What looks dear, for the many months of a large store, would be compiled before it is run (PostgreSQL documentation, "When to JIT?"):
+    # longer than any list or search of ours takes.
+    "options": "-c idle_in_transaction_session_timeout=5s -c jit=off",
     # A server or network that is gone is noticed after 25 seconds.
     **{"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000},
 }

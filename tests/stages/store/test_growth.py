@@ -212,6 +212,14 @@ def test_all_that_another_epoch_held_is_found_and_by_pages(engine: Engine) -> No
             assert pages == len(wanted) // 10 + 1
 
 
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_postgresql_compiles_nothing_however_dear_it_looks(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SET jit_above_cost = 0"))
+        plan = connection.execute(text("EXPLAIN (ANALYZE) SELECT count(*) FROM delivery WHERE attempts > 0")).scalars().all()
+        assert [line for line in plan if "JIT" in line] == []
+
+
 FREQUENT = ("queue list", "queue list --sender", "message find", "--sender", "--sender @domain")
 
 
