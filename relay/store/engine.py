@@ -41,7 +41,8 @@ def open_engine(settings: Store) -> Engine:
                 # addresses and subjects are in it; its WAL gets the same mode (SQLite documentation, WAL)
             except OSError as error:
                 raise StoreError(f"store.url: {path}: {error.strerror}") from None
-        engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=5, json_serializer=json_text)
+        arguments = {"timeout": 30, "check_same_thread": False}
+        engine = create_engine(url, connect_args=arguments, pool_size=5, json_serializer=json_text, json_deserializer=json_value)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
     if url.get_backend_name() != "postgresql" or url.get_driver_name() != "psycopg":
@@ -49,7 +50,9 @@ def open_engine(settings: Store) -> Engine:
     if url.password:
         raise StoreError("store.url holds a password; put it in a PostgreSQL password file (PGPASSFILE)")
     # The connection that was used last is used next: it knows the partitions, and has its statements prepared.
-    engine = create_engine(url, pool_size=10, pool_pre_ping=True, pool_use_lifo=True, connect_args=POSTGRESQL, json_serializer=json_text)
+    pool: dict[str, Any] = {"pool_size": 10, "pool_pre_ping": True, "pool_use_lifo": True}
+    # A page of a list has a thousand JSON values.
+    engine = create_engine(url, connect_args=POSTGRESQL, json_serializer=json_text, json_deserializer=json_value, **pool)
     watch_postgresql(engine, settings.standby)
     return engine
 
