@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +20,8 @@ ROOM = 500
 """Deliveries that may be undecided before more come back: new mail waits behind no more than these."""
 LOOK_SECONDS = 0.25
 RETRY_SECONDS = 1.0
+RESTS = 3
+"""Times as long as a page took that had nothing to bring back, so that to look through a million takes at most a quarter of one core."""
 
 
 class Recall:
@@ -64,7 +67,9 @@ class Recall:
             if self._in_force.stopped() or self._begin.is_set():
                 return
             _, epoch = self._in_force.current()
+            begun = time.monotonic()
             keys, after = await self._reader.read(partial(held.stale, epoch=epoch, after=after))
+            took = time.monotonic() - begun
             for start in range(0, len(keys), held.PAGE):
                 await self._room()
                 now_us = self._clock.now_us()
@@ -75,8 +80,14 @@ class Recall:
                 self._wake()
             if after is None:
                 return
+            if not keys:
+                await self._rest(RESTS * took)
 
     async def _room(self) -> None:
         while await self._reader.read(partial(held.crowded, limit=ROOM)) and not self._begin.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._begin.wait(), LOOK_SECONDS)
+            await self._rest(LOOK_SECONDS)
+
+    async def _rest(self, seconds: float) -> None:
+        """Or until it begins again."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._begin.wait(), seconds)

@@ -2,13 +2,14 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, Select, func, or_, select
 
 from relay.model.decision import Epoch
 from relay.model.delivery import State
 from relay.store import states
-from relay.store.along import along, behind
+from relay.store.along import along, behind, near
 from relay.store.search import names_rule
 from relay.store.tables import Delivery
 
@@ -25,17 +26,23 @@ BY_STAFF = "staff-hold"
 
 def stale(connection: Connection, epoch: Epoch, after: uuid.UUID | None, limit: int = LOOKED_AT) -> tuple[list[Key], uuid.UUID | None]:
     """Looks at the next `limit` held deliveries behind message `after`, oldest first, and at the rest of the last one's message. Gives
-    those that another epoch held, or the brake; and where to go on, None at the end. It changes nothing."""
-    query = along(connection, DELIVERY.c.state, State.HELD.value, DELIVERY.c.message_id, low=behind(after))
-    looked_at = list(connection.execute(query.limit(limit)).scalars())
-    wanted = select(DELIVERY.c.message_id, DELIVERY.c.ordinal).where(
-        DELIVERY.c.message_id.in_(set(looked_at)),
-        DELIVERY.c.state == State.HELD.value,
+    those that another epoch held, or the brake; and where to go on, None at the end. It changes nothing.
+
+    The database finds them between two keys: to fetch a thousand, and ask for these, cost it and us 12 ms each."""
+    low = behind(after)
+    last = None
+    for high in dict.fromkeys((near(low), None)):
+        last = last or connection.execute(_held(connection, low, high).offset(limit - 1).limit(1)).scalar()
+    wanted = _held(connection, low, last).where(
         DELIVERY.c.disposition == BY_POLICY,
         or_(DELIVERY.c.policy != epoch.policy, DELIVERY.c.phase != epoch.phase, names_rule("brake")),
     )
-    rows = connection.execute(wanted.order_by(DELIVERY.c.message_id, DELIVERY.c.ordinal))
-    return [(row.message_id, row.ordinal) for row in rows], looked_at[-1] if len(looked_at) == limit else None
+    rows = connection.execute(wanted.with_only_columns(DELIVERY.c.message_id, DELIVERY.c.ordinal))
+    return [(row.message_id, row.ordinal) for row in rows], last
+
+
+def _held(connection: Connection, low: uuid.UUID | None, high: uuid.UUID | None) -> Select[Any]:
+    return along(connection, DELIVERY.c.state, State.HELD.value, DELIVERY.c.message_id, low=low, high=high)
 
 
 def crowded(connection: Connection, limit: int) -> bool:

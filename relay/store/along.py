@@ -48,6 +48,11 @@ def spans(connection: Connection, low: uuid.UUID | None, high: uuid.UUID | None)
     return [(uuid.UUID(int=border), high), (low, uuid.UUID(int=border - 1))]
 
 
+def near(low: uuid.UUID | None) -> uuid.UUID | None:
+    """NEWEST_DAYS behind an id: to look as far first, oldest first, has the others not planned where that is enough."""
+    return uuid.UUID(int=min(low.int + (NEWEST_DAYS * DAY_MS << 80), LAST.int)) if low is not None else None
+
+
 def behind(identity: uuid.UUID | None) -> uuid.UUID | None:
     """The lowest id above this one."""
     return uuid.UUID(int=identity.int + 1) if identity is not None else None

@@ -19,7 +19,9 @@ POSTGRESQL = {
     "connect_timeout": 10,
     # A process that stands still amid a transaction keeps its locks, and so keeps the brake from being pulled and others from its
     # deliveries: the server ends it. None of ours waits for anything but the server while it is in a transaction.
-    "options": "-c idle_in_transaction_session_timeout=5s",
+    # What looks dear, for the many months of a large store, would be compiled before it is run (PostgreSQL documentation, "When to JIT?"):
+    # longer than any list or search of ours takes.
+    "options": "-c idle_in_transaction_session_timeout=5s -c jit=off",
     # A server or network that is gone is noticed after 25 seconds.
     **{"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000},
 }
@@ -39,7 +41,8 @@ def open_engine(settings: Store) -> Engine:
                 # addresses and subjects are in it; its WAL gets the same mode (SQLite documentation, WAL)
             except OSError as error:
                 raise StoreError(f"store.url: {path}: {error.strerror}") from None
-        engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=5, json_serializer=json_text)
+        arguments = {"timeout": 30, "check_same_thread": False}
+        engine = create_engine(url, connect_args=arguments, pool_size=5, json_serializer=json_text, json_deserializer=json_value)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
     if url.get_backend_name() != "postgresql" or url.get_driver_name() != "psycopg":
@@ -47,7 +50,9 @@ def open_engine(settings: Store) -> Engine:
     if url.password:
         raise StoreError("store.url holds a password; put it in a PostgreSQL password file (PGPASSFILE)")
     # The connection that was used last is used next: it knows the partitions, and has its statements prepared.
-    engine = create_engine(url, pool_size=10, pool_pre_ping=True, pool_use_lifo=True, connect_args=POSTGRESQL, json_serializer=json_text)
+    pool: dict[str, Any] = {"pool_size": 10, "pool_pre_ping": True, "pool_use_lifo": True}
+    # A page of a list has a thousand JSON values.
+    engine = create_engine(url, connect_args=POSTGRESQL, json_serializer=json_text, json_deserializer=json_value, **pool)
     watch_postgresql(engine, settings.standby)
     return engine
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, insert, select, text
+from sqlalchemy import Connection, Engine, event, insert, select, text, update
 
 from relay.control.operations import audit
 from relay.control.operations.message import identity_of, journey_of
@@ -165,6 +165,59 @@ def test_no_list_and_no_search_works_more_in_a_store_three_times_as_large(engine
     after = work(engine)
     grown = {name: (before[name], after[name]) for name in LOOKS if after[name] > 1.3 * before[name] + 20}
     assert grown == {}
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_what_another_epoch_held_is_looked_for_in_the_months_of_a_page_and_only_that_is_fetched(engine: Engine, owner: Engine) -> None:
+    """A thousand that are as they should be come to us neither as rows nor, asked for again, as values."""
+    with owner.begin() as connection:
+        schema.make_partitions(connection, MONTHS)
+    fill(engine, SPREAD, over_two_years)
+    statements: list[tuple[str, Any]] = []
+    fetched: list[int] = []
+    event.listen(engine, "before_cursor_execute", lambda _1, _2, statement, parameters, _3, _4: statements.append((statement, parameters)))
+    event.listen(engine, "after_cursor_execute", lambda _1, cursor, _2, _3, _4, _5: fetched.append(cursor.rowcount))
+    with engine.connect() as connection:
+        found, after = held.stale(connection, EPOCH, None, limit=200)
+        assert found == []
+        statements.clear()
+        fetched.clear()
+        found, _ = held.stale(connection, EPOCH, after, limit=200)
+        assert found == []
+        assert fetched == [1, 0]
+        for statement, parameters in statements:
+            assert len(parameters) < 20, statement
+            cursor: Any = connection.connection.cursor()
+            cursor.execute(f"EXPLAIN {statement}", parameters)
+            months = set(re.findall(r"\bon delivery_(\d{4}_\d{2})\b", " ".join(line for (line,) in cursor)))
+            assert 0 < len(months) <= 4, statement
+
+
+def test_all_that_another_epoch_held_is_found_and_by_pages(engine: Engine) -> None:
+    fill(engine, 60)
+    with engine.begin() as connection:
+        everything = connection.execute(
+            select(DELIVERY.c.message_id).where(DELIVERY.c.state == State.HELD.value).order_by(DELIVERY.c.message_id)
+        ).scalars()
+        wanted = list(everything)
+        connection.execute(update(DELIVERY).where(DELIVERY.c.message_id == wanted[3]).values(disposition="staff-hold"))
+        connection.execute(update(DELIVERY).where(DELIVERY.c.message_id == wanted[4]).values(policy="another"))
+        for epoch, expected in ((EPOCH, [wanted[4]]), (Epoch("p", "closed"), [one for one in wanted if one != wanted[3]])):
+            found, after, pages = [], None, 0
+            while pages == 0 or after is not None:
+                keys, after = held.stale(connection, epoch, after, limit=10)
+                found += [key for key, _ in keys]
+                pages += 1
+            assert found == expected
+            assert pages == len(wanted) // 10 + 1
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_postgresql_compiles_nothing_however_dear_it_looks(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SET jit_above_cost = 0"))
+        plan = connection.execute(text("EXPLAIN (ANALYZE) SELECT count(*) FROM delivery WHERE attempts > 0")).scalars().all()
+        assert [line for line in plan if "JIT" in line] == []
 
 
 FREQUENT = ("queue list", "queue list --sender", "message find", "--sender", "--sender @domain")

@@ -1,11 +1,13 @@
 """Reads beside the writer: of one moment, and only reads."""
 
+import uuid
+
 import pytest
 from sqlalchemy import Connection, Engine, insert, select
 
 from relay.model.delivery import State
 from relay.model.errors import StoreError
-from relay.store import states
+from relay.store import rollouts, states
 from relay.store.tables import Counter
 from tests.servers.recording import Recording
 
@@ -75,3 +77,12 @@ def test_a_recount_in_pages_holds_while_mail_comes_in_and_goes_between_them(reco
     assert found.accepted == 21
     assert len(pages) > 3
     assert recording.reader.read_now(states.balance).accepted == 21 + 2 * len(pages)
+
+
+def test_json_that_orjson_refuses_is_read_all_the_same(engine: Engine) -> None:
+    """Half a surrogate pair, that an older program wrote."""
+    row = {"digest": "", "origin": "folder", "author": "", "reason": "", "asked_us": 0, "tests": {}, "tested": {}}
+    with engine.begin() as connection:
+        rollouts.add(connection, id=uuid.uuid4(), **row)
+        connection.exec_driver_sql("""UPDATE policy_rollout SET tests = '{"a": "\\ud800"}'""")
+        assert connection.execute(select(rollouts.ROLLOUT.c.tests)).scalar_one() == {"a": "\ud800"}
