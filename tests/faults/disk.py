@@ -20,11 +20,12 @@ from tests.servers.clamd import Clamd
 from tests.stories.house import until
 
 CREATING, PACKING, RECEIVING, SEALING, WIPING = "creating", "packing", "receiving", "sealing", "wiping"
-LEAVING, CONCLUDING, REWRAPPING, MARKING, CHECKPOINT = "leaving", "concluding", "rewrapping", "marking", "checkpoint"
+LEAVING, CONCLUDING, BOUNCING = "leaving", "concluding", "bouncing"
+REWRAPPING, MARKING, CHECKPOINT = "rewrapping", "marking", "checkpoint"
 """Where the message is when the disk breaks: its file is about to be made; one for several messages is; the final dot is not here yet; it
 is inspected, and not sealed; it is refused, and its key is about to be wiped; its content is about to leave; the next hop has it, and has
-not said so; it waits, and its key is wrapped to a new one; it is in the store, whose mark is about to be moved; at any time, while SQLite
-moves its log into its file."""
+not said so; the same, and it has refused one of two recipients, whose sender is about to be told; it waits, and its key is wrapped to a
+new one; it is in the store, whose mark is about to be moved; at any time, while SQLite moves its log into its file."""
 BODY, FOLDER, SPOOL, MARK, WAL, DATABASE, ANY = "body", "folder", "spool", "mark", "wal", "database", "file that is made"
 MOST_SENT = 400
 TOGETHER = 6
@@ -70,6 +71,7 @@ async def break_disk(at: Stand, clamd: Clamd, fault: DiskFault) -> Seen:
         WIPING: _sealing,
         LEAVING: _leaving,
         CONCLUDING: _leaving,
+        BOUNCING: _bouncing,
         REWRAPPING: _rewrapping,
         MARKING: _marking,
         CHECKPOINT: _checkpoint,
@@ -219,6 +221,26 @@ async def _leaving(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
             return failed
     finally:
         release()
+
+
+async def _bouncing(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
+    """The bounce finds no room, and is written later; what became of the other recipient is in the record all the same."""
+    release = at.hop.hold("DOT")
+    at.hop.behaviour.replies = {CLERKS[1]: "550 5.1.1 No such mailbox"}
+    try:
+        transaction = await at.send(CLERKS[:2], SMALL)
+        await at.hop.until_held("DOT")
+        async with _armed(at, fault) as trace:
+            release()
+            failed = await _over(at, fault, trace)
+            await until(lambda: not any(row.owner for row in at.queued()), "the end of the attempt")
+        assert [row.state for row in at.rows_of(transaction)] == ["delivered", "ready"], at.rows_of(transaction)
+        await at.hurry()
+        await at.settle()
+        return failed
+    finally:
+        release()
+        at.hop.behaviour.replies = {}
 
 
 async def _rewrapping(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:

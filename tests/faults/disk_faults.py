@@ -3,6 +3,7 @@
 from tests.faults.disk import (
     ANY,
     BODY,
+    BOUNCING,
     CHECKPOINT,
     CONCLUDING,
     CREATING,
@@ -50,6 +51,7 @@ SPOOL_FAULTS = (
     DiskFault(WIPING, BODY, "fsync", EIO, dies=True, says=STOPS),
     DiskFault(LEAVING, BODY, "openat", EIO, says="Input/output error"),
     DiskFault(LEAVING, BODY, "read", EIO, says="Input/output error"),
+    DiskFault(BOUNCING, ANY, "openat", ENOSPC, when="1+", says="a sender can't be told now.*spool is full"),
     # the new slot, then the wiping of the old one
     DiskFault(REWRAPPING, BODY, "write", EIO, says=NOT_REWRAPPED),
     DiskFault(REWRAPPING, BODY, "write", ENOSPC, says=NOT_REWRAPPED),
@@ -102,7 +104,13 @@ QUICK = (
         fault
         for fault in SPOOL_FAULTS
         if (fault.stage, fault.call, fault.error, fault.when)
-        in {(WIPING, "write", EIO, "1"), (LEAVING, "read", EIO, "1"), (REWRAPPING, "write", EIO, "2"), (MARKING, "write", ENOSPC, "1")}
+        in {
+            (WIPING, "write", EIO, "1"),
+            (LEAVING, "read", EIO, "1"),
+            (REWRAPPING, "write", EIO, "2"),
+            (MARKING, "write", ENOSPC, "1"),
+            (BOUNCING, "openat", ENOSPC, "1+"),
+        }
     ),
     DiskFault(SEALING, WAL, "pwrite64", ENOSPC, says=FULL),
     DiskFault(SEALING, WAL, "fdatasync", EIO, dies=True, says=STOPS),
