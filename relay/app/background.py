@@ -13,6 +13,7 @@ from relay.app.folder_watch import FolderWatch
 from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.jobs import Jobs
+from relay.app.kept_up import kept_up
 from relay.app.recall import Recall
 from relay.app.rule_notices import RuleNotices
 from relay.control.retention import Retention
@@ -83,26 +84,26 @@ class Background:
 
     def start(self, high_water: HighWaterWatch | None, folder_watch: FolderWatch | None = None) -> None:
         """All but the refresh is for the process that delivers: the one that has a high-water mark."""
-        self._run(self._refresh())
-        self._run(self._clock_watch.run())
+        self._run(self._refresh)
+        self._run(self._clock_watch.run)
         if high_water is not None:
-            self._run(high_water.run())
-            self._run(self._sweep(high_water))
-            self._run(self._mend())
-            self._run(self.balance_watch.run())
-            self._run(self.recall.run())
-            self._run(self._rule_notices.run())
+            self._run(high_water.run)
+            self._run(partial(self._sweep, high_water))
+            self._run(self._mend)
+            self._run(self.balance_watch.run)
+            self._run(self.recall.run)
+            self._run(self._rule_notices.run)
             if folder_watch is not None:
-                self._run(folder_watch.run())
+                self._run(folder_watch.run)
             if self._settings.retention.body_days is not None or self._settings.retention.record_days is not None:
-                self._run(self._retain())
+                self._run(self._retain)
 
     def stop(self) -> None:
         for task in list(self._tasks):
             task.cancel()
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.create_task(kept_up(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

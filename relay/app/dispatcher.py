@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from relay.app.custody import Custody
+from relay.app.kept_up import kept_up
 from relay.judge import Alert
 from relay.model.errors import ConfigurationError, PolicyUnavailable, Refusal, SpoolError, SpoolUnavailable, StoreError, Withdrawn
 from relay.model.message import Body, Claimed
@@ -56,7 +57,7 @@ class Dispatcher:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._loop()), asyncio.create_task(self._renewals())]
+        self._tasks = [asyncio.create_task(kept_up(self._loop)), asyncio.create_task(kept_up(self._renewals))]
 
     def wake(self) -> None:
         """Something is due now."""
