@@ -16,6 +16,7 @@ from sqlalchemy import Connection, make_url, text
 
 from relay.settings.models import Store
 from relay.store.engine import open_engine, sqlite_path
+from tests.faults.disk import SLOW_DISK
 from tests.faults.stand import Stand
 from tests.faults.strace import Inject, Trace, ended, traced
 from tests.servers.daemon import as_root
@@ -53,8 +54,6 @@ CALLS = {
 }
 """As SQLite and the spool make them, on Linux."""
 OF_SPOOL = (Point.BODY_SYNCED, Point.PACK_SYNCED, Point.PACK_NAMED)
-SLOW_DISK = Inject(("fsync",), "delay_exit=100000", "1+")
-"""Microseconds of each sync of the spool: what comes out of inspection while a body is sealed is then sealed together."""
 
 
 class Bomb(Protocol):

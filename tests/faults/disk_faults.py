@@ -13,6 +13,7 @@ from tests.faults.disk import (
     MARK,
     MARK_UNWRITTEN,
     MARKING,
+    NAMING,
     PACKING,
     RECEIVING,
     REWRAPPING,
@@ -35,6 +36,8 @@ SPOOL_FAULTS = (
     DiskFault(PACKING, ANY, "openat", ENOSPC, when="1+", says="452 4.3.1 Insufficient storage"),
     DiskFault(PACKING, FOLDER, "openat", EIO, when="1+", dies=True, says=STOPS),
     DiskFault(PACKING, FOLDER, "fsync", EIO, dies=True, says=STOPS),
+    DiskFault(NAMING, ANY, "rename", ENOSPC, when="1+", says="452 4.3.1 Insufficient storage"),
+    DiskFault(NAMING, ANY, "rename", EIO, when="1+", dies=True, says=STOPS),
     DiskFault(RECEIVING, BODY, "write", EIO, says="the spool refused a write.*Input/output error"),
     DiskFault(RECEIVING, BODY, "write", ENOSPC, says="the spool refused a write.*No space left"),
     DiskFault(SEALING, BODY, "openat", EIO, dies=True, says=STOPS),
@@ -95,7 +98,13 @@ QUICK_SPOOL = tuple(
     fault
     for fault in SPOOL_FAULTS
     if (fault.stage, fault.call, fault.error)
-    in {(CREATING, "openat", ENOSPC), (PACKING, "fsync", EIO), (RECEIVING, "write", EIO), (SEALING, "fsync", EIO)}
+    in {
+        (CREATING, "openat", ENOSPC),
+        (PACKING, "fsync", EIO),
+        (NAMING, "rename", ENOSPC),
+        (RECEIVING, "write", EIO),
+        (SEALING, "fsync", EIO),
+    }
 )
 """For every run of the tests, on either store."""
 QUICK = (
