@@ -229,7 +229,8 @@ class App:
         signer = Signer(settings.dkim_keys)
         custody = Custody(self.in_force, self.road, signer, self.deliverer, self.record, self.spool, notices, self.clock, settings)
         self.dispatcher = Dispatcher(custody, self.journal, self.reader, self.clock, delivery, self._owner, self._braked, self.alerts)
-        self.jobs = Jobs(self.journal, self.clock, self._owner, alone=sqlite_path(settings.store) is not None)
+        alone = sqlite_path(settings.store) is not None
+        self.jobs = Jobs(self.journal, self.clock, self._owner, alone=alone, wrong=lambda: self.clock_watch.wrong)
         self.background = Background(
             settings,
             self.in_force,

@@ -39,6 +39,7 @@ class BalanceWatch:
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        self._stopping.clear()
         try:
             while True:
                 await asyncio.sleep(self._settings.balance)

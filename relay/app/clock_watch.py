@@ -28,7 +28,7 @@ class ClockWatch:
     async def look(self) -> None:
         """Once. Raises StoreError."""
         before, started = self._clock.now_us(), time.monotonic()
-        there_us = await self._reader.read(_now_us)
+        there_us = await self._reader.read(database_now_us)
         took_us = (time.monotonic() - started) * 1e6
         if there_us is None:
             return  # SQLite: there is no other clock, and no other machine
@@ -47,7 +47,8 @@ class ClockWatch:
                 await self.look()
 
 
-def _now_us(connection: Connection) -> int | None:
+def database_now_us(connection: Connection) -> int | None:
+    """Microseconds since 1970 by the clock of the database; None where it has none of its own (SQLite)."""
     if connection.dialect.name != "postgresql":
         return None
     return int(connection.execute(text("SELECT extract(epoch FROM clock_timestamp()) * 1000000")).scalar_one())

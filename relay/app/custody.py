@@ -16,7 +16,7 @@ from relay.deliver.deliverer import Deliverer
 from relay.deliver.retry import delay_notice_us, next_attempt_us
 from relay.model.decision import Decision, Disposition
 from relay.model.delivery import State
-from relay.model.errors import PolicyUnavailable, StoreError, Withdrawn
+from relay.model.errors import PolicyUnavailable, Refusal, StoreError, Withdrawn
 from relay.model.message import Body, Claimed, Outcome, Signed, Ticket
 from relay.model.ports import BodyReader, Clock
 from relay.phases.state import ChangedMeanwhile
@@ -31,6 +31,8 @@ from relay.store.spool import Spool
 log = logging.getLogger("sluis.queue")
 WITHDRAWN_US = 1_000_000
 ASK_AGAIN_SECONDS = 1.0
+UNTOLD_US = 60_000_000
+"""After so long a recipient who failed is tried again whose sender could not be told now: a disk that is full, a store that is away."""
 PATIENCE_SECONDS = 600.0  # a database that fails over is back long before; nothing can be claimed meanwhile, so that it costs nothing
 
 
@@ -152,16 +154,34 @@ class Custody:
                 else:
                     next_us[outcome.ordinal] = max(due, now_us + int(outcome.rest * 1e6))
             final.append(outcome)
-        bounced = [outcome for outcome in final if outcome.state is State.BOUNCED]
-        if bounced:
-            await self._record.check_lease(claimed)
-        if bounced and not await self._notices.send(Action.FAILED, claimed, bounced):
-            final = [replace(outcome, state=State.UNDELIVERABLE) if outcome.state is State.BOUNCED else outcome for outcome in final]
+        if bounced := [outcome for outcome in final if outcome.state is State.BOUNCED]:
+            failed = await self._bounced(claimed, bounced)
+            final = [replace(outcome, state=failed) if outcome.state is State.BOUNCED else outcome for outcome in final]
+            if failed is State.READY:
+                next_us |= {outcome.ordinal: now_us + UNTOLD_US for outcome in bounced}
         await self._recorded(signed, final, next_us)
         # RFC 3464 §2.3.3: behind LMTP are mailboxes, and nobody who could tell more.
         done = Action.DELIVERED if route.lmtp else Action.RELAYED
-        await self._notices.send(done, claimed, [outcome for outcome in final if outcome.state is State.DELIVERED])
+        await self._tell(done, claimed, [outcome for outcome in final if outcome.state is State.DELIVERED])
         await self._delays(claimed, [outcome for outcome in final if outcome.state is State.READY], now_us)
+
+    async def _bounced(self, claimed: Claimed, failed: Sequence[Outcome]) -> State:
+        """What becomes of recipients who failed, when their sender was told or could not be. READY: not now, so that they are tried again;
+        what became of the others is recorded all the same, for they would have the message twice otherwise. Raises LeaseLost."""
+        try:
+            await self._record.check_lease(claimed)
+            return State.BOUNCED if await self._notices.send(Action.FAILED, claimed, failed) else State.UNDELIVERABLE
+        except (Refusal, StoreError, OSError) as error:
+            _untold(claimed, error)
+            return State.READY
+
+    async def _tell(self, action: Action, claimed: Claimed, outcomes: Sequence[Outcome]) -> bool:
+        """Of what is recorded already: False where it could not be told now."""
+        try:
+            return await self._notices.send(action, claimed, outcomes)
+        except (Refusal, StoreError, OSError) as error:
+            _untold(claimed, error)
+            return False
 
     async def _recorded(self, signed: Signed, outcomes: Sequence[Outcome], next_us: Mapping[int, int]) -> None:
         """A store that is full or away for a while is asked again: what the next hop has answered would be sent twice otherwise. Raises
@@ -183,8 +203,7 @@ class Custody:
             return
         untold = {ticket.ordinal for ticket in claimed.tickets if not ticket.delay_notified}
         due = [outcome for outcome in late if outcome.ordinal in untold]
-        if due:
-            await self._notices.send(Action.DELAYED, claimed, due)
+        if due and await self._tell(Action.DELAYED, claimed, due):
             await self._record.delay_notified(claimed, [outcome.ordinal for outcome in due])
 
     async def unreadable(self, claimed: Claimed, reason: str) -> None:
@@ -209,6 +228,11 @@ class _Marked:
         async with self._lock:
             await self._mark(self._signed, not self._done)
             self._done = True
+
+
+def _untold(claimed: Claimed, error: Exception) -> None:
+    fields = {"message": claimed.message.id.hex, "error": str(error)}
+    log.error("a sender can't be told now", extra={"fields": fields})
 
 
 def _undecided(ticket: Ticket, decision: Decision, index: int) -> Outcome:

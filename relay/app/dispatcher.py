@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from relay.app.custody import Custody
+from relay.app.kept_up import kept_up
 from relay.judge import Alert
-from relay.model.errors import ConfigurationError, PolicyUnavailable, SpoolError, SpoolUnavailable, StoreError, Withdrawn
+from relay.model.errors import ConfigurationError, PolicyUnavailable, Refusal, SpoolError, SpoolUnavailable, StoreError, Withdrawn
 from relay.model.message import Body, Claimed
 from relay.model.ports import Clock
 from relay.record.first_claims import Lease
@@ -56,7 +57,7 @@ class Dispatcher:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._loop()), asyncio.create_task(self._renewals())]
+        self._tasks = [asyncio.create_task(kept_up(self._loop)), asyncio.create_task(kept_up(self._renewals))]
 
     def wake(self) -> None:
         """Something is due now."""
@@ -162,7 +163,7 @@ class Dispatcher:
         except SpoolError as error:
             log.error("a body can't be read", extra={"fields": fields | {"error": str(error)}})
             await self._custody.unreadable(claimed, str(error))
-        except (ConfigurationError, StoreError) as error:
+        except (ConfigurationError, Refusal, StoreError) as error:
             log.error("can't be brought on now", extra={"fields": fields | {"error": str(error)}})
             await self._give_back(claimed, BROKEN_SECONDS)
         except asyncio.CancelledError:

@@ -7,7 +7,7 @@ from relay.admission import PolicyInForce
 from relay.app.intake import RoadIntake
 from relay.deliver.bounce import Notice, build_dsn, wanted
 from relay.deliver.bounce_text import Action
-from relay.model.errors import SpoolError
+from relay.model.errors import Refusal, SpoolError
 from relay.model.ids import new_id
 from relay.model.message import Claimed, Outcome
 from relay.model.ports import Clock
@@ -28,7 +28,8 @@ class Notices:
         self._hostname = hostname
 
     async def send(self, action: Action, claimed: Claimed, outcomes: Sequence[Outcome]) -> bool:
-        """Tells the sender of those outcomes that it wants to hear of. False: it should have been told, and could not be."""
+        """Tells the sender of those outcomes that it wants to hear of. False: it should have been told, and may not be. Raises Refusal,
+        StoreError and OSError where it can't be told now."""
         message = claimed.message
         recipients = {ticket.ordinal: ticket.recipient for ticket in claimed.tickets}
         reported = [
@@ -49,6 +50,9 @@ class Notices:
         )
         replies = await self._intake.take_in(identity, build_dsn(notice), message.sender.path, self._policies.current())
         taken = all(reply.positive for reply in replies)
+        later = next((reply for reply in replies if not reply.positive and not reply.permanent), None)
+        if later is not None:
+            raise Refusal(later, f"a notice was deferred on our own road: {later}")
         if not taken:
             log.error("a notice was refused on our own road", extra={"fields": {"message": message.id.hex, "reply": str(replies[0])}})
         return taken

@@ -59,6 +59,9 @@ class Recall:
                 log.error("what is held can't be brought back now", extra={"fields": {"error": str(error)}})
                 self._begin.set()
                 await asyncio.sleep(RETRY_SECONDS)
+            except BaseException:
+                self._begin.set()  # whoever begins again goes on with it
+                raise
 
     async def _pass(self) -> None:
         """All that is held, oldest first. While the brake is on, all stays as it is."""

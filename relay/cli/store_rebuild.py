@@ -84,8 +84,8 @@ def _rebuild(settings: Settings, engine: Engine, spool: Spool, reason: str, bar:
         raise StoreError("the private spool keys are needed: spool.private_keys is not set, or empty")
     actor = who(settings)
     run = Run()
-    total = sum(1 for _ in spool.names())
-    names = iter(spool.names())
+    total = sum(1 for _ in spool.names(lambda name, error: None))
+    names = spool.names(lambda name, error: run.problems.append(str(error)))
     while page := list(itertools.islice(names, PAGE)):
         found = _read_page(engine, spool, page, run)
         if found and not dry_run:

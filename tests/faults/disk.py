@@ -20,14 +20,18 @@ from tests.servers.clamd import Clamd
 from tests.stories.house import until
 
 CREATING, PACKING, RECEIVING, SEALING, WIPING = "creating", "packing", "receiving", "sealing", "wiping"
-LEAVING, CONCLUDING, REWRAPPING, MARKING, CHECKPOINT = "leaving", "concluding", "rewrapping", "marking", "checkpoint"
-"""Where the message is when the disk breaks: its file is about to be made; one for several messages is; the final dot is not here yet; it
+LEAVING, CONCLUDING, BOUNCING = "leaving", "concluding", "bouncing"
+NAMING, REWRAPPING, MARKING, CHECKPOINT = "naming", "rewrapping", "marking", "checkpoint"
+"""Where the message is when the disk breaks: its file is about to be made; several messages are sealed in one moment;
+several are in one file, which is about to get its name; the final dot is not here yet; it
 is inspected, and not sealed; it is refused, and its key is about to be wiped; its content is about to leave; the next hop has it, and has
-not said so; it waits, and its key is wrapped to a new one; it is in the store, whose mark is about to be moved; at any time, while SQLite
-moves its log into its file."""
+not said so; the same, and it has refused one of two recipients, whose sender is about to be told; it waits, and its key is wrapped to a
+new one; it is in the store, whose mark is about to be moved; at any time, while SQLite moves its log into its file."""
 BODY, FOLDER, SPOOL, MARK, WAL, DATABASE, ANY = "body", "folder", "spool", "mark", "wal", "database", "file that is made"
 MOST_SENT = 400
 TOGETHER = 6
+SLOW_DISK = Inject(("fsync",), "delay_exit=100000", "1+")
+"""Microseconds of each sync of the spool: what comes out of inspection while a body is sealed is then sealed together."""
 MARK_UNWRITTEN = "high-water-unwritable"
 
 
@@ -65,11 +69,13 @@ async def break_disk(at: Stand, clamd: Clamd, fault: DiskFault) -> Seen:
     stages = {
         CREATING: _creating,
         PACKING: _packing,
+        NAMING: _naming,
         RECEIVING: _receiving,
         SEALING: _sealing,
         WIPING: _sealing,
         LEAVING: _leaving,
         CONCLUDING: _leaving,
+        BOUNCING: _bouncing,
         REWRAPPING: _rewrapping,
         MARKING: _marking,
         CHECKPOINT: _checkpoint,
@@ -96,6 +102,8 @@ def told_wrong(fault: DiskFault, seen: Seen) -> list[str]:
             wrong.append("the client heard 250")
         if not fault.dies and None in replies:
             wrong.append("the client heard nothing")
+    if fault.stage == NAMING and sum(reply is None or reply.code >= 400 for reply in replies) < 2:
+        wrong.append(f"no several were refused, or heard nothing: {replies}")
     if '"traceback"' in seen.log:
         wrong.append(f"a traceback: {seen.log[-3000:]}")
     return wrong
@@ -169,6 +177,24 @@ async def _packing(at: Stand, clamd: Clamd, fault: DiskFault) -> list[str]:
     return failed
 
 
+async def _naming(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
+    """While the one before them is sealed on a slow disk, the others come to wait for each other."""
+    transactions = [at.compose([CLERKS[0]], SMALL) for _ in range(TOGETHER)]
+    inject = Inject((fault.call,), f"error={fault.error}", fault.when)
+    async with contextlib.AsyncExitStack() as stack:
+        with at.workers_stopped():
+            sending = [asyncio.create_task(at.client.send(at.house.port(), transaction)) for transaction in transactions]
+            await until(lambda: all(transaction.dot for transaction in transactions), "the final dots")
+            trace = await stack.enter_async_context(traced([at.house.pid], inject, SLOW_DISK, output=at.trace_file()))
+        await asyncio.gather(*sending)
+        if fault.dies:
+            with contextlib.suppress(AssertionError):
+                await trace.until_ended(5)
+        failed = [line for line in trace.injected() if ".pack" in line]
+    assert failed, f"no pack was about to be named: {trace.injected()}"
+    return failed
+
+
 async def _receiving(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
     known = set(at.spool_names())
     async with contextlib.AsyncExitStack() as stack:
@@ -219,6 +245,26 @@ async def _leaving(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
             return failed
     finally:
         release()
+
+
+async def _bouncing(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
+    """The bounce finds no room, and is written later; what became of the other recipient is in the record all the same."""
+    release = at.hop.hold("DOT")
+    at.hop.behaviour.replies = {CLERKS[1]: "550 5.1.1 No such mailbox"}
+    try:
+        transaction = await at.send(CLERKS[:2], SMALL)
+        await at.hop.until_held("DOT")
+        async with _armed(at, fault) as trace:
+            release()
+            failed = await _over(at, fault, trace)
+            await until(lambda: not any(row.owner for row in at.queued()), "the end of the attempt")
+        assert [row.state for row in at.rows_of(transaction)] == ["delivered", "ready"], at.rows_of(transaction)
+        await at.hurry()
+        await at.settle()
+        return failed
+    finally:
+        release()
+        at.hop.behaviour.replies = {}
 
 
 async def _rewrapping(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:

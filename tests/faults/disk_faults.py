@@ -3,6 +3,7 @@
 from tests.faults.disk import (
     ANY,
     BODY,
+    BOUNCING,
     CHECKPOINT,
     CONCLUDING,
     CREATING,
@@ -12,6 +13,7 @@ from tests.faults.disk import (
     MARK,
     MARK_UNWRITTEN,
     MARKING,
+    NAMING,
     PACKING,
     RECEIVING,
     REWRAPPING,
@@ -34,6 +36,8 @@ SPOOL_FAULTS = (
     DiskFault(PACKING, ANY, "openat", ENOSPC, when="1+", says="452 4.3.1 Insufficient storage"),
     DiskFault(PACKING, FOLDER, "openat", EIO, when="1+", dies=True, says=STOPS),
     DiskFault(PACKING, FOLDER, "fsync", EIO, dies=True, says=STOPS),
+    DiskFault(NAMING, ANY, "rename", ENOSPC, when="1+", says="452 4.3.1 Insufficient storage"),
+    DiskFault(NAMING, ANY, "rename", EIO, when="1+", dies=True, says=STOPS),
     DiskFault(RECEIVING, BODY, "write", EIO, says="the spool refused a write.*Input/output error"),
     DiskFault(RECEIVING, BODY, "write", ENOSPC, says="the spool refused a write.*No space left"),
     DiskFault(SEALING, BODY, "openat", EIO, dies=True, says=STOPS),
@@ -50,6 +54,7 @@ SPOOL_FAULTS = (
     DiskFault(WIPING, BODY, "fsync", EIO, dies=True, says=STOPS),
     DiskFault(LEAVING, BODY, "openat", EIO, says="Input/output error"),
     DiskFault(LEAVING, BODY, "read", EIO, says="Input/output error"),
+    DiskFault(BOUNCING, ANY, "openat", ENOSPC, when="1+", says="a sender can't be told now.*spool is full"),
     # the new slot, then the wiping of the old one
     DiskFault(REWRAPPING, BODY, "write", EIO, says=NOT_REWRAPPED),
     DiskFault(REWRAPPING, BODY, "write", ENOSPC, says=NOT_REWRAPPED),
@@ -93,7 +98,13 @@ QUICK_SPOOL = tuple(
     fault
     for fault in SPOOL_FAULTS
     if (fault.stage, fault.call, fault.error)
-    in {(CREATING, "openat", ENOSPC), (PACKING, "fsync", EIO), (RECEIVING, "write", EIO), (SEALING, "fsync", EIO)}
+    in {
+        (CREATING, "openat", ENOSPC),
+        (PACKING, "fsync", EIO),
+        (NAMING, "rename", ENOSPC),
+        (RECEIVING, "write", EIO),
+        (SEALING, "fsync", EIO),
+    }
 )
 """For every run of the tests, on either store."""
 QUICK = (
@@ -102,7 +113,13 @@ QUICK = (
         fault
         for fault in SPOOL_FAULTS
         if (fault.stage, fault.call, fault.error, fault.when)
-        in {(WIPING, "write", EIO, "1"), (LEAVING, "read", EIO, "1"), (REWRAPPING, "write", EIO, "2"), (MARKING, "write", ENOSPC, "1")}
+        in {
+            (WIPING, "write", EIO, "1"),
+            (LEAVING, "read", EIO, "1"),
+            (REWRAPPING, "write", EIO, "2"),
+            (MARKING, "write", ENOSPC, "1"),
+            (BOUNCING, "openat", ENOSPC, "1+"),
+        }
     ),
     DiskFault(SEALING, WAL, "pwrite64", ENOSPC, says=FULL),
     DiskFault(SEALING, WAL, "fdatasync", EIO, dies=True, says=STOPS),

@@ -72,12 +72,13 @@ class Rounds:
         """One round: a window of that name, or a fault."""
         tally = self._report.tally(f"{what}{self._suffix}")
         tally.rounds += 1
+        first = len(self._at.client.log)
         if isinstance(what, DiskFault):
             caught = await self._broken(what, tally)
         else:
             caught = await self._killed(what, tally)
         tally.messages += len(caught)
-        tally.adopted += await self._at.again(caught)
+        tally.adopted += await self._at.again(self._at.client.log[first:])  # those of a kill that missed, too
         await self._at.settle()
         verdict = self._at.check()
         tally.possible_duplicates += verdict.possible_duplicates - self._before.possible_duplicates

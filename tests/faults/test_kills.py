@@ -13,8 +13,19 @@ from tests.servers.database import Database
 
 SEED = 20_261_124
 ROUNDS = {
-    "sqlite": ("after spool write", "amid commit", "after 250", "before mark", "after final dot", "during release", "at random"),
-    "postgresql": ("before commit", "after commit", "before final dot", "after next hop's 250", "after outcome"),
+    "sqlite": (
+        "after spool write",
+        "after pack write",
+        "amid commit",
+        "amid commit of a pack",
+        "after commit of a pack",
+        "after 250",
+        "before mark",
+        "after final dot",
+        "during release",
+        "at random",
+    ),
+    "postgresql": ("after pack is named", "before commit", "after commit", "before final dot", "after next hop's 250", "after outcome"),
 }
 """Each window once; `make faults` plays every one on both stores, and on several processes with their bodies in an object store."""
 OVER_S3 = ("after next hop's 250", "at random")

@@ -5,17 +5,21 @@ that was missed fails the round: NotInWindow.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from relay.model.delivery import State
+from relay.store.spool.folder_pack import SUFFIX, UNFINISHED, PackFile
 from tests.faults.bombs import NotInWindow, Point, bomb
-from tests.faults.client import Transaction
+from tests.faults.client import SMALL, Transaction
 from tests.faults.stand import CLERKS, DESK, Stand
 from tests.stories.house import until
 
 Window = Callable[[Stand], Awaitable[list[Transaction]]]
 SENDERS = 4
+TOGETHER = 5
+"""Messages that come out of their inspection at once: the first is sealed alone, the others meanwhile wait for each other."""
 
 
 def _prove(fact: bool, what: str) -> None:
@@ -44,6 +48,69 @@ async def spool_written(at: Stand) -> list[Transaction]:
     _prove(at.rows_of(transaction) == [], "it is in the store")
     _prove(len(set(at.spool_names()) - before) == 1, "there is no new body in the spool")
     return [transaction]
+
+
+async def _packed(at: Stand, point: Point, when: int = 1) -> list[Transaction]:
+    """Several small messages are sealed together while the disk is slow; gives those whose client has heard nothing."""
+    fuse = bomb(at, point, when, slowly=True)
+    transactions = [at.compose(size=SMALL) for _ in range(TOGETHER)]
+    with at.held("MAIL"):
+        with at.workers_stopped():
+            sending = [asyncio.create_task(at.client.send(at.house.port(), transaction)) for transaction in transactions]
+            await until(lambda: all(transaction.dot for transaction in transactions), "the final dots")
+            await fuse.arm()
+        try:
+            await fuse.gone_off()
+        finally:
+            await asyncio.gather(*sending)
+    caught = [transaction for transaction in transactions if not transaction.heard_250]
+    _prove(len(caught) > 1, f"{len(caught)} clients heard nothing")
+    return caught
+
+
+def _in_packs(at: Stand, suffix: str) -> dict[str, int]:
+    """How many bodies the packs have, whole ones or those without their name yet."""
+    found = {}
+    for path in (at.house.folder / "spool").glob(f"*/*{suffix}"):
+        with PackFile(path) as pack:
+            size = path.stat().st_size
+            found[path.stem] = sum(place.offset + place.length <= size for place in pack.places.values())
+    return found
+
+
+async def pack_written(at: Stand) -> list[Transaction]:
+    """A file of several bodies is synced, and has not its name yet: nobody will find it."""
+    caught = await _packed(at, Point.PACK_SYNCED)
+    _prove(max(_in_packs(at, UNFINISHED).values(), default=0) > 1, "no pack without a name has several bodies")
+    _prove(not any(at.rows_of(transaction) for transaction in caught), "one is in the store")
+    return caught
+
+
+async def pack_named(at: Stand) -> list[Transaction]:
+    """It has its name, its folder is not synced, and the store knows nothing."""
+    before = _in_packs(at, SUFFIX)
+    caught = await _packed(at, Point.PACK_NAMED)
+    new = {name: bodies for name, bodies in _in_packs(at, SUFFIX).items() if name not in before}
+    _prove(max(new.values(), default=0) > 1, f"no new pack has several bodies: {new}")
+    _prove(not any(at.rows_of(transaction) for transaction in caught), "one is in the store")
+    return caught
+
+
+async def pack_amid_commit(at: Stand) -> list[Transaction]:
+    """All of it is sealed, and the commit of its messages is written and not synced. The first commit is that of the one before it."""
+    before = _in_packs(at, SUFFIX)
+    caught = await _packed(at, Point.WRITTEN, 2)
+    _prove(any(bodies > 1 for name, bodies in _in_packs(at, SUFFIX).items() if name not in before), "no new pack has several bodies")
+    return caught
+
+
+async def pack_committed(at: Stand) -> list[Transaction]:
+    """The commit of several messages with one pack is durable, and no client has heard 250."""
+    caught = await _packed(at, Point.SYNCED, 2)
+    names = {row.m_spool_object for transaction in caught for row in at.rows_of(transaction)}
+    packs = Counter(name.partition("/")[0] for name in names if "/" in name)
+    _prove(max(packs.values(), default=0) > 1, f"no two of them are in one pack, and committed: {names}")
+    return caught
 
 
 async def before_commit(at: Stand) -> list[Transaction]:
@@ -186,6 +253,10 @@ def _copies(at: Stand, transaction: Transaction) -> list[Any]:
 
 WINDOWS: dict[str, Window] = {
     "after spool write": spool_written,
+    "after pack write": pack_written,
+    "after pack is named": pack_named,
+    "amid commit of a pack": pack_amid_commit,
+    "after commit of a pack": pack_committed,
     "before commit": before_commit,
     "amid commit": amid_commit,
     "after commit": after_commit,
@@ -199,8 +270,8 @@ WINDOWS: dict[str, Window] = {
     "at random": at_random,
 }
 """In the order of the road."""
-SQLITE_ONLY = ("amid commit",)
+SQLITE_ONLY = ("amid commit", "amid commit of a pack", "after commit of a pack")
 
 
-ON_RELAY = ("after spool write",)
+ON_RELAY = ("after spool write", "after pack write", "after pack is named")
 """For which strace takes the relay: one process, that is."""

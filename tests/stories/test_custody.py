@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from relay.model.ids import new_id
 from relay.settings.models import Store
@@ -19,6 +19,7 @@ from tests.servers.sink import Behaviour, Sink
 from tests.stories.house import CLERK, CLIENTS, PASS, House, house, message, until, with_attachment
 from tests.stories.test_extensions import field
 
+QUEUE = Queue.__table__  # type: ignore[attr-defined]
 COLLEAGUE = "judge@court.example"
 DAY = 86_400
 LATER = {"delivery": {"schedule": [600]}}
@@ -203,5 +204,34 @@ def test_a_recipient_who_comes_back_alone_is_still_one_of_several(tmp_path: Path
             _, row = await sluis.until_states(reply, "delivered", "quarantined")
             assert [match["rule"] for match in row.rules if match["disposition"] == "quarantine"] == ["many"]
             assert [arrived.envelope.addresses for arrived in sink.messages] == [[CLERK]]
+
+    asyncio.run(story())
+
+
+def test_what_a_wrong_clock_put_off_for_a_year_and_was_leased_for_one_leaves_when_the_clock_is_right(
+    tmp_path: Path, database: Store
+) -> None:
+    year_us = 365 * DAY * 1_000_000
+
+    async def story() -> None:
+        behaviour = Behaviour(replies={"MAIL": "451 4.3.0 Later"})
+        async with (
+            Sink(behaviour) as sink,
+            house(tmp_path, database, outside=sink.port, settings={"delivery": {"schedule": [600], "lease": LEASE_SECONDS}}) as sluis,
+        ):
+            put_off, leased = [await sluis.send(message()) for _ in range(2)]
+            await until(
+                lambda: sum(row.owner is None and row.attempts == 1 for row in queued(sluis._engine)) == 2, lambda: sluis.log()[-2000:]
+            )
+            assert await sluis.stop() == 0
+            ahead = update(QUEUE).values(next_us=QUEUE.c.next_us + year_us).where(QUEUE.c.message_id == put_off.id)
+            owned = update(QUEUE).values(next_us=0, owner="dead", lease_until_us=QUEUE.c.next_us + year_us, fence=QUEUE.c.fence + 1)
+            with sluis._engine.begin() as connection:
+                connection.execute(ahead)
+                connection.execute(owned.where(QUEUE.c.message_id == leased.id))
+            behaviour.replies = {}
+            await sluis.start()
+            await sluis.until_states(put_off, "delivered")
+            await sluis.until_states(leased, "delivered")
 
     asyncio.run(story())

@@ -23,7 +23,7 @@ from relay.settings.models import Spool as SpoolSettings
 from relay.store.spool import folder_pack
 from relay.store.spool.arriving import PIECE, Arriving
 from relay.store.spool.durable import Durable, SpoolFatal
-from relay.store.spool.folder_pack import UNFINISHED, PackFile, names_in, object_file, open_object
+from relay.store.spool.folder_pack import UNFINISHED, Failed, PackFile, names_in, object_file, open_object
 from relay.store.spool.folder_reader import SpoolReader
 from relay.store.spool.folder_sweep import SWEEP_PAGE, FolderSweep
 from relay.store.spool.format import (
@@ -172,12 +172,15 @@ class FolderSpool:
             raise SpoolUnavailable(f"spool object {name}: {error.strerror}") from None
 
     def sealed(self, name: str) -> bool:
-        """Whether the object has its end: only then it may have heard 250. Raises SpoolUnavailable."""
+        """Whether the object has its end: only then it may have heard 250. Raises SpoolUnavailable; SpoolError for one in a pack, which
+        gets its name when it is whole."""
         try:
             with self._object(name) as file:
                 read_size(file, name)
                 return True
         except SpoolError:
+            if "/" in name:
+                raise
             return False
         except OSError as error:
             raise SpoolUnavailable(f"spool object {name}: {error.strerror}") from None
@@ -235,7 +238,7 @@ class FolderSpool:
     def rewrap(self, failed: Callable[[str, Exception], None]) -> int:
         """One object after another."""
         done = 0
-        for name in self.names():
+        for name in self.names(failed):
             try:
                 done += self.rewrap_one(name)
             except (SpoolError, OSError) as error:
@@ -263,10 +266,10 @@ class FolderSpool:
             raise SpoolError(f"spool object {name}: {error.strerror}") from None
         return True
 
-    def names(self) -> Iterator[str]:
+    def names(self, failed: Failed | None = None) -> Iterator[str]:
         """Every object, older folders first. What is added or removed meanwhile may be left out, or named though it is gone."""
         for folder in self._folders():
-            yield from names_in(folder)
+            yield from names_in(folder, failed)
 
     def _folders(self) -> list[Path]:
         return sorted(path for path in self._folder.iterdir() if path.is_dir())

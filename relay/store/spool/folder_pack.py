@@ -15,7 +15,7 @@ import io
 import logging
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self, cast
@@ -133,25 +133,32 @@ def open_object(folder: Path, name: str, mode: str = "rb") -> BinaryIO:
         raise
 
 
-def names_in(folder: Path) -> Iterator[str]:
-    """Every body in one folder of a spool. A pack that is damaged is logged, and left out."""
+Failed = Callable[[str, Exception], None]
+"""Hears of each pack or body that could not be understood, and why."""
+
+
+def names_in(folder: Path, failed: Failed | None = None) -> Iterator[str]:
+    """Every body in one folder of a spool. A pack that is damaged is told, and left out."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(SUFFIX):
-                yield from names_of(folder / entry.name)
+                yield from names_of(folder / entry.name, failed)
             elif not entry.name.endswith(UNFINISHED):
                 yield entry.name
 
 
-def names_of(path: Path) -> list[str]:
-    """The bodies of a pack that were not erased; none where it is gone, or damaged, which is logged."""
+def names_of(path: Path, failed: Failed | None = None) -> list[str]:
+    """The bodies of a pack that were not erased; none where it is gone, or damaged, which is logged where nobody wants to hear of it."""
     try:
         with PackFile(path) as pack:
             return [f"{path.stem}/{identity.hex}" for identity in pack.left()]
     except FileNotFoundError:
         return []
     except SpoolError as error:
-        log.error("a pack is damaged", extra={"fields": {"pack": path.stem, "error": str(error)}})
+        if failed is not None:
+            failed(path.stem, error)
+        else:
+            log.error("a pack is damaged", extra={"fields": {"pack": path.stem, "error": str(error)}})
         return []
 
 

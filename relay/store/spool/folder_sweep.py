@@ -9,22 +9,31 @@ from pathlib import Path
 from relay.store.spool.folder_pack import SUFFIX, UNFINISHED, names_of
 
 SWEEP_PAGE = 500
+AGAIN_SECONDS = 86_400.0
+"""What a crash leaves in an old folder (between the commit that erases a body and the wiping of its key) may be another process's, of which
+a folder does not tell: after so long every folder is looked through again."""
 FOLDER_SECONDS = 2**24 / 1000  # how long new objects go into one folder
 
 
 class FolderSweep:
-    """What one process has looked at stands in its memory only. `discard` removes a body; `page`: of how many names is asked at once."""
+    """What one process has looked at stands in its memory only. `discard` removes a body; `page`: of how many names is asked at once;
+    `again`: seconds after which everything is looked at once more."""
 
-    def __init__(self, discard: Callable[[str], None], page: int) -> None:
+    def __init__(self, discard: Callable[[str], None], page: int, again: float = AGAIN_SECONDS) -> None:
         self._discard = discard
         self._page = page
         self._looked: dict[str, float] = {}
+        self._again = again
+        self._began = time.monotonic()
 
     def run(self, folders: Iterable[Path], known: Callable[[Iterable[str]], set[str]], older_than_seconds: float) -> int:
         """Removes objects without a row that are older than the longest session, so that no live process is still at them, and folders that
         have become empty. `known` gives those of the names that have a row. Gives how many were removed.
-        A folder that nothing can come into any more is looked through once by a process, and again only where it has changed."""
+        A folder that nothing can come into any more is looked through once by a process, and again where it has changed, or after a day."""
         now = time.time()
+        if time.monotonic() - self._began > self._again:
+            self._looked.clear()
+            self._began = time.monotonic()
         removed = 0
         for folder in folders:
             changed = folder.stat().st_mtime

@@ -53,8 +53,9 @@ class Indexes:
             if name.endswith(KEYS):
                 yield name.removeprefix(FOLDER).removesuffix(KEYS)
 
-    def names_of(self, pack_id: str) -> list[str] | None:
-        """Every body in a pack, none where the index is gone; None where it can't be understood, which is logged."""
+    def names_of(self, pack_id: str, failed: Callable[[str, Exception], None] | None = None) -> list[str] | None:
+        """Every body in a pack, none where the index is gone; None where it can't be understood, which is logged where nobody wants to
+        hear of it."""
         try:
             return [pack.joined(pack_id, identity) for identity in self._read(pack_id)[0]]
         except Missing:
@@ -62,7 +63,10 @@ class Indexes:
         except SpoolUnavailable:
             raise
         except SpoolError as error:
-            log.error("the index of a pack is damaged", extra={"fields": {"pack": pack_id, "error": str(error)}})
+            if failed is not None:
+                failed(pack_id, error)
+            else:
+                log.error("the index of a pack is damaged", extra={"fields": {"pack": pack_id, "error": str(error)}})
             return None
 
     def erase(self, names: Iterable[str]) -> None:

@@ -68,7 +68,7 @@ class Spool(Protocol):
 
     def sealed(self, name: str) -> bool:
         """Whether the body was made durable: a crash before that may leave one whose message never heard 250. Needs no key. Raises
-        SpoolUnavailable."""
+        SpoolUnavailable; SpoolError where a crash can't have left it so."""
         ...
 
     def discard(self, *names: str) -> None:
@@ -84,8 +84,9 @@ class Spool(Protocol):
         """Wraps every body key to the present public key; no body is touched. Gives how many; `failed` hears of each that is left."""
         ...
 
-    def names(self) -> Iterator[str]:
-        """Every body, older ones first. What is added or removed meanwhile may be left out, or named though it is gone."""
+    def names(self, failed: Callable[[str, Exception], None] | None = None) -> Iterator[str]:
+        """Every body, older ones first. What is added or removed meanwhile may be left out, or named though it is gone. `failed` hears of
+        each pack whose bodies nobody can name, because it is damaged; without it that is logged."""
         ...
 
     def sweep(self, known: Callable[[Iterable[str]], set[str]], older_than_seconds: float) -> int:

@@ -192,10 +192,10 @@ class S3Spool:
         """Pack by pack."""
         return self._indexes.rewrap(self.keys, failed)
 
-    def names(self) -> Iterator[str]:
+    def names(self, failed: Callable[[str, Exception], None] | None = None) -> Iterator[str]:
         """Pack by pack: a request for each."""
         for pack_id in self._indexes.packs():
-            yield from self._indexes.names_of(pack_id) or ()
+            yield from self._indexes.names_of(pack_id, failed) or ()
 
     def sweep(self, known: Callable[[Iterable[str]], set[str]], older_than_seconds: float) -> int:
         """New packs, and some of the old ones each time (s3_sweep.py)."""

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from relay.app.custody import Custody
 from relay.app.dispatcher import Dispatcher
 from relay.model.message import Body, Claimed
@@ -57,3 +59,34 @@ def test_while_the_brake_is_on_nothing_is_claimed(recording: Recording) -> None:
             await dispatcher.stop(10)
 
     asyncio.run(story())
+
+
+class BrokenOnce(Brake):
+    """A bug at the first look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on = False
+
+    def __call__(self) -> bool:
+        if super().__call__() or self.asked == 1:
+            raise RuntimeError("a bug")
+        return False
+
+
+def test_a_bug_at_one_look_at_the_queue_does_not_end_all_looks(recording: Recording, caplog: pytest.LogCaptureFixture) -> None:
+    identity = recording.accept().decided.inspected.received.id
+
+    async def story() -> None:
+        custody, settings = NotedCustody(), Delivery(poll=0.01)
+        dispatcher = Dispatcher(custody, recording.journal, recording.reader, recording.clock, settings, "relay-1", BrokenOnce(), Alerts())
+        dispatcher.start()
+        try:
+            async with asyncio.timeout(20):
+                assert (await custody.claims.get()).message.id == identity
+        finally:
+            await dispatcher.stop(10)
+
+    asyncio.run(story())
+    (told,) = [record for record in caplog.records if record.exc_info]
+    assert "begins again" in told.getMessage()

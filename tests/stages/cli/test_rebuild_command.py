@@ -131,3 +131,17 @@ def test_bodies_of_a_pack_come_back_under_their_names(old: Machine, filled: Reco
     with recording_on(new.database.relay, new.folder) as there:
         assert [same(row) for row in there.rows("message")] == [same(row) for row in before]
     assert new.run("check", "--bodies").exit_code == 0
+
+
+def test_a_damaged_pack_is_told_and_no_body_of_it_is_called_unsealed(old: Machine, filled: Recording, new: Machine) -> None:
+    """Each of its messages may have heard 250: a pack has its name when it is whole."""
+    filled.accept_together(b"one", b"two", b"three")
+    lose_the_store(old, new)
+    (pack,) = (new.folder / "spool").glob("*/*.pack")
+    whole = pack.read_bytes()
+    for damaged, left, why in ((whole[:-1], 4, "cut short"), (whole[:60], 2, f"pack {pack.stem}: its index is altered or cut short")):
+        pack.write_bytes(damaged)
+        said = new.said("rebuild", "--dry-run", *WORDS, code=1)
+        assert (said["rebuilt"], said["unsealed"]) == (left, [])
+        (problem,) = said["problems"]
+        assert why in problem

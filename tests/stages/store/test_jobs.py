@@ -30,3 +30,21 @@ def test_where_there_is_one_process_everything_is_its_job(recording: Recording) 
     alone, beside = (Jobs(recording.journal, recording.clock, "now", alone=alone) for alone in (True, False))
     assert asyncio.run(alone.mine("sweep", 60)) is True
     assert asyncio.run(beside.mine("sweep", 60)) is False
+
+
+def test_a_machine_whose_clock_is_wrong_has_no_job(recording: Recording) -> None:
+    wrong = True
+    two = [Jobs(recording.journal, recording.clock, "now", alone=alone, wrong=lambda: wrong) for alone in (True, False)]
+    assert [asyncio.run(one.mine("sweep", 60)) for one in two] == [False, False]
+    assert take(recording, "another"), "nothing was taken meanwhile"
+    wrong = False
+    assert asyncio.run(two[0].mine("sweep", 60))
+
+
+def test_a_job_that_a_wrong_clock_took_for_years_is_taken_over(recording: Recording) -> None:
+    year = 365 * 86_400 * SECOND
+    recording.clock.forward(year)
+    assert take(recording, "one")
+    recording.clock.forward(-year)
+    assert take(recording, "two")
+    assert not take(recording, "one")

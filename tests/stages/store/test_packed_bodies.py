@@ -234,6 +234,15 @@ def test_a_rotation_rewraps_each_key_of_a_pack_and_no_body(place: Place, names: 
     assert place.spool.rewrap(lambda name, _: failed.append(name)) == 0
 
 
+def test_a_rotation_tells_of_a_damaged_pack_whose_keys_it_can_not_reach(place: Place, names: list[str]) -> None:
+    path = place.spool.path(names[0])
+    path.write_bytes(path.read_bytes()[:60])
+    place.rotate()
+    failed: list[str] = []
+    assert place.spool.rewrap(lambda name, _: failed.append(name)) == 0
+    assert failed == [path.stem]
+
+
 def test_the_sweep_takes_orphans_out_of_a_pack(place: Place, names: list[str]) -> None:
     path = place.spool.path(names[0])
     assert place.spool.sweep(lambda _: set(), DAY) == 0

@@ -10,7 +10,7 @@ from relay.model.delivery import State
 from relay.model.ids import new_id
 from relay.model.message import Claimed, Outcome, Signed
 from relay.record import Record
-from relay.store import queue, states
+from relay.store import far_ahead, queue, states
 from relay.store.queue import LeaseLost
 from tests.servers.recording import LEASE_US, SECOND, Recording
 
@@ -278,3 +278,35 @@ def test_who_stood_still_while_its_mark_was_committed_may_not_send_and_the_next_
     [again] = recording.claim("relay-2")
     assert again.tickets[0].interrupted
     assert deliveries(recording, "possible_duplicates") == [1]
+
+
+def test_what_a_wrong_clock_put_off_is_due_now_and_a_lease_of_a_dead_process_ends(recording: Recording) -> None:
+    year, far = 365 * 86_400 * SECOND, 10 * LEASE_US
+
+    def mended() -> int:
+        now_us = recording.clock.now_us()
+        if not recording.reader.read_now(lambda connection: far_ahead.found(connection, now_us + far)):
+            return 0
+        return recording.write(lambda connection: far_ahead.mend(connection, now_us, LEASE_US, now_us + far))
+
+    recording.accept()
+    recording.clock.forward(year)
+    [dead] = recording.claim("relay-1")
+    recording.accept(State.UNDECIDED)
+    recording.clock.forward(-year)
+    assert recording.claim("relay-2") == []
+    assert mended() == 2
+    [decides] = recording.claim("relay-2")
+    assert decides.route == "", "what was leased has its time"
+    recording.clock.forward(LEASE_US + 1)
+    assert dead.message.id in {claimed.message.id for claimed in recording.claim("relay-2")}
+    assert mended() == 0
+
+
+def test_what_is_to_come_is_not_mended(recording: Recording) -> None:
+    recording.accept(State.READY, State.UNDECIDED)
+    [claimed] = recording.claim("relay-1")
+    now_us = recording.clock.now_us()
+    assert not recording.reader.read_now(lambda connection: far_ahead.found(connection, now_us + LEASE_US))
+    assert recording.write(lambda connection: far_ahead.mend(connection, now_us, LEASE_US, now_us + LEASE_US)) == 0
+    mark(recording, claimed)

@@ -23,6 +23,7 @@ from relay.settings.models import Spool as SpoolSettings
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store.spool import FolderSpool, SpoolFatal
 from relay.store.spool.folder import PACKED
+from relay.store.spool.folder_sweep import FolderSweep
 from relay.store.spool.format import BODY_START, CHUNK, SLOT_SIZE, SLOTS, TAG, TRAILER, read_body
 from relay.store.spool.keys import WRAPPING_USES, SpoolKeys, key_id, load_keys, new_keypair, parse_slot
 
@@ -507,6 +508,17 @@ def test_a_folder_of_long_ago_is_looked_through_again_only_where_it_changed(plac
     place.spool.discard(bodies[0].object)
     assert place.spool.sweep(known, DAY) == 0
     assert asked == [2, 1]
+
+
+def test_after_a_day_it_is_looked_through_again_for_what_a_crash_of_another_process_left(place: Place) -> None:
+    body = place.write(b"x")
+    folder = place.file(body).parent
+    age(place.file(body), 2 * DAY)
+    age(folder, 2 * DAY)
+    sweep = FolderSweep(place.spool.discard, 500, again=0.0)
+    assert sweep.run([folder], lambda names: set(names), DAY) == 0
+    assert sweep.run([folder], lambda _: set(), DAY) == 1
+    assert not place.file(body).exists()
 
 
 def test_an_object_that_vanishes_while_the_sweep_looks_stops_nothing(place: Place) -> None:
