@@ -1,23 +1,20 @@
-"""Runs a CEL expression of a policy. The only place that knows common-expression-language; what it may say was checked at load
-(`relay.policy.expression`).
+"""Runs a CEL expression of a policy; what it may say was checked at load (`relay.policy.expression`).
 
 A variable that is not known is left out of the context, and CEL's own logic carries that on: `false && unknown` is false, and whatever the
 answer depends on makes it an error, which is UNKNOWN here (Kleene; CEL specification, logical operators). Any other error is UNKNOWN too.
 """
 
-import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.machinery import PathFinder
 from typing import Any
 
 from relay.decide.facts import Facts, MessageFacts, Shown
 from relay.decide.literal import looked_for_first
 from relay.decide.logic import NO, UNKNOWN, YES, Truth
 from relay.model.finding import Finding
+from relay.policy.interpreter import FAILED, interpreter
 from relay.policy.vocabulary import OF_AUTHENTICATION, VARIABLES
 
-_FAILED = (ValueError, LookupError, TypeError, RuntimeError, OverflowError, ZeroDivisionError)
 OF_RECIPIENT = frozenset(name for name, variable in VARIABLES.items() if variable.recipient)
 
 
@@ -40,7 +37,7 @@ def expression_test(text: str, mentioned: frozenset[str] | None = None) -> Calla
                 _add_recipient(facts)
             try:
                 answer = execute(_of(message))
-            except _FAILED:
+            except FAILED:
                 answer = None
             found = message.results[key] = YES if answer is True else NO if answer is False else UNKNOWN
         return found
@@ -48,21 +45,9 @@ def expression_test(text: str, mentioned: frozenset[str] | None = None) -> Calla
     return test
 
 
-@lru_cache(maxsize=1)
-def _cel() -> Any:
-    """The interpreter alone: the package around it loads a command line program, and 30 MB with it."""
-    package = importlib.util.find_spec("cel")
-    found = PathFinder.find_spec("cel.cel", package.submodule_search_locations if package else None)
-    if found is None or found.loader is None:
-        raise ImportError("common-expression-language is not installed whole")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
 @lru_cache(maxsize=4096)
 def _program(text: str) -> Any:
-    return _cel().compile(looked_for_first(text))
+    return interpreter().compile(looked_for_first(text))
 
 
 def _add(message: MessageFacts, names: frozenset[str], mentioned: frozenset[str] | None) -> None:
@@ -85,7 +70,7 @@ def _add_recipient(facts: Facts) -> None:
 
 def _of(message: MessageFacts) -> Any:
     if message.context is None:
-        message.context = _cel().Context({})
+        message.context = interpreter().Context({})
     return message.context
 
 

@@ -44,7 +44,8 @@ def create_function(connection: Connection) -> None:
     if connection.dialect.name != "postgresql":
         return
     schema = connection.dialect.identifier_preparer.quote_identifier(connection.execute(select(func.current_schema())).scalar_one())
-    body = _asked("sender_key", "recipient_key", "most")
+    # Whoever asks can say how much is looked at, and no more than we do: it is paid for by the database.
+    body = _asked("sender_key", "recipient_key", f"least(most, {LOOKED_AT})")
     connection.execute(
         text(
             f"CREATE FUNCTION {FUNCTION}(sender_key text, recipient_key text, most integer) RETURNS integer "

@@ -8,8 +8,8 @@ from cel_expr_python import cel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.decide.expression import _cel
 from relay.decide.literal import looked_for_first, required
+from relay.policy.interpreter import interpreter
 
 TYPES = {"n": cel.Type.INT, "m": cel.Type.INT, "s": cel.Type.STRING, "t": cel.Type.STRING, "b": cel.Type.BOOL}
 LISTS = {"l": cel.Type.List(cel.Type.STRING)}
@@ -57,7 +57,7 @@ def checked(text: str, values: dict[str, Any]) -> bool | None:
 def ran(text: str, values: dict[str, Any]) -> bool | None:
     """By the implementation that runs; None is an error."""
     try:
-        found = _cel().compile(text).execute(_cel().Context(values))
+        found = interpreter().compile(text).execute(interpreter().Context(values))
     except (ValueError, LookupError, TypeError, RuntimeError, OverflowError, ZeroDivisionError):
         return None
     return found if isinstance(found, bool) else None

@@ -227,6 +227,6 @@ OPERATIONS = (
     Operation("policy.history", None, _history, needs_reason=False),
     Operation("policy.version", None, _show, needs_reason=False),
     Operation("policy.standing", None, _standing, needs_reason=False),
-    Operation("policy.patterns", None, _patterns, needs_reason=False),
+    Operation("policy.patterns", Role.ADMIN, _patterns, needs_reason=False),
 )
 """What may be asked."""

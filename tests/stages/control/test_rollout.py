@@ -250,5 +250,7 @@ def test_a_pattern_is_held_against_the_newest_recipients(tmp_path: Path, databas
                 "lists/some.txt: 'pattern: *@often.example' covers 96.7 % of the last 30 recipients (of at most 30 days)",
             ]
             assert (await at.ask("anna", "policy.patterns", lists={}))["warnings"] == []
+            at.roles["carla"] = frozenset({Role.REVIEW})  # who else asked could try one address after the other
+            assert "role admin" in await at.refused("carla", "policy.patterns", lists=patterns)
 
     asyncio.run(story())
