@@ -33,7 +33,7 @@ def command(sender: str, recipient: str | None, policies: Path | None, config: P
     if not ways:
         click.echo(f"no client may send as {sender or '<>'}: it is refused at MAIL FROM")
     for way in ways:
-        print_fields([("client", way.client), ("direction", way.direction), *([("route", way.route)] if way.route else [])])
+        print_fields([("client", way.client), ("direction", way.direction), *([("route", way.route)] if way.route else []), *_login(way)])
         rows = [
             [
                 found.rule.name,
@@ -50,6 +50,10 @@ def command(sender: str, recipient: str | None, policies: Path | None, config: P
         click.echo()
 
 
+def _login(way: Way) -> list[tuple[str, str]]:
+    return [("login", f"only as {', or '.join(way.logins)} (may_send_as of a sender)")] if way.logins else []
+
+
 def _waivers(way: Way, policy: Policy) -> list[str]:
     named = {found.rule.name for found in way.rules}
     return [f"{waiver.name} (of {', '.join(waiver.rules)}, until {waiver.until})" for waiver in policy.waivers if named & set(waiver.rules)]
@@ -60,6 +64,7 @@ def _json(way: Way, policy: Policy) -> dict[str, Any]:
         "client": way.client,
         "direction": way.direction,
         "route": way.route or None,
+        "logins": list(way.logins),
         "rules": [
             {
                 "rule": found.rule.name,

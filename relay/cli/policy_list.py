@@ -47,7 +47,9 @@ def _edit(how: str, edit: Edit, text: str) -> None:
         except NoEdit as error:
             raise click.ClickException(f"{path}: {error}") from None
         try:
-            result = propose(settings, folder, content_of(folder), reason)
+            content = content_of(folder)
+            # An entry of a list must not wait for a test that the policy in force did without, and is recorded as untested then.
+            result = propose(settings, folder, content, reason, untested=not content.tests)
         except click.ClickException:
             _replace(path, before)  # what was refused must not come along with the next change
             raise

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
-from relay.cli.common import config_option
-from relay.cli.policy_common import NAME, policies_option, working_copy
+from relay.cli.common import config_option, settings_from
+from relay.cli.policy_common import NAME, policies_option
+from relay.model.errors import ConfigurationError
+from relay.policy.load import load_policy
 
 MODELINE = "# yaml-language-server: $schema=../schema.json\n"
 RULE = """\
@@ -68,16 +70,14 @@ def command(kind: str, name: str, policies: Path | None, config: Path) -> None:
     """Write a commented skeleton of a rule, waiver, list or test, called NAME, into the working copy. No file is overwritten."""
     if not NAME.fullmatch(name):
         raise click.UsageError(f"'{name}' is no name: lower-case letters, digits and '-', beginning with a letter")
-    _, folder, policy = working_copy(config, policies)
+    folder = policies or settings_from(config).policies
+    client, domain, waivable = _named(folder)
     path = (
         folder
         / {"rule": "rules", "waiver": "waivers", "list": "lists", "test": "tests"}[kind]
         / f"{name}.{'txt' if kind == 'list' else 'yaml'}"
     )
     today = datetime.now(UTC).date()
-    client = policy.clients[0].name if policy.clients else "mailservers"
-    domain = next((pattern for pattern in policy.organisation.domains if not pattern.startswith(".")), "example.org")
-    waivable = next((rule.name for rule in policy.rules if not rule.final and rule.then != "deliver"), "undecidable-encrypted")
     text = {"rule": MODELINE + RULE, "waiver": MODELINE + WAIVER, "list": LIST, "test": MODELINE + TEST}[kind].format(
         name=name,
         today=today,
@@ -96,3 +96,14 @@ def command(kind: str, name: str, policies: Path | None, config: Path) -> None:
     except OSError as error:
         raise click.ClickException(f"{path}: {error.strerror}") from None
     click.echo(f"{path}: fill it in, then: sluis check; sluis policy test")
+
+
+def _named(folder: Path) -> tuple[str, str, str]:
+    """A client, a domain and a rule to begin with: of the working copy, or made up where it does not load: this may mend it."""
+    try:
+        policy = load_policy(folder)
+    except ConfigurationError:
+        return "mailservers", "example.org", "undecidable-encrypted"
+    client = policy.clients[0].name if policy.clients else "mailservers"
+    domain = next((pattern for pattern in policy.organisation.domains if not pattern.startswith(".")), "example.org")
+    return client, domain, next((rule.name for rule in policy.rules if not rule.final and rule.then != "deliver"), "undecidable-encrypted")

@@ -21,10 +21,10 @@ def content_of(folder: Path) -> Content:
         return read_content(folder)
 
 
-def propose(settings: Settings, folder: Path, content: Content, reason: str) -> dict[str, Any]:
+def propose(settings: Settings, folder: Path, content: Content, reason: str, *, untested: bool = False) -> dict[str, Any]:
     """The answer of the relay."""
     packed = pack(content)
-    params: dict[str, Any] = {"digest": content.digest, "reason": reason}
+    params: dict[str, Any] = {"digest": content.digest, "reason": reason, "untested": untested}
     if len(packed) <= MAX_PACKED:
         params["content"] = packed
     elif folder.absolute() != settings.policies.absolute():
@@ -50,4 +50,6 @@ def tell(result: dict[str, Any]) -> None:
         click.echo(f"in force, on all machines within two seconds: {one}")
         return
     click.echo(f"waits for a second person, because {result['why_two']}")
-    click.echo(f"  sluis policy diff in-force {result['digest'][:16]}\n  sluis policy approve {result['digest'][:16]} --reason …")
+    version = result["digest"][:16]
+    version = f"{version}+{result['tests'][:16]}"
+    click.echo(f"  sluis policy diff in-force {version}\n  sluis policy approve {version} --reason …")

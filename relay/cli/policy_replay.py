@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -137,10 +138,16 @@ def _told(counts: Counts, policy: Policy, asked: Asked, rule: str | None) -> dic
 
 
 def _write(path: Path, text: str) -> None:
-    """For nobody else to read: it may name who wrote to whom."""
+    """For nobody else to read: it may name who wrote to whom. A file that was there, with whatever mode, is replaced and not filled."""
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
+        file, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
+        try:
+            with os.fdopen(file, "w", encoding="utf-8") as report:
+                report.write(text)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink()
+            raise
     except OSError as error:
         raise click.ClickException(f"{path}: {error.strerror}") from None
 

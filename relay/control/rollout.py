@@ -31,6 +31,7 @@ MAX_TOLD = 50
 FOLDER_SAYS = (
     "the policy folder says what is in force here (policy.source): change it and reload, or set policy.source to 'approved' and restart"
 )
+NO_TEST = "it has no test (policies/tests): nothing was proposed. To propose it all the same: --without-tests, which the audit keeps"
 NOTHING = "no policy is in force yet: the folder of the relay comes into force at its first start"
 
 
@@ -43,27 +44,32 @@ class Prepared:
     before: str
     why_two: str
     tested: Ran
+    untested: bool
     warnings: tuple[str, ...]
     replay: dict[str, Any] | None
 
 
-async def prepare(services: Services, content: Content) -> Prepared:
-    """Raises OperationRefused with everything that is wrong: it does not load, its tests fail, nothing would change."""
+async def prepare(services: Services, content: Content, *, untested: bool = False) -> Prepared:
+    """`untested`: somebody said that it may come without a test. Raises OperationRefused with everything that is wrong: it does not load,
+    its tests fail or are not there, nothing would change."""
     if services.settings.policy.source != "approved":
         raise OperationRefused(FOLDER_SAYS)
     before = (await services.reader.read(state.read)).policy
     if before is None:
         raise OperationRefused(NOTHING)
-    if content.digest == before:
-        raise OperationRefused(f"policy {before[:16]} is in force already: nothing would change")
+    tests = await services.reader.read(partial(rollouts.tests_of, digest=before)) if content.digest == before else None
+    if tests == content.tests_text:
+        raise OperationRefused(f"policy {before[:16]} is in force already, with these tests: nothing would change")
     policy = await asyncio.to_thread(_built, content.files)
     ran = await run_tests(content, policy, services.settings, services.clock.now_us())
     if ran.failures:
         raise OperationRefused(_told("its tests fail: nothing was proposed", ran.failures))
+    if not ran.passed and not untested:
+        raise OperationRefused(NO_TEST)
     today = datetime.fromtimestamp(services.clock.now_us() / 1e6, UTC).date()
     warnings = (*expired(content.files, today), *await wide_patterns(services, policy.lists))
-    why_two = await _why_two(services, before, policy)
-    return Prepared(content, policy, before, why_two, ran, warnings, await replay_summary(services, policy))
+    why_two = _why_two_for_tests(tests, content) if tests is not None else await _why_two(services, before, policy)
+    return Prepared(content, policy, before, why_two, ran, not ran.passed, warnings, await replay_summary(services, policy))
 
 
 def _built(files: dict[str, str]) -> Policy:
@@ -88,6 +94,13 @@ async def _why_two(services: Services, before: str, policy: Policy) -> str:
         return "this version of Sluis can't read the policy in force, to compare it"
 
 
+def _why_two_for_tests(before: dict[str, str], content: Content) -> str:
+    """Of a change of the tests alone. A test that goes, or expects something else, lets the next change pass that it was there to stop."""
+    now = content.tests_text
+    lost = sorted(name for name, text in before.items() if now.get(name) != text)
+    return f"tests that were there changed or are gone: {', '.join(lost[:MAX_TOLD])}" if lost else ""
+
+
 def propose(connection: Connection, services: Services, actor: Actor, prepared: Prepared, origin: str, reason: str) -> dict[str, Any]:
     """The version, the way into force, and the request, which is carried out at once where one person is enough. Raises
     OperationRefused."""
@@ -95,7 +108,8 @@ def propose(connection: Connection, services: Services, actor: Actor, prepared: 
     if found.policy != prepared.before:
         raise OperationRefused(f"policy {found.policy} came into force meanwhile: look again, and propose again")
     for waits in rollouts.waiting(connection):
-        if waits.digest == digest and waits.details["fence"] == found.policy_fence:
+        same = waits.digest == digest and waits.details.get("tests") in (None, prepared.content.tests_digest)
+        if same and waits.details["fence"] == found.policy_fence:
             raise OperationRefused(f"{waits.author} has proposed it already: approve or refuse that, request {waits.id.hex}")
     now_us, identity = services.clock.now_us(), new_id()
     policies.keep(connection, digest, prepared.content.files, now_us)
@@ -114,6 +128,8 @@ def propose(connection: Connection, services: Services, actor: Actor, prepared: 
     )
     details = {
         "digest": digest,
+        "tests": prepared.content.tests_digest,
+        "untested": prepared.untested,
         "before": prepared.before,
         "fence": found.policy_fence,
         "origin": origin,

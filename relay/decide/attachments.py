@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from relay.decide.facts import Facts, Shown
-from relay.decide.logic import Truth, truth
+from relay.decide.logic import NO, UNKNOWN, YES, Truth
 from relay.decide.named import Named
 from relay.policy.lists import globs
 from relay.policy.models import AttachmentCondition
@@ -19,12 +19,23 @@ def attachment_test(condition: AttachmentCondition, named: Named) -> Callable[[F
     def test(facts: Facts) -> Truth:
         message = facts.message
         if message.attachments is None:
-            return truth(None)
-        if key not in message.memo:
-            message.memo[key] = any(all(fit(shown) for fit in fits) for shown in message.attachments)
-        return truth(message.memo[key])
+            return UNKNOWN
+        found = message.memo.get(key)
+        if found is None:
+            found = message.memo[key] = _any_fits(message.attachments, fits)
+        return YES if found else NO
 
     return test
+
+
+def _any_fits(attachments: tuple[Shown, ...], fits: tuple[Fits, ...]) -> bool:
+    for shown in attachments:
+        for fit in fits:
+            if not fit(shown):
+                break
+        else:
+            return True
+    return False
 
 
 def _fits(condition: AttachmentCondition, named: Named) -> Iterator[Fits]:

@@ -1,14 +1,15 @@
 """A policy made ready for deciding: conditions as functions, waivers by the rule that they name, routes as sets."""
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import date
 
 from relay.decide.conditions import Test, compile_condition
 from relay.decide.facts import Facts
-from relay.decide.index import Index
 from relay.decide.logic import NO, Truth, both, opposite
 from relay.decide.named import Named
+from relay.decide.standing import CompiledRule, Rules
 from relay.model.case import Case, Direction
 from relay.model.client import Side
 from relay.model.decision import Disposition, Match
@@ -18,39 +19,6 @@ from relay.policy.match import PatternSet
 from relay.policy.models import Policy, Rule, Waiver
 
 KEPT = 4  # the policy in force, the one before, and one or two being tried
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledRule:
-    """`match` is what it says where it holds; it counts from `since` to `until`, both included. `shared`: in one direction it holds for all
-    recipients of a message or for none, so that one answer serves them all."""
-
-    when: Test
-    unless: Test | None
-    match: Match
-    since: date | None
-    until: date | None
-    shared: bool
-
-    def holds(self, facts: Facts) -> Truth:
-        """`when` and not `unless`."""
-        if not self.shared:
-            return self._asked(facts)
-        answers = facts.message.answers[facts.direction]
-        found = answers.get(self.match.rule)
-        if found is None:
-            found = answers[self.match.rule] = self._asked(facts)
-        return found
-
-    def _asked(self, facts: Facts) -> Truth:
-        found = self.when(facts)
-        if self.unless is None or found is NO:
-            return found
-        return both(found, opposite(self.unless(facts)))
-
-    def counts(self, today: date) -> bool:
-        """Whether today is one of its days."""
-        return (self.since is None or self.since <= today) and (self.until is None or today <= self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +36,20 @@ class Compiled:
     def __init__(self, policy: Policy) -> None:
         self.named = Named.of(policy)
         self.policy = policy
-        self.rules, self.observed = (
-            Index([(rule.when, _rule(rule, self.named)) for rule in policy.rules if rule.mode == mode]) for mode in ("enforce", "observe")
-        )
+        every = [(rule, _rule(rule, self.named)) for rule in policy.rules]
+        enforced = [(rule, made) for rule, made in every if rule.mode == "enforce"]
+        self.rules = _indexed(enforced)
+        self.observed = _indexed((rule, made) for rule, made in every if rule.mode == "observe")
+        self.refusing = _indexed((rule, made) for rule, made in enforced if made.match.disposition is Disposition.REJECT)
+        self.keeping = _indexed((rule, made) for rule, made in enforced if rule.keep)
         self.waivers: dict[str, list[CompiledWaiver]] = {}
         for waiver in policy.waivers:
             ready = _waiver(waiver, self.named)
             for rule in waiver.rules:
                 self.waivers.setdefault(rule, []).append(ready)
         self._routes = tuple((route.name, PatternSet(route.to)) for route in policy.routes)
-        self.effects = {rule.name: effects for rule in policy.rules if rule.mode == "enforce" and (effects := rule.effects) != NO_EFFECTS}
-        self.asking_tls = tuple(
-            _rule(rule, self.named)
-            for rule in policy.rules
-            if rule.mode == "enforce" and rule.require_tls and rule.disposition is Disposition.DELIVER
-        )
+        self.effects = {rule.name: effects for rule, _ in enforced if (effects := rule.effects) != NO_EFFECTS}
+        self.asking_tls = frozenset(rule.name for rule, _ in enforced if rule.require_tls and rule.disposition is Disposition.DELIVER)
         self.asked_first_times = asked_first_times(policy)
         self.asked_authentication = asked_authentication(policy)
         self._rule_routes = {rule.name: rule.route for rule in policy.rules if rule.route is not None}
@@ -93,8 +60,10 @@ class Compiled:
             return Direction.INBOUND
         return Direction.INTERNAL if self.named.ours.covers(recipient) else Direction.OUTBOUND
 
-    def named_routes(self, matches: list[Match]) -> set[str]:
+    def named_routes(self, matches: Iterable[Match]) -> set[str]:
         """The routes that rules among these name."""
+        if not self._rule_routes:
+            return set()
         return {self._rule_routes[match.rule] for match in matches if match.rule in self._rule_routes}
 
     def first_route(self, recipient: str) -> str | None:
@@ -102,15 +71,39 @@ class Compiled:
         return next((name for name, to in self._routes if to.covers(recipient)), None)
 
 
+def _indexed(rules: Iterable[tuple[Rule, CompiledRule]]) -> Rules:
+    return Rules((rule.when, made) for rule, made in rules)
+
+
 def _rule(rule: Rule, named: Named) -> CompiledRule:
+    match = Match(rule.name, Disposition(rule.disposition), rule.because, final=rule.final)
     return CompiledRule(
-        when=compile_condition(rule.when, named),
-        unless=compile_condition(rule.unless, named) if rule.unless is not None else None,
-        match=Match(rule.name, Disposition(rule.disposition), rule.because, final=rule.final),
+        holds=_holds(rule, named),
+        match=match,
+        unsure=_unsure(match),
         since=rule.since,
         until=rule.until,
         shared=not any(asks_of_recipient(condition) for condition in (rule.when, rule.unless) if condition is not None),
     )
+
+
+def _holds(rule: Rule, named: Named) -> Test:
+    when = compile_condition(rule.when, named)
+    if rule.unless is None:
+        return when
+    unless = compile_condition(rule.unless, named)
+
+    def holds(facts: Facts) -> Truth:
+        found = when(facts)
+        return found if found is NO else both(found, opposite(unless(facts)))
+
+    return holds
+
+
+def _unsure(match: Match) -> Match:
+    """A refusal can't be taken back, so it rests on what is known; what is unknown waits for a person."""
+    because = f"{match.because} (unknown: not everything could be read)"
+    return replace(match, disposition=min(match.disposition, Disposition.QUARANTINE), because=because)
 
 
 def _waiver(waiver: Waiver, named: Named) -> CompiledWaiver:

@@ -1,19 +1,18 @@
-"""Runs a CEL expression of a policy. The only place that knows common-expression-language; what it may say was checked at load
-(`relay.policy.expression`).
+"""Runs a CEL expression of a policy; what it may say was checked at load (`relay.policy.expression`).
 
 A variable that is not known is left out of the context, and CEL's own logic carries that on: `false && unknown` is false, and whatever the
 answer depends on makes it an error, which is UNKNOWN here (Kleene; CEL specification, logical operators). Any other error is UNKNOWN too.
 """
 
-import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.machinery import PathFinder
 from typing import Any
 
 from relay.decide.facts import Facts, MessageFacts, Shown
-from relay.decide.logic import UNKNOWN, Truth, truth
+from relay.decide.literal import looked_for_first
+from relay.decide.logic import NO, UNKNOWN, YES, Truth
 from relay.model.finding import Finding
+from relay.policy.interpreter import FAILED, interpreter
 from relay.policy.vocabulary import OF_AUTHENTICATION, VARIABLES
 
 OF_RECIPIENT = frozenset(name for name, variable in VARIABLES.items() if variable.recipient)
@@ -24,60 +23,54 @@ def expression_test(text: str, mentioned: frozenset[str] | None = None) -> Calla
     none of them names need not be brought into the form of CEL, which takes longer than most expressions do; None is everything."""
     program = _program(text)
     names = frozenset(program.variables())
-    per_recipient = not OF_RECIPIENT.isdisjoint(names)
+    execute, of_recipient = program.execute, not OF_RECIPIENT.isdisjoint(names)
+    of_message = names - OF_RECIPIENT
 
     def test(facts: Facts) -> Truth:
-        memo = facts.message.results
-        key = (text, facts.recipient) if per_recipient else text
-        found = memo.get(key)
+        message = facts.message
+        key = (text, facts.recipient) if of_recipient else text
+        found = message.results.get(key)
         if found is None:
-            found = memo[key] = _run(program, _context(facts, names, mentioned))
+            if not of_message <= message.in_context:
+                _add(message, of_message, mentioned)
+            if of_recipient and message.recipient_in_context != facts.recipient:
+                _add_recipient(facts)
+            try:
+                answer = execute(_of(message))
+            except FAILED:
+                answer = None
+            found = message.results[key] = YES if answer is True else NO if answer is False else UNKNOWN
         return found
 
     return test
 
 
-@lru_cache(maxsize=1)
-def _cel() -> Any:
-    """The interpreter alone: the package around it loads a command line program, and 30 MB with it."""
-    package = importlib.util.find_spec("cel")
-    found = PathFinder.find_spec("cel.cel", package.submodule_search_locations if package else None)
-    if found is None or found.loader is None:
-        raise ImportError("common-expression-language is not installed whole")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
 @lru_cache(maxsize=4096)
 def _program(text: str) -> Any:
-    return _cel().compile(text)
+    return interpreter().compile(looked_for_first(text))
 
 
-def _run(program: Any, context: Any) -> Truth:
-    try:
-        found = program.execute(context)
-    except (ValueError, LookupError, TypeError, RuntimeError, OverflowError, ZeroDivisionError):
-        return UNKNOWN
-    return truth(found) if isinstance(found, bool) else UNKNOWN
+def _add(message: MessageFacts, names: frozenset[str], mentioned: frozenset[str] | None) -> None:
+    """One context for all expressions of a decision: each variable is put in when the first expression asks for it."""
+    context = _of(message)
+    for name in names - message.in_context:
+        message.in_context.add(name)
+        known = _value(name, message, mentioned)
+        if known is not None:
+            context.add_variable(name, known)
 
 
-def _context(facts: Facts, names: frozenset[str], mentioned: frozenset[str] | None) -> Any:
-    """One for all expressions of a decision: each variable is put in when the first expression asks for it; two change with the
-    recipient."""
-    message = facts.message
+def _add_recipient(facts: Facts) -> None:
+    """The two that change with the recipient."""
+    context = _of(facts.message)
+    context.add_variable("recipient", facts.recipient)
+    context.add_variable("direction", facts.direction.value)
+    facts.message.recipient_in_context = facts.recipient
+
+
+def _of(message: MessageFacts) -> Any:
     if message.context is None:
-        message.context = _cel().Context({})
-    if not names <= message.in_context:
-        for name in names - message.in_context:
-            message.in_context.add(name)
-            known = _value(name, message, mentioned)
-            if known is not None:
-                message.context.add_variable(name, known)
-    if message.recipient_in_context != facts.recipient and not OF_RECIPIENT.isdisjoint(names):
-        message.context.add_variable("recipient", facts.recipient)
-        message.context.add_variable("direction", facts.direction.value)
-        message.recipient_in_context = facts.recipient
+        message.context = interpreter().Context({})
     return message.context
 
 

@@ -36,7 +36,6 @@ class MessageFacts:
     was free, and none died of it."""
 
     __slots__ = (
-        "answers",
         "attachments",
         "authentication",
         "case",
@@ -55,6 +54,7 @@ class MessageFacts:
         "recipients_total",
         "results",
         "size",
+        "standing",
         "subject",
     )
 
@@ -80,7 +80,7 @@ class MessageFacts:
         self.first_times_today = inspection.first_times_today if inspection else None
         self.authentication = inspection.authentication if inspection else None
         self.may_pass = self.header is None and self.kinds.isdisjoint(UNDECIDABLE)
-        self.answers: dict[Direction, dict[str, Truth]] = {direction: {} for direction in Direction}  # of rules that recipients share
+        self.standing: dict[object, Any] = {}  # of rules that recipients share (relay/decide/standing.py)
         self.memo: dict[object, bool] = {}
         self.context: Any = None  # of expressions, made when the first one asks
         self.in_context: set[str] = set()

@@ -1,19 +1,18 @@
 """Conditions on facts of the header."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 
 from relay.decide.facts import Facts
 from relay.decide.logic import Truth, truth
 from relay.decide.named import Named
+from relay.decide.skeleton import skeleton
 from relay.model.address import address_key
 from relay.model.features import Header
 from relay.policy.lists import globs
 from relay.policy.models import HeaderCondition
 
 ADDRESS = re.compile(r"[^\s<>@\"'()]+@[^\s<>@\"'()]+")
-_WORD = re.compile(r"[^\W_]+")
 
 
 def header_tests(condition: HeaderCondition, named: Named) -> Iterator[Callable[[Facts], Truth]]:
@@ -67,25 +66,4 @@ def imitates(header: Header, named: Named) -> bool:
         return False
     if any(named.ours.covers(address_key(found)) for found in ADDRESS.findall(header.from_display)):
         return True
-    ours = skeleton(named.our_name)
-    return bool(ours) and ours in skeleton(header.from_display)
-
-
-_LOOK_ALIKE = str.maketrans(
-    {
-        **dict(zip("аеорсухіјѕԁһӏԛԝвкмнтгпз", "aeopcyxijsdhlqwbkmhtrn3", strict=True)),  # Cyrillic
-        **dict(zip("αεορυνικτχ", "aeopuviktx", strict=True)),  # Greek
-        **dict(zip("0134578$@", "oleastbsa", strict=True)),
-        "ı": "i",
-        "ł": "l",
-        "ø": "o",
-        "ß": "ss",
-    }
-)
-
-
-def skeleton(text: str) -> str:
-    """What a name looks like: words of plain letters (the idea of UTS #39 §4, for the few alphabets that matter here)."""
-    folded = unicodedata.normalize("NFKD", text).casefold()
-    plain = "".join(character for character in folded if not unicodedata.combining(character)).translate(_LOOK_ALIKE)
-    return " ".join(_WORD.findall(plain))
+    return bool(named.our_skeleton) and named.our_skeleton in skeleton(header.from_display)

@@ -3,7 +3,7 @@
 A rule that is left out surely does not hold. What is not known leaves no rule out.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from relay.decide.facts import Facts
@@ -21,24 +21,32 @@ Key = tuple[str, str]
 class Index(Generic[Item]):
     """`items` with the condition of each; `candidates` keeps their order."""
 
+    __slots__ = ("_always", "_by_kind", "_items")
+
     def __init__(self, items: Sequence[tuple[Condition, Item]]) -> None:
         self._items = tuple(item for _, item in items)
-        self._places: dict[str, dict[str, list[int]]] = {}
+        places: dict[str, dict[str, list[int]]] = {}
         for place, (condition, _) in enumerate(items):
             for kind, value in _keys(condition):
-                self._places.setdefault(kind, {}).setdefault(value, []).append(place)
+                places.setdefault(kind, {}).setdefault(value, []).append(place)
+        self._always = tuple(places.pop(ALWAYS[0], {}).get(ALWAYS[1], ()))
+        self._by_kind = tuple((_VALUES[kind], by_value) for kind, by_value in places.items())
 
-    def candidates(self, facts: Facts) -> Iterator[Item]:
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def candidates(self, facts: Facts) -> Iterable[Item]:
         """Those that may hold for this recipient."""
-        found: set[int] = set()
-        for kind, by_value in self._places.items():
-            values = _values(kind, facts)
+        found = set(self._always)
+        for values_of, by_value in self._by_kind:
+            values = values_of(facts)
             if values is None:
-                found.update(place for places in by_value.values() for place in places)
+                found.update(*by_value.values())
             else:
                 for value in values:
-                    found.update(by_value.get(value, ()))
-        return (self._items[place] for place in sorted(found))
+                    if value in by_value:
+                        found.update(by_value[value])
+        return map(self._items.__getitem__, sorted(found))
 
 
 def _keys(condition: Condition) -> Iterable[Key]:
@@ -81,32 +89,6 @@ def _coarse(condition: Condition) -> list[Key]:
     return []
 
 
-def _values(kind: str, facts: Facts) -> Iterable[str] | None:
-    """What is there to look up by; None is not known."""
-    message = facts.message
-    match kind:
-        case "always":
-            return ("",)
-        case "extension":
-            return message.extensions
-        case "finding":
-            return message.names if message.header is not None else None
-        case "kind":
-            return [found.value for found in message.kinds] if message.header is not None else None
-        case "sender":
-            return _address(message.case.sender)
-        case "recipient":
-            return _address(facts.recipient)
-        case "header_from":
-            header = message.header
-            return None if header is None else [value for address in header.from_addresses for value in _address(address)]
-        case "phase":
-            return (message.phase,)
-        case "direction":
-            return (facts.direction.value,)
-    return (message.case.client,)
-
-
 def _address(key: str) -> list[str]:
     """The address, its domain, and each domain above that with a dot in front."""
     domain = key.rpartition("@")[2]
@@ -115,3 +97,22 @@ def _address(key: str) -> list[str]:
         found.append(domain[at:])
         at = domain.find(".", at + 1)
     return found
+
+
+def _header_from(facts: Facts) -> list[str] | None:
+    header = facts.message.header
+    return None if header is None else [value for address in header.from_addresses for value in _address(address)]
+
+
+_VALUES: dict[str, Callable[[Facts], Iterable[str] | None]] = {
+    "extension": lambda facts: facts.message.extensions,
+    "finding": lambda facts: facts.message.names if facts.message.header is not None else None,
+    "kind": lambda facts: facts.message.kinds if facts.message.header is not None else None,
+    "sender": lambda facts: _address(facts.message.case.sender),
+    "recipient": lambda facts: _address(facts.recipient),
+    "header_from": _header_from,
+    "phase": lambda facts: (facts.message.phase,),
+    "direction": lambda facts: (facts.direction,),
+    "client": lambda facts: (facts.message.case.client,),
+}
+"""What is there to look up by; None is not known. Members of a StrEnum are found as their values are."""

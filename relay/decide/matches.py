@@ -1,21 +1,30 @@
 """Which rules match for one recipient, and what takes them away: waivers of the policy, a release by staff."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 
 from relay.decide.compiled import Compiled
 from relay.decide.facts import Facts
 from relay.decide.logic import NO, YES
+from relay.decide.standing import Placed
 from relay.model.case import Case
 from relay.model.decision import Disposition, Epoch, Match, Release
 from relay.model.finding import Finding, Kind
 from relay.policy import builtin
 
 
-def matches_for(facts: Facts, policy: Compiled, epoch: Epoch, today: date, release: Release | None) -> list[Match]:
-    """All of them, waived ones too, built-in ones first."""
-    found = [_waive(match, facts, policy, today) for match in (*_builtin(facts.message.case, epoch), *_rules(facts, policy, today))]
+def builtin_matches(case: Case, epoch: Epoch) -> tuple[Match, ...]:
+    """Of the built-in rules; they are the same for all recipients."""
+    found = tuple(_on_findings(case.inspection.findings)) if case.inspection is not None and case.inspection.findings else ()
+    return (*found, _named(builtin.BRAKE)) if epoch.brake else found
+
+
+def matches_for(
+    facts: Facts, policy: Compiled, always: Iterable[Match], standing: Sequence[Placed], today: date, release: Release | None
+) -> list[Match]:
+    """All of them, waived ones too, built-in ones (`always`) first."""
+    found = [_waive(match, facts, policy, today) for match in (*always, *_spoken(standing, facts.message.may_pass))]
     if all(match.waived_by is not None for match in found):
         found.append(_named(builtin.NO_RULE))
     return found if release is None else _released(found, facts.message.case, release, policy)
@@ -24,13 +33,6 @@ def matches_for(facts: Facts, policy: Compiled, epoch: Epoch, today: date, relea
 def _named(rule: str, detail: str = "") -> Match:
     disposition, final, because = builtin.BUILTIN[rule]
     return Match(rule, disposition, f"{because}: {detail}" if detail else because, final=final)
-
-
-def _builtin(case: Case, epoch: Epoch) -> Iterator[Match]:
-    if case.inspection is not None:
-        yield from _on_findings(case.inspection.findings)
-    if epoch.brake:
-        yield _named(builtin.BRAKE)
 
 
 def _on_findings(findings: tuple[Finding, ...]) -> Iterator[Match]:
@@ -46,31 +48,21 @@ def _on_findings(findings: tuple[Finding, ...]) -> Iterator[Match]:
         yield _named(builtin.HEADER, ", ".join(header))
 
 
-def _rules(facts: Facts, policy: Compiled, today: date) -> Iterator[Match]:
+def _spoken(standing: Sequence[Placed], may_pass: bool) -> Iterator[Match]:
     """A rule of which it is unknown whether it holds counts where it is strict, and not where it would let pass. The other way round
     where the unknown may pass: then the verdict is `not yet` at the mildest, and decided again when it is known."""
-    for rule in policy.rules.candidates(facts):
-        found = rule.holds(facts)
-        if found is NO or not rule.counts(today):
-            continue
+    for _, rule, truth in standing:
         lets_pass = rule.match.disposition is Disposition.DELIVER
-        if found is YES or (lets_pass and facts.message.may_pass):
+        if truth is YES or (lets_pass and may_pass):
             yield rule.match
-        elif not lets_pass and not facts.message.may_pass:
-            yield _unsure(rule.match)
+        elif not lets_pass and not may_pass:
+            yield rule.unsure
 
 
 def observed_for(facts: Facts, policy: Compiled, today: date) -> tuple[Match, ...]:
     """Rules that are only observed, and would have matched, and no waiver would have taken away. What is unknown of them says nothing."""
-    rules = (rule for rule in policy.observed.candidates(facts) if rule.counts(today) and rule.holds(facts) is YES)
-    matches = (_waive(rule.match, facts, policy, today) for rule in rules)
-    return tuple(match for match in matches if match.waived_by is None)
-
-
-def _unsure(match: Match) -> Match:
-    """A refusal can't be taken back, so it rests on what is known; what is unknown waits for a person."""
-    because = f"{match.because} (unknown: not everything could be read)"
-    return replace(match, disposition=min(match.disposition, Disposition.QUARANTINE), because=because)
+    holding = [rule.match for _, rule, truth in policy.observed.standing(facts, today) if truth is YES]
+    return tuple(match for match in holding if _waive(match, facts, policy, today).waived_by is None) if holding else ()
 
 
 def _waive(match: Match, facts: Facts, policy: Compiled, today: date) -> Match:

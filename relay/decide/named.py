@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from relay.decide.skeleton import skeleton
 from relay.policy.asked import mentioned_in_expressions
 from relay.policy.base import LIST, list_names
 from relay.policy.lists import AddressSet, EntryList
@@ -32,7 +33,7 @@ class Named:
     lists: dict[str, EntryList] = field(default_factory=dict)
     sets: dict[str, AddressSet] = field(default_factory=dict)
     ours: PatternSet = field(default_factory=lambda: PatternSet(()))
-    our_name: str = ""
+    our_skeleton: str = ""
     mentioned: frozenset[str] | None = None
 
     @classmethod
@@ -44,7 +45,7 @@ class Named:
             lists=policy.lists,
             sets={name: AddressSet(entries) for name, entries in policy.lists.items()},
             ours=PatternSet(organisation.domains),
-            our_name=organisation.name,
+            our_skeleton=skeleton(organisation.name),
             mentioned=mentioned_in_expressions(policy),
         )
 

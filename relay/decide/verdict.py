@@ -1,18 +1,19 @@
 """The decision itself, recipient by recipient: the strictest rule that is left wins, and what is delivered gets a route."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import partial
+from typing import NamedTuple
 
 from relay.decide.compiled import Compiled, compiled
 from relay.decide.effects import effects_of
 from relay.decide.facts import Facts, MessageFacts
 from relay.decide.logic import YES
-from relay.decide.matches import matches_for, may_be_waived, observed_for
+from relay.decide.matches import builtin_matches, matches_for, may_be_waived, observed_for
+from relay.decide.standing import Placed
 from relay.model.case import Case, Direction
 from relay.model.client import Side
 from relay.model.decision import Decision, Disposition, Epoch, Match, Release, Verdict
-from relay.model.effects import NO_EFFECTS
 from relay.policy.builtin import NO_RULE
 from relay.policy.models import Policy
 
@@ -22,15 +23,34 @@ SEVERAL_ROUTES = "several-routes"
 
 def decide(case: Case, policy: Policy, epoch: Epoch, today: date, releases: Mapping[int, Release] | None = None) -> Decision:
     """After DATA, on everything. `releases` by index of the recipient. Reaches no disk, network, clock or database."""
+    return Decision(epoch, tuple(one.verdict for one in judged(case, policy, epoch, today, releases)))
+
+
+class Judged(NamedTuple):
+    """A verdict with what it rests on: `standing` are the rules that hold, or of which that is not known."""
+
+    facts: Facts
+    standing: Sequence[Placed]
+    verdict: Verdict
+
+
+def judged(case: Case, policy: Policy, epoch: Epoch, today: date, releases: Mapping[int, Release] | None = None) -> list[Judged]:
+    """What `decide` says, for whoever asks why, too."""
     ready, message, given = compiled(policy), MessageFacts(case, epoch.phase), releases or {}
-    verdicts = []
+    always, found = builtin_matches(case, epoch), []
     for index, recipient in enumerate(case.recipients):
         address = recipient.mailbox.key
         facts = Facts(message, address, ready.direction(case, address))
-        matches = matches_for(facts, ready, epoch, today, given.get(index))
-        observed, effects = observed_for(facts, ready, today), effects_of(facts, matches, ready, today)
-        verdicts.append(replace(_verdict(facts, matches, ready), observed=observed, effects=effects))
-    return Decision(epoch, tuple(verdicts))
+        standing = ready.rules.standing(facts, today)
+        matches = matches_for(facts, ready, always, standing, today, given.get(index))
+        said = partial(
+            Verdict,
+            matches=tuple(matches),
+            observed=observed_for(facts, ready, today),
+            effects=effects_of(facts, matches, ready, standing),
+        )
+        found.append(Judged(facts, standing, _verdict(facts, matches, ready, said)))
+    return found
 
 
 def prepare(policy: Policy) -> None:
@@ -57,46 +77,42 @@ def decide_at_rcpt(case: Case, policy: Policy, epoch: Epoch, today: date) -> Ver
     facts = Facts(MessageFacts(case, epoch.phase), address, ready.direction(case, address))
     certain = tuple(
         rule.match
-        for rule in ready.rules.candidates(facts)
-        if rule.match.disposition is Disposition.REJECT
-        and rule.counts(today)
-        and rule.holds(facts) is YES
-        and not may_be_waived(rule.match, facts, ready, today)
+        for _, rule, truth in ready.refusing.standing(facts, today)
+        if truth is YES and not may_be_waived(rule.match, facts, ready, today)
     )
-    if not certain or _is_evidence(facts, ready, today):
+    # A rule that keeps counts whatever it says besides: a rejection beside it takes nothing away of what it does.
+    if not certain or any(truth is YES for _, _, truth in ready.keeping.standing(facts, today)):
         return None
     return Verdict(Disposition.REJECT, certain, because=certain[0].because)
 
 
-def _is_evidence(facts: Facts, policy: Compiled, today: date) -> bool:
-    """Whether a rule that keeps holds already, whatever it says besides: a rejection beside it takes nothing away of what it does."""
-    keeping = (rule for rule in policy.rules.candidates(facts) if policy.effects.get(rule.match.rule, NO_EFFECTS).keep)
-    return any(rule.counts(today) and rule.holds(facts) is YES for rule in keeping)
+_Said = Callable[..., Verdict]
+"""A verdict but for its disposition, reason, route and alert."""
 
 
-def _verdict(facts: Facts, matches: list[Match], policy: Compiled) -> Verdict:
+def _verdict(facts: Facts, matches: list[Match], policy: Compiled, said: _Said) -> Verdict:
     standing = [match for match in matches if match.waived_by is None]
     strictest = max((match.disposition for match in standing), default=Disposition.DELIVER)
     because = next((match.because for match in standing if match.disposition is strictest), "released")
     if strictest is not Disposition.DELIVER:
         alert = NO_RULE if all(match.rule == NO_RULE for match in standing) else None
-        return Verdict(strictest, tuple(matches), because=because, alert=alert)
-    return _deliver(facts, matches, policy, because)
+        return said(strictest, because=because, alert=alert)
+    return _deliver(facts, matches, policy, because, said)
 
 
-def _deliver(facts: Facts, matches: list[Match], policy: Compiled, because: str) -> Verdict:
+def _deliver(facts: Facts, matches: list[Match], policy: Compiled, because: str, said: _Said) -> Verdict:
     """The route; and `not yet`, where an inspector that must answer did not."""
-    named = policy.named_routes([match for match in matches if match.waived_by is None])
+    named = policy.named_routes(match for match in matches if match.waived_by is None)
     if len(named) > 1:
         text = f"rules name different routes: {', '.join(sorted(named))}"
-        return Verdict(Disposition.HOLD, tuple(matches), because=text, alert=SEVERAL_ROUTES)
+        return said(Disposition.HOLD, because=text, alert=SEVERAL_ROUTES)
     route = next(iter(named), None) or policy.first_route(facts.recipient)
     if route is None:
-        return Verdict(Disposition.HOLD, tuple(matches), because="no route leads to this recipient", alert=NO_ROUTE)
+        return said(Disposition.HOLD, because="no route leads to this recipient", alert=NO_ROUTE)
     missing = _missing_inspectors(facts, policy)
     if missing:
-        return Verdict(Disposition.DELIVER, tuple(matches), deferred=True, because=f"no answer from {', '.join(missing)}", route=route)
-    return Verdict(Disposition.DELIVER, tuple(matches), because=because, route=route)
+        return said(Disposition.DELIVER, deferred=True, because=f"no answer from {', '.join(missing)}", route=route)
+    return said(Disposition.DELIVER, because=because, route=route)
 
 
 def _missing_inspectors(facts: Facts, policy: Compiled) -> list[str]:

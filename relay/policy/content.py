@@ -2,12 +2,14 @@
 
 import base64
 import binascii
+import hashlib
 import json
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from relay.model.errors import ConfigurationError
+from relay.model.plain_json import sorted_json
 from relay.policy.below import below
 from relay.policy.load import counts, digest, read_files
 
@@ -28,6 +30,11 @@ class Content:
     def digest(self) -> str:
         """Of the policy; its tests are no part of what is in force."""
         return digest(self.files)
+
+    @property
+    def tests_digest(self) -> str:
+        """Of the tests beside it: what stands for them where a version is proposed and approved."""
+        return tests_digest(self.tests_text)
 
     @property
     def tests_text(self) -> dict[str, str]:
@@ -57,6 +64,11 @@ def _tests(folder: Path) -> dict[str, bytes]:
         if room < 0:
             raise ConfigurationError([f"{folder / TESTS}: more than {MAX_TESTS_BYTES} octets of tests"])
     return found
+
+
+def tests_digest(texts: dict[str, str]) -> str:
+    """SHA-256 in hex over names and contents, the latter in Base64, as `tests_text` gives them."""
+    return hashlib.sha256(sorted_json(texts)).hexdigest()
 
 
 def pack(content: Content) -> str:

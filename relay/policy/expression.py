@@ -13,6 +13,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from relay.policy.expression_depth import depth
+from relay.policy.interpreter import FAILED, interpreter
 from relay.policy.vocabulary import COMPREHENSIONS, FLAG, FUNCTIONS, NUMBER, STRUCTS, TEXT, TEXTS, VARIABLES
 from relay.settings.problems import nearest
 
@@ -107,7 +108,16 @@ def _wrong_pattern(text: str) -> str:
     pattern = _environment().compile(text).eval(data={}).value()
     if _RE2_ALONE.search(_ESCAPED.sub("", pattern)):
         return f"{text}: without \\Q, \\C, and a '{{' that counts nothing (write \\{{)"
-    return ""
+    return "" if _taken(text) else f"{text} is too large for the engine that runs it: count less, or say [0-9A-Za-z_] for \\w"
+
+
+@lru_cache(maxsize=4096)
+def _taken(text: str) -> bool:
+    """Whether the engine compiles a pattern within its bounds: a class of all alphabets, counted by the hundred, is megabytes."""
+    try:
+        return isinstance(interpreter().compile(f"''.matches({text})").execute(interpreter().Context({})), bool)
+    except FAILED:
+        return False
 
 
 def _ours(what: str) -> str:

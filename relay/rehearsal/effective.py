@@ -1,7 +1,7 @@
 """Which rules can come to speak of mail from one sender to one recipient, whatever is in it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from relay.decide.compiled import compiled
@@ -36,15 +36,27 @@ class Way:
     direction: str
     route: str
     rules: tuple[Effective, ...]
+    logins: tuple[str, ...] = ()
 
 
 def effective(policy: Policy, sender: str, recipient: str | None, today: date) -> list[Way]:
-    """One for each client that may send as `sender` (empty for the null reverse-path), and each direction that is possible."""
+    """One for each client that may send as `sender` (empty for the null reverse-path), and each direction that is possible. Where a client
+    may by a login only, as a delegate, the way names the logins."""
     ways = []
     for client in policy.clients:
-        if may_send_as(client, None, address_key(sender), policy) if sender else client.may_send_null:
-            ways += list(_ways(policy, client, sender, recipient, today))
+        logins: tuple[str, ...] = ()
+        if not (may_send_as(client, None, address_key(sender), policy) if sender else client.may_send_null):
+            logins = _delegates(policy, client, sender)
+            if not logins:
+                continue
+        ways += [replace(way, logins=logins) for way in _ways(policy, client, sender, recipient, today)]
     return ways
+
+
+def _delegates(policy: Policy, client: Client, sender: str) -> tuple[str, ...]:
+    """Logins at this client that may send as somebody as whom it may not itself."""
+    known = {rule.login for rule in policy.senders} & set(client.logins) if sender else set()
+    return tuple(sorted(login for login in known if may_send_as(client, login, address_key(sender), policy)))
 
 
 def _ways(policy: Policy, client: Client, sender: str, recipient: str | None, today: date) -> Iterator[Way]:

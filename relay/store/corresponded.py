@@ -37,6 +37,7 @@ DECLARE
   oldest uuid;
   newest uuid;
 BEGIN
+  most := least(most, {LOOKED_AT});
   SELECT array_agg(message_id) FILTER (WHERE state = 'delivered'), count(*) INTO found, looked_at FROM (
     SELECT message_id, state FROM delivery
     WHERE (recipient, message_id) >= (recipient_key, '{FIRST}'::uuid) AND (recipient, message_id) <= (recipient_key, '{LAST}'::uuid)
@@ -85,7 +86,8 @@ _SETTINGS = (
 
 def create_function(connection: Connection) -> None:
     """On PostgreSQL the owner of the tables answers, for roles that may read neither: they learn yes or no, of a pair that they know.
-    What was there before is replaced, and keeps who may call it."""
+    Whoever asks can say how much is looked at, and no more than we do: the database pays for it. What was there before is replaced, and
+    keeps who may call it."""
     if connection.dialect.name != "postgresql":
         return
     schema = connection.dialect.identifier_preparer.quote_identifier(connection.execute(select(func.current_schema())).scalar_one())

@@ -14,6 +14,8 @@ VERSION = PolicyVersion.__table__  # type: ignore[attr-defined]
 
 PROPOSED, ROLLBACK, FOLDER = "proposed", "rollback", "folder"
 """Where one came from."""
+MOST_TESTS = 20
+"""Sets of tests of one policy that are looked through for one that somebody names."""
 
 
 def add(connection: Connection, **row: Any) -> None:
@@ -51,7 +53,12 @@ def current(connection: Connection, digest: str | None) -> uuid.UUID | None:
 
 
 def tests_of(connection: Connection, digest: str) -> dict[str, str]:
-    """The tests that stood beside a policy when it was last proposed; none where it never was."""
-    query = select(ROLLOUT.c.tests).where(ROLLOUT.c.digest == digest).order_by(ROLLOUT.c.id.desc()).limit(1)
-    found: dict[str, str] | None = connection.execute(query).scalar()
-    return found or {}
+    """The tests of a policy: those with which it came into force last, or else was last proposed; none where it never was."""
+    return next(iter(beside(connection, digest, 1)), {})
+
+
+def beside(connection: Connection, digest: str, limit: int = MOST_TESTS) -> list[dict[str, str]]:
+    """All that stood beside it, those first with which it came into force, newest first."""
+    query = select(ROLLOUT.c.tests).where(ROLLOUT.c.digest == digest)
+    ordered = query.order_by(ROLLOUT.c.live_us.is_(None), ROLLOUT.c.live_us.desc(), ROLLOUT.c.id.desc())
+    return list(connection.execute(ordered.limit(limit)).scalars())

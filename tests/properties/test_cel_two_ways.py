@@ -8,7 +8,8 @@ from cel_expr_python import cel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.decide.expression import _cel
+from relay.decide.literal import looked_for_first, required
+from relay.policy.interpreter import interpreter
 
 TYPES = {"n": cel.Type.INT, "m": cel.Type.INT, "s": cel.Type.STRING, "t": cel.Type.STRING, "b": cel.Type.BOOL}
 LISTS = {"l": cel.Type.List(cel.Type.STRING)}
@@ -56,7 +57,7 @@ def checked(text: str, values: dict[str, Any]) -> bool | None:
 def ran(text: str, values: dict[str, Any]) -> bool | None:
     """By the implementation that runs; None is an error."""
     try:
-        found = _cel().compile(text).execute(_cel().Context(values))
+        found = interpreter().compile(text).execute(interpreter().Context(values))
     except (ValueError, LookupError, TypeError, RuntimeError, OverflowError, ZeroDivisionError):
         return None
     return found if isinstance(found, bool) else None
@@ -98,3 +99,47 @@ EXPRESSIONS = st.recursive(
 @given(EXPRESSIONS, CONTEXTS)
 def test_random_expressions_over_random_values_mean_the_same_to_both(text: str, values: dict[str, Any]) -> None:
     assert ran(text, values) == checked(text, values)
+
+
+PIECES = st.sampled_from(["ab", "a", "B", "@", ".", "[ab]", "[^a]", "(ab)", "(a|B)", "(?i)ab", "^", "$", " ", "-", "cA", "[[:alpha:]]"]) | (
+    st.sampled_from([r"\.", r"\d", r"\w", r"\-", r"\x41", r"\p{L}", r"\b"])
+)
+COUNTS = st.sampled_from(["", "", "", "", "*", "+", "?", "{0}", "{2}", "{1,}", "{0,2}"])
+PATTERNS = st.lists(st.tuples(PIECES, COUNTS).map("".join), min_size=1, max_size=6).map("".join)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(PATTERNS, st.lists(STRINGS, min_size=1, max_size=5))
+def test_what_is_looked_for_before_a_pattern_changes_no_answer(pattern: str, texts: list[str]) -> None:
+    asked = f"s.matches(r'{pattern}')"
+    for text in texts:
+        values = VALUES | {"s": text}
+        plain = ran(asked, values)
+        assert plain is None or ran(looked_for_first(asked), values) is plain
+
+
+@pytest.mark.parametrize(
+    ("pattern", "needed"),
+    [
+        ("^Person 4$", "Person 4"),
+        (r"[0-9]{4}\.nl", ".nl"),
+        ("ab*c", ""),
+        ("urgent?x", "urgen"),
+        ("(urgent)?now", "now"),
+        ("urgent|now", ""),
+        ("(?i)urgent", ""),
+    ],
+)
+def test_what_a_pattern_needs_is_what_no_match_lacks(pattern: str, needed: str) -> None:
+    assert required(pattern) == needed
+
+
+def test_a_pattern_is_left_alone_in_text_behind_a_call_and_where_it_is_not_plain() -> None:
+    for asked in ("'s.matches(\"ab\")' == s", "l.map(x, x)[0].matches('ab')", r"s.matches('a\\.nl')", "s.matches('(?i)ab')"):
+        assert looked_for_first(asked) == asked
+    assert looked_for_first("!s.matches('ab')") == "!(s.contains('ab') && s.matches('ab'))"
+
+
+def test_what_is_not_known_stays_unknown_when_it_is_looked_for_first() -> None:
+    for asked in ("nobody.matches('ab')", "!nobody.matches('ab')"):
+        assert ran(looked_for_first(asked), VALUES) is None

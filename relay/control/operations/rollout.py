@@ -16,7 +16,7 @@ from relay.control.wide import MAX_PATTERNS, wide_patterns
 from relay.model.errors import ConfigurationError, OperationRefused
 from relay.phases import state
 from relay.policy import lists
-from relay.policy.content import Content, read_content, tests_of, unpack
+from relay.policy.content import Content, read_content, tests_digest, tests_of, unpack
 from relay.store import policies, rollouts
 
 IN_FORCE = "in-force"
@@ -28,16 +28,18 @@ approved; and what happens to wait may have changed since."""
 
 
 class Proposing(Reasoned):
-    """`content` is a packed folder; without it the relay reads its own, which must be what `digest` says."""
+    """`content` is a packed folder; without it the relay reads its own, which must be what `digest` says. `untested`: it may come without
+    a test."""
 
     content: str | None = None
     digest: Text = Field(max_length=64)
+    untested: bool = False
 
 
 class Naming(Strict):
-    """A version: the start of its digest, or `in-force`."""
+    """A version: the start of its digest, with that of its tests behind a `+` where several stood beside it; or `in-force`."""
 
-    version: Text = Field(max_length=64)
+    version: Text = Field(max_length=129)
 
 
 class Returning(Naming, Reasoned):
@@ -45,9 +47,9 @@ class Returning(Naming, Reasoned):
 
 
 class Approving(Reasoned):
-    """A version that waits, or its request."""
+    """A version that waits, with the start of the digest of its tests behind a `+` where that is to be named too; or its request."""
 
-    version: Text = Field(max_length=64)
+    version: Text = Field(max_length=129)
 
 
 class Looking(Strict):
@@ -69,7 +71,7 @@ async def _propose(services: Services, actor: Actor, params: dict[str, Any]) -> 
         content = await asyncio.to_thread(_content, services, asked)
     except ConfigurationError as error:
         raise OperationRefused("\n".join(error.problems)) from None
-    return await _asked(services, actor, content, rollouts.PROPOSED, asked.reason)
+    return await _asked(services, actor, content, rollouts.PROPOSED, asked.reason, untested=asked.untested)
 
 
 def _content(services: Services, asked: Proposing) -> Content:
@@ -79,14 +81,15 @@ def _content(services: Services, asked: Proposing) -> Content:
     return content
 
 
-async def _asked(services: Services, actor: Actor, content: Content, origin: str, reason: str) -> dict[str, Any]:
-    prepared = await prepare(services, content)
+async def _asked(services: Services, actor: Actor, content: Content, origin: str, reason: str, *, untested: bool = False) -> dict[str, Any]:
+    prepared = await prepare(services, content, untested=untested)
     work = partial(propose, services=services, actor=actor, prepared=prepared, origin=origin, reason=reason)
     result = await services.journal.submit(work)
     await services.changed()
     return {
         **result,
         "digest": content.digest,
+        "tests": content.tests_digest,
         "why_two": prepared.why_two,
         "tested": prepared.tested.as_json(),
         "warnings": list(prepared.warnings),
@@ -97,7 +100,8 @@ async def _asked(services: Services, actor: Actor, content: Content, origin: str
 async def _rollback(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
     asked = parsed(Returning, params)
     _, content = await services.reader.read(partial(_version, name=asked.version))
-    return await _asked(services, actor, content, rollouts.ROLLBACK, asked.reason)
+    # What was in force once may be so again at once, with the tests of then or without any.
+    return await _asked(services, actor, content, rollouts.ROLLBACK, asked.reason, untested=True)
 
 
 async def _approve(services: Services, actor: Actor, params: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +113,7 @@ async def _approve(services: Services, actor: Actor, params: dict[str, Any]) -> 
         meant = [row for row in waits if _is_meant(row, asked.version)]
         wanted = [row for row in meant if row.details["fence"] == fence] or meant
         if len(wanted) != 1:
-            told = ", ".join(f"{row.digest[:16]} by {row.author} (request {row.id.hex})" for row in waits) or "none"
+            told = ", ".join(f"{row.digest[:16]}+{_tests(row)[:16]} by {row.author} (request {row.id.hex})" for row in waits) or "none"
             many = "several are meant" if wanted else f"say which: {APPROVED_DIGITS} digits of its digest, or its request"
             raise OperationRefused(f"{many}; policies that wait for a second person: {told}")
         return requests.answer(connection, services, actor, wanted[0].id.hex, asked.reason, approved=True)
@@ -120,7 +124,14 @@ async def _approve(services: Services, actor: Actor, params: dict[str, Any]) -> 
 
 
 def _is_meant(row: Any, version: str) -> bool:
-    return bool(row.id.hex == version or (len(version) >= APPROVED_DIGITS and row.digest.startswith(version)))
+    digest, _, tests = version.partition("+")
+    named = len(digest) >= APPROVED_DIGITS and row.digest.startswith(digest)
+    return bool(row.id.hex == version or (named and (not tests or (len(tests) >= APPROVED_DIGITS and _tests(row).startswith(tests)))))
+
+
+def _tests(row: Any) -> str:
+    """The digest of its tests; proposals of an older program did not name it."""
+    return str(row.details.get("tests", ""))
 
 
 async def _history(services: Services, _: Actor, params: dict[str, Any]) -> dict[str, Any]:
@@ -166,11 +177,12 @@ def _state(row: Any, found: state.PhaseState, newest: Any) -> str:
 async def _show(services: Services, _: Actor, params: dict[str, Any]) -> dict[str, Any]:
     asked = parsed(Naming, params)
     digest, content = await services.reader.read(partial(_version, name=asked.version))
-    return {"digest": digest, "files": content.files, "tests": content.tests_text}
+    return {"digest": digest, "files": content.files, "tests": content.tests_text, "tests_digest": content.tests_digest}
 
 
 def _version(connection: Connection, name: str) -> tuple[str, Content]:
     """Raises OperationRefused: none, or several."""
+    name, _, wanted = name.partition("+")
     if name == IN_FORCE:
         found = [digest] if (digest := state.read(connection).policy) else []
     elif len(name) < LEAST_DIGITS or set(name) - set("0123456789abcdef"):
@@ -184,7 +196,10 @@ def _version(connection: Connection, name: str) -> tuple[str, Content]:
     files = policies.files_of(connection, found[0])
     if files is None:
         raise OperationRefused(f"the store does not keep policy {found[0]}")
-    return found[0], Content(files, tests_of(rollouts.tests_of(connection, found[0])))
+    tests = next((one for one in rollouts.beside(connection, found[0]) if tests_digest(one).startswith(wanted)), None)
+    if tests is None and wanted:
+        raise OperationRefused(f"no tests whose digest begins with {wanted} stood beside policy {found[0][:16]} (sluis policy history)")
+    return found[0], Content(files, tests_of(tests or {}))
 
 
 async def _patterns(services: Services, _: Actor, params: dict[str, Any]) -> dict[str, Any]:
@@ -212,6 +227,6 @@ OPERATIONS = (
     Operation("policy.history", None, _history, needs_reason=False),
     Operation("policy.version", None, _show, needs_reason=False),
     Operation("policy.standing", None, _standing, needs_reason=False),
-    Operation("policy.patterns", None, _patterns, needs_reason=False),
+    Operation("policy.patterns", Role.ADMIN, _patterns, needs_reason=False),
 )
 """What may be asked."""

@@ -6,12 +6,11 @@ from datetime import date
 from itertools import groupby
 from typing import Any
 
-from relay.decide import decide
 from relay.decide.compiled import compiled
-from relay.decide.facts import Facts, MessageFacts
+from relay.decide.verdict import Judged, judged
 from relay.judge import day_of
 from relay.model.case import Case
-from relay.model.decision import Decision, Epoch, Verdict
+from relay.model.decision import Epoch, Verdict
 from relay.model.delivery import State
 from relay.model.features import Inspection
 from relay.model.finding import Kind
@@ -66,17 +65,16 @@ class Again:
         epoch, free = self._epoch(first), self._gaps.keys(missing) if missing else frozenset[str]()
         if self._phase is None and first.phase not in self._phases:
             free |= {"phase"}
-        decision, other = self._decided(case, epoch, first, rows)
-        for index, row in enumerate(rows):
-            verdict = decision.verdicts[index]
-            now, was = _word(verdict), _was(row)
-            lost = list(self._lost(case, epoch, message, row, verdict, was, free))
-            if other is not None and _word(other.verdicts[index]) != now:
+        found, other = self._decided(case, epoch, first, rows)
+        for index, (row, one) in enumerate(zip(rows, found, strict=True)):
+            now, was = _word(one.verdict), _was(row)
+            lost = list(self._lost(case, message, row, one, was, free))
+            if other is not None and _word(other[index].verdict) != now:
                 lost.append("(the day of the decision)")
             if lost:
                 self._unknown(message, row, lost, counts)
             else:
-                self._known(message, row, verdict, was, now, counts)
+                self._known(message, row, one.verdict, was, now, counts)
 
     def _case(self, message: Any, rows: Sequence[Any], inspection: Mapping[str, Any]) -> Case:
         """The header From is judged by the clients and senders of this policy, as the relay would."""
@@ -95,23 +93,23 @@ class Again:
         phase = self._phase or (row.phase if row.phase in self._phases else self._policy.organisation.phases[0])
         return Epoch(self._policy.digest, phase, braked(row))
 
-    def _decided(self, case: Case, epoch: Epoch, first: Any, rows: Sequence[Any]) -> tuple[Decision, Decision | None]:
+    def _decided(self, case: Case, epoch: Epoch, first: Any, rows: Sequence[Any]) -> tuple[list[Judged], list[Judged] | None]:
         """And a second time where the record does not tell the day, and the policy changes from one possible day to the other."""
         releases = {index: release for index, row in enumerate(rows) if (release := release_of(row)) is not None}
         day = day_of(first.decided_us or case.received_us)
-        decision = decide(case, self._policy, epoch, day, releases)
+        found = judged(case, self._policy, epoch, day, releases)
         if first.decided_us is not None:
-            return decision, None
+            return found, None
         later = day_of(max(row.changed_us for row in rows))
-        return decision, decide(case, self._policy, epoch, later, releases) if self._differs(day, later) else None
+        return found, judged(case, self._policy, epoch, later, releases) if self._differs(day, later) else None
 
     def _differs(self, day: date, later: date) -> bool:
         """`since` counts on its day, `until` on the day after."""
         return any(day <= end <= later for end in self._ends) and day != later
 
-    def _lost(self, case: Case, epoch: Epoch, message: Any, row: Any, verdict: Verdict, was: str, free: frozenset[str]) -> Iterator[str]:
+    def _lost(self, case: Case, message: Any, row: Any, one: Judged, was: str, free: frozenset[str]) -> Iterator[str]:
         """Conditions that the record can't answer, and on which it depends."""
-        now = _word(verdict)
+        verdict, now = one.verdict, _word(one.verdict)
         if any(match["rule"] == REBUILT for match in row.rules):
             yield "(rebuilt from the spool)"
             return
@@ -123,11 +121,9 @@ class Again:
             yield "client"
         if was != now and release_lost(row):
             yield "(an earlier release)"
-        address = row.recipient
-        facts = Facts(MessageFacts(case, epoch.phase), address, self._ready.direction(case, address))
         if free:
-            yield from sorted(self._gaps.matter(facts, verdict, free))
-        yield from sorted(self._gaps.unknown(facts, verdict) - free)
+            yield from sorted(self._gaps.matter(one.facts, verdict, free))
+        yield from sorted(self._gaps.unknown(one) - free)
 
     def _not_asked(self, case: Case, inspection: Inspection, row: Any) -> list[str]:
         """Inspectors that this policy waits for, and that nobody asked then."""

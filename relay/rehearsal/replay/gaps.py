@@ -10,6 +10,7 @@ from relay.decide.compiled import Compiled
 from relay.decide.explain import asked_of
 from relay.decide.facts import Facts
 from relay.decide.logic import NO, UNKNOWN, both, opposite
+from relay.decide.verdict import Judged
 from relay.model.decision import Disposition, Verdict
 from relay.model.features import Attachment, Header, Inspection
 from relay.model.finding import Finding
@@ -110,15 +111,15 @@ class Gaps:
         if truth is UNKNOWN:
             depends |= here & free
 
-    def unknown(self, facts: Facts, verdict: Verdict) -> set[str]:
+    def unknown(self, judged: Judged) -> set[str]:
         """Keys whose value is not known although the content could be read: nobody recorded it."""
+        facts, verdict = judged.facts, judged.verdict
         if facts.message.header is None:
             return set()
         found: set[str] = set()
-        for ready in self._ready.rules.candidates(facts):
-            name = ready.match.rule
-            if self._counts(ready.match.disposition, name, verdict) and ready.holds(facts) is UNKNOWN:
-                rule = self._rules[name]
+        for _, ready, truth in judged.standing:
+            if truth is UNKNOWN and self._counts(ready.match.disposition, ready.match.rule, verdict):
+                rule = self._rules[ready.match.rule]
                 found |= self._unknown((rule.when, rule.unless), facts)
         for match in verdict.matches:
             if any(waiver.when(facts) is UNKNOWN for waiver in self._ready.waivers.get(match.rule, ())):

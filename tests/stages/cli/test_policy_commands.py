@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from relay.cli import main
 from relay.cli.policy import COMMANDS
+from relay.cli.policy_replay import _write
 from relay.policy.load import load_policy
 from relay.rehearsal.cases import read_tests
 
@@ -117,3 +118,31 @@ def test_the_rules_for_a_sender_are_those_that_can_come_to_speak(folder: Path) -
 def test_a_sender_whom_no_client_may_send_as_is_told_so(folder: Path) -> None:
     assert "it is refused at MAIL FROM" not in said(folder, "for", "piet@elsewhere.example").output  # the world may
     assert said(folder, "for", "not an address").exit_code == 2
+
+
+def test_a_delegate_is_named_with_the_login_that_it_takes(folder: Path) -> None:
+    (folder / "clients.yaml").write_text(
+        "clients:\n  - {name: desk, side: inside, addresses: [192.0.2.9/32], logins: [anna, bert], may_send_as: [nobody@example.org]}\n"
+    )
+    (folder / "senders.yaml").write_text("senders:\n  - {login: anna, may_send_as: [press@example.org]}\n")
+    told = json.loads(said(folder, "for", "press@example.org", "clerk@court.example", "--json").stdout)
+    assert [(way["client"], way["logins"]) for way in told["ways"]] == [("desk", ["anna"])]
+    assert "only as anna" in said(folder, "for", "press@example.org", "clerk@court.example").output
+    assert json.loads(said(folder, "for", "nobody@example.org", "--json").stdout)["ways"][0]["logins"] == []
+
+
+def test_a_skeleton_is_written_into_a_working_copy_that_does_not_load(folder: Path) -> None:
+    (folder / "rules" / "broken.yaml").write_text("rules: 5\n")
+    made = said(folder, "new", "rule", "a-b")
+    assert (made.exit_code, (folder / "rules" / "a-b.yaml").exists()) == (0, True), made.output
+
+
+def test_a_report_is_written_for_nobody_else_to_read_whatever_stood_there(tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    report.write_text("old")
+    report.chmod(0o666)
+    with report.open() as before:
+        _write(report, "who wrote to whom")
+        assert before.read() == "old", "whoever had it open reads on in the old one"
+    assert (report.read_text(), report.stat().st_mode & 0o777) == ("who wrote to whom", 0o600)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

@@ -49,7 +49,9 @@ def in_force(at: Desk) -> str | None:
 
 
 async def ask(at: Desk, who: str, content: Content, **params: Any) -> Mapping[str, Any]:
-    return await at.ask(who, "policy.propose", content=pack(content), digest=content.digest, reason="as agreed", **params)
+    return await at.ask(
+        who, "policy.propose", content=pack(content), digest=content.digest, reason="as agreed", **{"untested": True, **params}
+    )
 
 
 def test_who_proposed_it_can_not_approve_it_and_another_can(tmp_path: Path, database: Store) -> None:
@@ -127,13 +129,50 @@ def test_what_is_refused_is_refused_with_every_reason_and_nothing_is_kept(tmp_pa
     asyncio.run(story())
 
 
+@on_sqlite
+def test_without_a_test_it_is_refused_unless_somebody_says_so_and_the_audit_keeps_that(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            begin(at)
+            said = await at.refused("anna", "policy.propose", content=pack(STRICT), digest=STRICT.digest, reason="x")
+            assert "it has no test (policies/tests): nothing was proposed" in said
+            assert in_force(at) == FIRST.digest
+            await ask(at, "anna", STRICT, untested=True)
+            told = at.events("policy-asked")[-1]["details"]
+            assert (told["untested"], told["tests"], in_force(at)) == (True, STRICT.tests_digest, STRICT.digest)
+
+    asyncio.run(story())
+
+
+@on_sqlite
+def test_tests_alone_can_be_proposed_and_are_approved_by_their_digest(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            begin(at)
+            one, two = (Content(FILES, {"tests/a.yaml": _test(f"subject: {word}")}) for word in ("one", "two"))
+            added = await ask(at, "anna", one, untested=False)
+            assert (added["request_state"], added["tests"]) == ("done", one.tests_digest), "tests that come take nothing away"
+            assert "with these tests: nothing would change" in await _refused(at, one)
+            changed = await ask(at, "anna", two, untested=False)
+            assert (changed["request_state"], changed["why_two"]) == ("open", "tests that were there changed or are gone: tests/a.yaml")
+            for version, tests in (("in-force", one), (f"{one.digest[:16]}+{two.tests_digest[:16]}", two)):
+                assert (await at.ask("bert", "policy.version", version=version))["tests"] == tests.tests_text
+            wrong = await at.refused("bert", "policy.approve", version=f"{one.digest[:16]}+{one.tests_digest[:16]}", reason="x")
+            assert f"{two.digest[:16]}+{two.tests_digest[:16]}" in wrong
+            await at.ask("bert", "policy.approve", version=f"{two.digest[:16]}+{two.tests_digest[:16]}", reason="looked at it")
+            assert (await at.ask("bert", "policy.version", version="in-force"))["tests"] == two.tests_text
+            assert in_force(at) == FIRST.digest
+
+    asyncio.run(story())
+
+
 def _test(message: str) -> bytes:
     envelope = "{client: exchange, sender: jan@example.nl, recipients: [piet@partner.example]}"
     return f"tests:\n  - {{name: x, message: {{{message}}}, envelope: {envelope}, expect: [{{disposition: deliver}}]}}\n".encode()
 
 
 async def _refused(at: Desk, content: Content) -> str:
-    return await at.refused("anna", "policy.propose", content=pack(content), digest=content.digest, reason="x")
+    return await at.refused("anna", "policy.propose", content=pack(content), digest=content.digest, reason="x", untested=True)
 
 
 @on_sqlite
@@ -143,7 +182,7 @@ def test_what_came_into_force_since_makes_a_proposal_void(tmp_path: Path, databa
             begin(at)
             await ask(at, "anna", MILD)
             assert "has proposed it already" in await _refused(at, MILD)
-            prepared = await prepare(at.services, changed(rules__rules=MILDER + "\n"))
+            prepared = await prepare(at.services, changed(rules__rules=MILDER + "\n"), untested=True)
             await ask(at, "anna", STRICT)
             assert "came into force since" in await at.refused("bert", "policy.approve", version=MILD.digest, reason="x")
             with pytest.raises(OperationRefused, match="came into force meanwhile"):
@@ -211,5 +250,7 @@ def test_a_pattern_is_held_against_the_newest_recipients(tmp_path: Path, databas
                 "lists/some.txt: 'pattern: *@often.example' covers 96.7 % of the last 30 recipients (of at most 30 days)",
             ]
             assert (await at.ask("anna", "policy.patterns", lists={}))["warnings"] == []
+            at.roles["carla"] = frozenset({Role.REVIEW})  # who else asked could try one address after the other
+            assert "role admin" in await at.refused("carla", "policy.patterns", lists=patterns)
 
     asyncio.run(story())

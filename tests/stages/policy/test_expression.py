@@ -40,6 +40,7 @@ def test_what_can_be_said_is_taken(text: str) -> None:
         ("message.size", "the result is int, and must be true or false"),
         (r"sender.matches('\\Qa.b\\E')", r"'\\Qa.b\\E': without \Q, \C, and a '{' that counts nothing (write \{)"),
         ("sender.matches('a{,3}')", r"'a{,3}': without \Q, \C, and a '{' that counts nothing (write \{)"),
+        (r"sender.matches(r'\w{300}')", r"r'\w{300}' is too large for the engine that runs it: count less, or say [0-9A-Za-z_] for \w"),
         ("sender.matches('(')", "'(' is no regular expression (RE2)"),
         ("sender.matches(recipient)", "'matches' needs its pattern as text, so that it can be checked"),
         ("'a'.matches('' + message.subject)", "'matches' needs its pattern as text, so that it can be checked"),

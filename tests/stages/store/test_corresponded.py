@@ -100,3 +100,10 @@ def test_the_role_that_listens_learns_yes_or_no_and_reads_no_table(new_database:
 )
 def test_a_day_begins_where_the_organisation_is(now_us: int, zone: str, day: int) -> None:
     assert day_start_us(zone, now_us) == day
+
+
+def test_on_postgresql_whoever_asks_can_not_have_more_looked_at(recording: Recording) -> None:
+    with recording.engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            source = connection.exec_driver_sql("SELECT prosrc FROM pg_proc WHERE proname = 'sluis_corresponded'").scalar_one()
+            assert source.count("least(most, 1000)") == source.count("most") > 0
