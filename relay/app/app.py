@@ -245,7 +245,18 @@ class App:
             self._wake,
             self.jobs,
             self.clock_watch,
-            RuleNotices(self.intake, self.in_force, self.journal, self.reader, self.clock, self.jobs, hostname, self._owner),
+            RuleNotices(
+                self.intake,
+                self.in_force,
+                self.journal,
+                self.reader,
+                self.clock,
+                self.jobs,
+                self.counters,
+                settings.policy.notices_per_hour,
+                hostname,
+                self._owner,
+            ),
         )
         inherited = Inherited(self._part.sockets) if self._part else None
         # What only delivers needs no TLS key, and need not be able to read one.

@@ -9,10 +9,12 @@ import click
 
 from relay.cli.call import call_operation
 from relay.cli.common import config_option, json_option, print_json, problems_told, settings_from, time_text
+from relay.cli.policy_assumed import assumptions, authentication_of
 from relay.cli.policy_common import WORKER, policies_option, working_copy
 from relay.decide.explain import explain
 from relay.judge import case_of, day_of
 from relay.model.address import address_key
+from relay.model.authentication import Authentication
 from relay.model.errors import ConfigurationError
 from relay.model.text import printable
 from relay.policy.models import Policy
@@ -34,6 +36,15 @@ from relay.settings.models import Settings
 @click.option("--phase", help="the phase; without it the most open one")
 @click.option("--brake", is_flag=True, help="as if the brake were on")
 @click.option("--no-tls", is_flag=True, help="as if it came without TLS")
+@click.option(
+    "--authenticated",
+    metavar="METHOD=RESULT",
+    multiple=True,
+    callback=lambda _, __, given: authentication_of(given),
+    help="with --eml, of mail from outside: spf=pass, dkim=fail, dmarc=pass, dmarc_policy=reject; may be given again, or several in one",
+)
+@click.option("--first-time", "first_times", metavar="RECIPIENT", multiple=True, help="with --eml: one whom the sender never wrote to")
+@click.option("--first-times-today", type=click.IntRange(0), default=0, help="with --eml: first-time recipients that the sender has today")
 @click.option("--every", is_flag=True, help="show rules that had nothing to do with it, too")
 @policies_option
 @config_option
@@ -42,8 +53,8 @@ def command(
     message: str | None, reason: str | None, policies: Path | None, config: Path, as_json: bool, every: bool, eml: Path | None, **asked: Any
 ) -> None:
     """Explain why MESSAGE (its id, or the commitment in the client's 250) was decided as it was, under the policy that decided it. With
-    --eml: what the working copy of the policy would do with a file; nothing is sent, recorded or looked up then (what comes from outside
-    counts as unsigned, and as of a domain that asks nothing), and clamd is not asked."""
+    --eml: what the working copy of the policy would do with a file; nothing is sent, recorded or looked up then, and clamd is not asked.
+    What is assumed instead is told with the answer: say it (--authenticated, --first-time) where it is otherwise."""
     if (message is None) == (eml is None):
         raise click.UsageError("give either a MESSAGE of the record, or a file (--eml)")
     if message is not None:
@@ -60,6 +71,8 @@ def command(
         print_json(found)
         return
     click.echo(title)
+    for assumed in found.get("assumed", ()):
+        click.echo(f"  assumed: {assumed}")
     for one in found["recipients"]:
         for line in _refusal(one) if one["disposition"] == "refuse" else as_lines(one, every):
             click.echo(printable(line, 2000))
@@ -76,6 +89,7 @@ def _of_file(config: Path, policies: Path | None, eml: Path, **asked: Any) -> tu
         "policy": policy.digest,
         "phase": given.phase,
         "client": given.client,
+        "assumed": assumptions(given, policy),
         "recipients": _told(given, policy, rehearsed),
     }
     title = f"policy {policy.digest[:16]}, phase {given.phase}, client {given.client}" + (", brake on" if given.brake else "")
@@ -91,13 +105,28 @@ def _given(
     phase: str | None,
     brake: bool,
     no_tls: bool,
+    authenticated: Authentication | None,
+    first_times: tuple[str, ...],
+    first_times_today: int,
 ) -> Given:
     octets = with_line_ends(eml.read_bytes())
     known = client or next((one.name for one in policy.clients if not sender or may_send_as(one, None, address_key(sender), policy)), None)
     if known is None:
         raise ConfigurationError([f"no client may send as {sender}: say which one brings it (--client)"])
     now_us = time.time_ns() // 1000
-    return Given(octets, known, sender, recipients, phase or policy.organisation.phases[-1], now_us, tls=not no_tls, brake=brake)
+    return Given(
+        octets,
+        known,
+        sender,
+        recipients,
+        phase or policy.organisation.phases[-1],
+        now_us,
+        tls=not no_tls,
+        brake=brake,
+        authentication=authenticated,
+        first_times=tuple(map(address_key, first_times)),
+        first_times_today=max(first_times_today, len(first_times)),
+    )
 
 
 async def _rehearsed(settings: Settings, policy: Policy, given: Given) -> Rehearsed:

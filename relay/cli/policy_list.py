@@ -11,8 +11,11 @@ from relay.cli.call import call_operation
 from relay.cli.common import config_option, json_option, print_json, reason_option, settings_from
 from relay.cli.policy_common import NAME, policies_option
 from relay.cli.policy_proposing import content_of, propose, tell
+from relay.cli.policy_versions import version
+from relay.policy.content import Content
 from relay.policy.list_edit import NoEdit, added, removed
 from relay.policy.lists import FOLDER
+from relay.settings.models import Settings
 
 Edit = Callable[[str, str, str, date], str]
 
@@ -39,6 +42,9 @@ def _edit(how: str, edit: Edit, text: str) -> None:
         standing = call_operation(settings, "policy.standing", {})
         if standing["source"] != "approved":
             raise click.ClickException(f"the folder says what is in force (policy.source): edit {path}")
+        if not os.access(path.parent if path.parent.is_dir() else folder, os.W_OK):
+            _in_the_record(settings, name, lambda text: edit(text, entry, reason, datetime.now(UTC).date()), reason, as_json)
+            return
         if content_of(folder).digest not in (standing["in_force"], *standing["waiting"]):
             raise click.ClickException(f"{folder} holds other changes, that nobody proposed: sluis policy diff, sluis policy propose")
         before = _text(path, folder)
@@ -54,6 +60,24 @@ def _edit(how: str, edit: Edit, text: str) -> None:
             _replace(path, before)  # what was refused must not come along with the next change
             raise
         print_json(result) if as_json else tell(result)
+
+
+def _in_the_record(settings: Settings, name: str, edit: Callable[[str], str], reason: str, as_json: bool) -> None:
+    """Where the working copy can't be written to, as in a container: the version in force is changed, and the folder stays behind."""
+    content, path = version(settings, "in-force"), f"{FOLDER}/{name}.txt"
+    if path not in content.files:
+        known = ", ".join(sorted(Path(one).stem for one in content.files if one.startswith(f"{FOLDER}/"))) or "none yet"
+        raise click.ClickException(f"no list is named '{name}'; there are {known}")
+    try:
+        changed = Content({**content.files, path: edit(content.files[path])}, content.tests)
+    except NoEdit as error:
+        raise click.ClickException(f"{path}: {error}") from None
+    result = propose(settings, settings.policies, changed, reason, untested=not changed.tests)
+    if as_json:
+        print_json(result)
+        return
+    tell(result)
+    click.echo("the working copy can't be written to, and lacks this: sluis policy export writes a version into a folder", err=True)
 
 
 def _text(path: Path, folder: Path) -> str:

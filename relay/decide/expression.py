@@ -61,10 +61,12 @@ def _add(message: MessageFacts, names: frozenset[str], mentioned: frozenset[str]
 
 
 def _add_recipient(facts: Facts) -> None:
-    """The two that change with the recipient."""
+    """Those that change with the recipient."""
     context = _of(facts.message)
     context.add_variable("recipient", facts.recipient)
     context.add_variable("direction", facts.direction.value)
+    if facts.message.first_times is not None:
+        context.add_variable("first_time_recipient", facts.recipient in facts.message.first_times)
     facts.message.recipient_in_context = facts.recipient
 
 
@@ -105,6 +107,8 @@ def _about(message: MessageFacts) -> dict[str, Any]:
         about["size"] = message.size
     if message.recipients_total is not None:
         about["recipients"] = message.recipients_total
+    if message.first_times_today is not None:
+        about["first_times_today"] = message.first_times_today
     authentication = message.authentication
     if authentication is not None:
         about |= {name: value for name in OF_AUTHENTICATION if (value := authentication.asked(name)) is not None}

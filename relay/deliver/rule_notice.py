@@ -14,7 +14,8 @@ MOST = 20  # recipients that are named
 
 @dataclass(frozen=True, slots=True)
 class RuleNotice:
-    """`id` and `hostname` name the notice; `recipients` are (address, state) of those for whom the rule matched."""
+    """`id` and `hostname` name the notice; `recipients` are (address, state) of those for whom the rule matched; `more` messages were
+    matched of which no notice of their own was sent."""
 
     id: uuid.UUID
     hostname: str
@@ -25,6 +26,7 @@ class RuleNotice:
     because: str
     sender: str
     recipients: Sequence[tuple[str, str]]
+    more: int = 0
 
 
 def build_rule_notice(notice: RuleNotice) -> bytes:
@@ -54,9 +56,21 @@ def build_rule_notice(notice: RuleNotice) -> bytes:
         *named,
         *([f"  and {more} more"] if more > 0 else []),
         "",
+        *_of_more(notice),
         f"sluis message show {notice.message_id.hex} --reason ...",
     ]
     return "\r\n".join([*header, "", *lines, ""]).encode("ascii", "replace")
+
+
+def _of_more(notice: RuleNotice) -> list[str]:
+    if not notice.more:
+        return []
+    return [
+        f"Zij raakte nog {notice.more} berichten, waarover geen eigen melding is gestuurd.",
+        f"It has matched {notice.more} more messages, of which no notice was sent.",
+        f"sluis message list --rule {notice.rule} --reason ...",
+        "",
+    ]
 
 
 def _safe(text: str) -> str:

@@ -4,6 +4,7 @@ import re
 
 from relay.inspect import cms, openpgp
 from relay.inspect.item import Item, Sign
+from relay.inspect.macro_sheet import has_macro_sheet, is_macro_sheet
 from relay.inspect.unreadable import CFB
 from relay.model.finding import Finding, Kind
 
@@ -59,7 +60,8 @@ def _encrypted_office(data: bytes) -> bool:
 
 
 def macro(item: Item, members: tuple[str, ...]) -> list[Finding]:
-    """Office documents with macros: vbaProject.bin in a zip, a VBA storage in a compound file ([MS-OVBA] §2.2.1)."""
-    in_zip = any(name.lower().endswith("vbaproject.bin") for name in members)
-    in_cfb = item.data[:8] == CFB and "_VBA_PROJECT".encode("utf-16-le") in item.data
-    return [Finding(Kind.TYPE, "type", "macro", item.path)] if in_zip or in_cfb else []
+    """Office documents with macros: vbaProject.bin in a zip, a VBA storage in a compound file ([MS-OVBA] §2.2.1), and sheets of Excel 4
+    macros, which need no VBA: a part under macrosheets in a zip, a sheet of that type in a workbook."""
+    in_zip = any(name.lower().endswith("vbaproject.bin") or "macrosheets/" in name.lower().replace("\\", "/") for name in members)
+    in_cfb = item.data[:8] == CFB and ("_VBA_PROJECT".encode("utf-16-le") in item.data or has_macro_sheet(item.data))
+    return [Finding(Kind.TYPE, "type", "macro", item.path)] if in_zip or in_cfb or is_macro_sheet(item.data) else []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from relay.policy.conditions import Condition
 from relay.policy.models import Policy
 from relay.policy.possible import DIRECTIONS, children
-from relay.policy.vocabulary import OF_AUTHENTICATION, VARIABLES
+from relay.policy.vocabulary import OF_AUTHENTICATION, OF_FIRST_TIMES, VARIABLES
 
 _OF_RECIPIENT = frozenset(name for name, variable in VARIABLES.items() if variable.recipient)
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -30,7 +30,12 @@ def mentioned_in_expressions(policy: Policy) -> frozenset[str]:
 
 
 def _asks(condition: Condition) -> bool:
-    return any(one.first_time_recipient is not None or one.first_time_recipients_today is not None for one in _inside(condition))
+    return any(
+        one.first_time_recipient is not None
+        or one.first_time_recipients_today is not None
+        or (one.if_ is not None and not OF_FIRST_TIMES.isdisjoint(_WORD.findall(one.if_)))
+        for one in _inside(condition)
+    )
 
 
 def _authenticates(condition: Condition) -> bool:

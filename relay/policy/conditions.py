@@ -50,7 +50,9 @@ class AttachmentCondition(Strict):
     names: tuple[str, ...] | None = Field(default=None, description="its name, with `*` and `?`; case does not matter")
     sha256: Digests | None = Field(default=None, description="SHA-256 of its bytes, hex, or `list:NAME`")
     encrypted: bool | None = Field(default=None, description="whether it is encrypted")
-    macro: bool | None = Field(default=None, description="whether it, or something in it, is an office document with VBA macros")
+    macro: bool | None = Field(
+        default=None, description="whether it, or something in it, is an office document with macros (VBA, or sheets of Excel 4)"
+    )
     larger_than: int | None = Field(default=None, ge=0, description="octets, decoded")
     smaller_than: int | None = Field(default=None, ge=0, description="octets, decoded")
 

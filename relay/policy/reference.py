@@ -93,7 +93,8 @@ custody. LMTP answers for each. In custody a rejection is a bounce to a vouched 
 - `headers` puts fields in front: `Comments`, `Keywords` (RFC 5322 §3.6.5) and all that begin with `X-Sluis-`; a value is one line of
   printable ASCII.
 - `notify` tells addresses of ours, once for each message and rule, by a message from the empty reverse-path. It names message, rule, sender
-  and recipients, and nothing of the content.
+  and recipients, and nothing of the content. Of one rule an address gets `policy.notices_per_hour` of them; what is over that is held back,
+  and one notice in the next hour says how many messages there were.
 - `keep` makes it evidence (with `quarantine` or `reject`): nobody can release it, retention leaves it, a refused message keeps its body.
 
 They add up over all rules that match and that no waiver took away, whatever disposition wins: the order of rules means nothing here either.
@@ -110,7 +111,7 @@ and only then can it be deleted.
 | command | tells |
 |---|---|
 | `sluis policy test` | whether the tests beside the policy (`tests/*.yaml`) come out as expected, and what none of them reaches |
-| `sluis policy explain --eml FILE --from … --to …` | what would become of a message, rule by rule, and what would let it pass |
+| `sluis policy explain --eml FILE --from … --to …` | what would become of a message, rule by rule, and what would let it pass; what is assumed, and how to say it (`--authenticated spf=fail`, `--first-time ADDRESS`) |
 | `sluis policy explain MESSAGE --reason …` | the same of a message of the record, under the policy that decided it |
 | `sluis policy replay --since 30d` | what of the mail of the last 30 days would have come out otherwise, rule by rule |
 | `sluis policy for SENDER [RECIPIENT]` | which rules can come to speak of mail from somebody, and on what that depends |

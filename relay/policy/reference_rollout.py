@@ -84,7 +84,7 @@ folder at its first start, for without a policy it could accept nothing. The aud
 |---|---|
 | `sluis policy diff [OLD] [NEW]` | what differs, file by file and rule by rule, and whether one person is enough; without versions: what the working copy would change |
 | `sluis policy propose --reason …` | the relay reads the whole of the working copy, runs its tests, and stores it as a version |
-| `sluis policy approve VERSION --reason …` | another person puts it in force: by 16 digits of what was looked at, or its request |
+| `sluis policy approve VERSION --reason …` | another person puts it in force: by 16 digits of what was looked at (`POLICY+TESTS`, as propose shows it), or its request |
 | `sluis request refuse REQUEST --reason …` | refuses it, or takes it back |
 | `sluis policy history` | every version: digest, who proposed it and why, who approved it, since when, what its tests and a replay said |
 | `sluis policy rollback VERSION --reason …` | proposes an older version again, by the same road |
@@ -92,8 +92,16 @@ folder at its first start, for without a policy it could accept nothing. The aud
 | `sluis policy list add\\|remove NAME ENTRY --reason …` | one entry of a list more or less, with day and reason beside it, and proposes that |
 
 A version is named by its digest, of which six digits are enough; `in-force` and `working` name what they say. All commands take `--json`.
+Where the working copy can't be written to (mounted read-only in a container), `list add` and `list remove` change the version in force as
+the record keeps it, and say that the folder lacks that entry.
 
-**Refused** is what does not load, or fails one of its tests: nothing is stored, and every problem is told with file and line. Waivers past
+**Tests belong to a version.** They are kept with it, and their digest is in what is proposed and in the audit (`tests`). They can change
+alone: more of them takes one person, to change or remove one takes two, for it was there to stop something. The same policy with other
+tests is another proposal: `POLICY+TESTS` names it, for `diff` too.
+
+**Refused** is what does not load, fails one of its tests, or has none: nothing is stored, and every problem is told with file and line.
+`--without-tests` proposes it all the same; the audit keeps that (`untested: true`). To go back to an older version takes no test, nor does
+an entry of a list where the version in force has none; that is recorded too. Waivers past
 their end are warned about, and so is a pattern of a list that covers more than `policy.pattern_percent` of the recipients of the last 30
 days (of the newest 100,000 at most).
 
@@ -111,7 +119,8 @@ comparing the two policies, and tells why not where it finds it not proved:
 - nothing else changed at all.
 
 Where `control.two_people` is `false` one person is always enough, and each event in the audit says so (`two_people: false`). What came
-into force since a policy was proposed makes the proposal void (`outdated`): the person who approves must have seen what it changes.
+into force since a policy was proposed makes the proposal void (`outdated`): the person who approves must have seen what it changes. It is
+no longer in `sluis request list`, and stays in the history.
 
 **Who says what is in force** is `policy.source`:
 

@@ -61,12 +61,19 @@ VARIABLES: dict[str, Variable] = {
     "message.dkim": Variable(TEXT, "the best result of its DKIM signatures", content=True),
     "message.dmarc": Variable(TEXT, "the result of DMARC", content=True),
     "message.dmarc_policy": Variable(TEXT, "what the domain of From asks for mail that fails DMARC, or empty", content=True),
+    "first_time_recipient": Variable(
+        FLAG, "whether nothing of the sender was delivered to this recipient before", recipient=True, content=True
+    ),
+    "message.first_times_today": Variable(NUMBER, "such recipients of the sender on this day", content=True),
     "attachments": Variable("Attachment", "the attachments and other leaf parts", content=True),
     "findings": Variable("Finding", "what was found", content=True),
 }
 
 OF_AUTHENTICATION = frozenset({"spf", "dkim", "dmarc", "dmarc_policy"})
 """Of these variables the last word; they are known of mail from outside only."""
+
+OF_FIRST_TIMES = frozenset({"first_time_recipient", "first_times_today"})
+"""Of these the last word; who wrote to whom before is looked up only where a policy asks."""
 
 FUNCTIONS = frozenset({"size", "contains", "startsWith", "endsWith", "matches", "exists", "exists_one", "all", "filter", "map"})
 """What may be called. `has`, `dyn` and conversions are left out: they would turn what is not known into an answer, or escape the types."""

@@ -207,6 +207,13 @@ class PolicyRollout(Strict):
     pattern_percent: float = Field(
         default=5, gt=0, le=100, description="percent of the recipients of 30 days above which a pattern of a list is warned about"
     )
+    notices_per_hour: int = Field(
+        default=20,
+        ge=1,
+        le=10_000,
+        description="notices of one rule (`notify`) to one address in an hour: a rule may match mail from outside, which anybody can send. "
+        "What is held back is told in one notice in the next hour",
+    )
     replay_messages: int = Field(
         default=20_000,
         ge=0,

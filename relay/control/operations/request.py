@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from pydantic import Field
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from relay.control import requests
 from relay.control.actor import Actor, Role
@@ -13,12 +13,13 @@ from relay.control.operation import Operation, Services
 from relay.control.params import MAX_PAGE, PAGE, Reasoned, Strict, Text, parsed
 from relay.control.requests import REQUEST
 from relay.model.errors import OperationRefused
+from relay.phases import state
 
 ROLES = {"release": Role.REVIEW, "phase": Role.ADMIN, "brake": Role.ADMIN, "policy": Role.ADMIN}
 
 
 class Listing(Strict):
-    """With `everything` those that are done or refused, too. Newest first; `after` is what the page before gave as `next`."""
+    """With `everything` those that are done, refused or overtaken, too. Newest first; `after` is what the page before gave as `next`."""
 
     everything: bool = False
     after: Text | None = Field(default=None, max_length=100)
@@ -43,7 +44,9 @@ def _rows(connection: Connection, everything: bool, after: uuid.UUID | None, lim
     if after is not None:
         query = query.where(REQUEST.c.id < after)
     if not everything:
-        query = query.where(REQUEST.c.state == requests.OPEN)
+        # A policy that was proposed before another came into force can't be carried out any more: nobody is asked about it.
+        fence = REQUEST.c.details["fence"].as_integer() == state.read(connection).policy_fence
+        query = query.where(REQUEST.c.state == requests.OPEN, or_(REQUEST.c.kind != "policy", fence))
     return [
         {
             "request": row.id.hex,

@@ -17,6 +17,7 @@ from relay.model.finding import Finding
 from relay.policy.builtin import NO_RULE
 from relay.policy.conditions import Condition
 from relay.policy.models import Rule
+from relay.policy.vocabulary import OF_AUTHENTICATION, OF_FIRST_TIMES
 from relay.rehearsal.effective import depending
 
 IF = "if"
@@ -127,9 +128,14 @@ class Gaps:
         return found
 
     def _unknown(self, conditions: Iterable[Condition | None], facts: Facts) -> set[str]:
-        """An expression that fails on the values at hand would fail on them again: it is no lack of the record."""
+        """An expression that fails on the values at hand would fail on them again: it is no lack of the record, unless it asks for what is
+        looked up only where policy asks."""
         asked = [one for condition in conditions if condition is not None for one in asked_of(condition, facts, self._ready.named)]
-        return {leaf.key for one in asked for leaf in one.leaves if leaf.truth is UNKNOWN and leaf.key != IF}
+        return {leaf.key for one in asked for leaf in one.leaves if leaf.truth is UNKNOWN and (leaf.key != IF or _looks_up(leaf.asked))}
+
+
+def _looks_up(expression: str) -> bool:
+    return not (OF_AUTHENTICATION | OF_FIRST_TIMES).isdisjoint(re.findall(r"[a-z_]\w*", expression))
 
 
 def _top(key: str) -> str:

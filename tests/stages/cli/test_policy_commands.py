@@ -146,3 +146,28 @@ def test_a_report_is_written_for_nobody_else_to_read_whatever_stood_there(tmp_pa
         assert before.read() == "old", "whoever had it open reads on in the old one"
     assert (report.read_text(), report.stat().st_mode & 0o777) == ("who wrote to whom", 0o600)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_what_a_file_can_not_tell_is_said_to_be_assumed_and_can_be_given(folder: Path, tmp_path: Path) -> None:
+    eml = tmp_path / "one.eml"
+    eml.write_bytes(b"From: piet@elsewhere.example\nTo: jan@example.org\nSubject: Hello\n\nhello\n")
+    words = ("explain", "--eml", str(eml), "--from", "piet@elsewhere.example", "--to", "jan@example.org", "--client", "internet")
+    plain = json.loads(said(folder, *words, "--json").stdout)
+    assert any("--authenticated" in line for line in plain["assumed"])
+    failed = json.loads(
+        said(folder, *words, "--json", "--authenticated", "dmarc=fail dmarc_policy=reject", "--authenticated", "spf=fail").stdout
+    )
+    assert not any("--authenticated" in line for line in failed["assumed"])
+    assert (plain["recipients"][0]["disposition"], failed["recipients"][0]["disposition"]) == ("deliver", "quarantine")
+    assert "  assumed: " in said(folder, *words).output
+    for wrong in ("spf=perhaps", "dkin=pass", "dmarc_policy=maybe"):
+        assert said(folder, *words, "--authenticated", wrong).exit_code == 2
+
+
+def test_a_first_time_recipient_is_given_with_a_file(folder: Path, tmp_path: Path) -> None:
+    eml = tmp_path / "one.eml"
+    eml.write_bytes(b"From: jan@example.org\nTo: piet@elsewhere.example\nSubject: Hello\n\nhello\n")
+    words = ("explain", "--eml", str(eml), "--from", "jan@example.org", "--to", "piet@elsewhere.example", "--json")
+    first = json.loads(said(folder, *words, "--first-time", "piet@elsewhere.example", "--first-times-today", "1000").stdout)
+    plain = json.loads(said(folder, *words).stdout)
+    assert (plain["recipients"][0]["disposition"], first["recipients"][0]["disposition"]) == ("deliver", "quarantine")

@@ -175,6 +175,20 @@ async def _refused(at: Desk, content: Content) -> str:
     return await at.refused("anna", "policy.propose", content=pack(content), digest=content.digest, reason="x", untested=True)
 
 
+def test_who_is_asked_is_not_asked_about_what_another_policy_overtook(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            begin(at)
+            overtaken = await ask(at, "anna", MILD)
+            assert [row["request"] for row in (await at.ask("bert", "request.list"))["rows"]] == [overtaken["request"]]
+            await ask(at, "anna", STRICT)
+            assert (await at.ask("bert", "request.list"))["rows"] == []
+            everything = (await at.ask("bert", "request.list", everything=True))["rows"]
+            assert overtaken["request"] in [row["request"] for row in everything]
+
+    asyncio.run(story())
+
+
 @on_sqlite
 def test_what_came_into_force_since_makes_a_proposal_void(tmp_path: Path, database: Store) -> None:
     async def story() -> None:

@@ -191,7 +191,7 @@ def test_what_does_not_depend_on_it_is_known(text: str) -> None:
 
 def test_every_variable_that_is_declared_is_given_and_no_other() -> None:
     assert EXE.inspection is not None
-    whole = replace(EXE, inspection=replace(EXE.inspection, authentication=Authentication()))
+    whole = replace(EXE, inspection=replace(EXE.inspection, authentication=Authentication(), first_times=(), first_times_today=0))
     given = variables_of(MessageFacts(whole, "open"))
     flat = {name for name in given if name != "message"} | {f"message.{name}" for name in given["message"]}
 
@@ -269,6 +269,17 @@ def test_first_time_recipients_are_known_when_they_were_looked_up() -> None:
     unknown = verdict(policy(PASS, rule("x", first_time_recipient=True)), case())
     assert unknown.rules == ("x",), "unknown is strict"
     assert "unknown" in unknown.because
+
+
+def test_cel_knows_who_wrote_to_whom() -> None:
+    looked_up = case(inspection=inspection(first_times=("piet@partner.example",), first_times_today=6))
+    address = looked_up.recipients[0].mailbox.key
+    first = replace(looked_up, inspection=replace(looked_up.inspection, first_times=(address,)))  # type: ignore[type-var]
+    assert holds(first, if_="first_time_recipient && message.first_times_today > 5")
+    assert not holds(replace(first, inspection=inspection(first_times=(), first_times_today=6)), if_="first_time_recipient")
+    assert verdict(policy(PASS, rule("x", if_="first_time_recipient")), case()).rules == ("x",), "unknown is strict"
+    for asked in ("first_time_recipient", "message.first_times_today > 3"):
+        assert asks_for_first_times(policy(PASS, rule("x", if_=asked)), Side.INSIDE)
 
 
 def test_who_wrote_to_whom_is_looked_up_only_where_a_rule_may_ask() -> None:

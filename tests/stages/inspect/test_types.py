@@ -1,5 +1,6 @@
 """The true type against what a part says it is, macros, encrypted documents, and the embedded rules."""
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,28 @@ def test_what_is_something_else_is_a_type_finding(data: bytes, name: str, declar
 def test_a_macro_in_either_kind_of_office_document_is_a_finding() -> None:
     assert (Kind.TYPE, "macro") in found(zipped({**WORD, "word/vbaProject.bin": b"x"}), "a.docm")
     assert (Kind.TYPE, "macro") in found(CFB + bytes(600) + "_VBA_PROJECT".encode("utf-16-le") + bytes(600), "a.doc")
+    assert (Kind.TYPE, "macro") in found(zipped({**WORD, "xl/macrosheets/sheet1.xml": b"x"}), "a.xlsx")
+    assert (Kind.TYPE, "macro") in found(zipped({**WORD, "xl/macrosheets/sheet1.bin": b"x"}), "a.xlsb")
+
+
+def bound_sheet(kind: int, name: bytes = b"Macro1", hidden: int = 0, wide: bool = False) -> bytes:
+    """A BoundSheet8 ([MS-XLS] §2.4.28)."""
+    text = name.decode().encode("utf-16-le") if wide else name
+    record = struct.pack("<IBBBB", 4711, hidden, kind, len(name), wide) + text
+    return struct.pack("<HH", 0x85, len(record)) + record
+
+
+def test_sheets_of_excel_4_macros_are_found_by_their_type_however_they_are_hidden() -> None:
+    for hidden in (0, 1, 2):
+        for wide in (False, True):
+            assert (Kind.TYPE, "macro") in found(CFB + bytes(600) + bound_sheet(1, hidden=hidden, wide=wide) + bytes(600), "a.xls")
+    begin = struct.pack("<HHHH", 0x809, 16, 0x600, 0x40) + bytes(12)
+    assert (Kind.TYPE, "macro") in found(CFB + bytes(600) + begin, "a.xls")
+    assert (Kind.TYPE, "macro") in found(struct.pack("<HHHH", 0x409, 6, 0, 0x40) + bytes(30), "a.xlm")
+    for other in (0, 2, 6):  # a worksheet, a chart, a module
+        assert (Kind.TYPE, "macro") not in found(CFB + bytes(600) + bound_sheet(other) + bytes(600), "a.xls")
+    longer = bound_sheet(1) + b"and something else"
+    assert (Kind.TYPE, "macro") not in found(CFB + bytes(600) + longer[:2] + b"\x11" + longer[3:] + bytes(600), "a.xls"), "no such record"
 
 
 def der(content: bytes) -> bytes:
