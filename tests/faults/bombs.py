@@ -32,8 +32,8 @@ class NotInWindow(AssertionError):
 
 
 class Point(Enum):
-    """BODY_SYNCED: the bytes of a body, not its folder. PACK_SYNCED: those of several in one file, without its name yet. PACK_NAMED: it
-    has, and its folder is not synced. WRITING: amid the writes of a commit. WRITTEN: all is written and nothing is synced
+    """BODY_SYNCED: the bytes of a body, not its folder. PACK_SYNCED: those of several in one file, which has not its name yet.
+    PACK_NAMED: it has, and its folder is not synced. WRITING: amid the writes of a commit. WRITTEN: all is written and nothing is synced
     (SQLite). SYNCED: the commit is durable, and the relay does not know yet."""
 
     BODY_SYNCED = "body synced"

@@ -1,15 +1,24 @@
 """kill -9 at any moment: who heard 250 is delivered, held, quarantined or bounced, and what arrived twice is named."""
 
 import asyncio
+import signal
+import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from relay.settings.models import ObjectStore
-from tests.faults.rounds import Report, run_rounds
-from tests.faults.stand import stand
+from tests.faults.bombs import Point, bomb
+from tests.faults.checker import Verdict
+from tests.faults.client import SMALL
+from tests.faults.rounds import Report, judged, run_rounds
+from tests.faults.stand import LOOK_SECONDS, stand
+from tests.faults.windows import TOGETHER
 from tests.servers.clamd import Clamd
 from tests.servers.database import Database
+from tests.servers.s3 import Ceph
+from tests.stories.house import House, until
 
 SEED = 20_261_124
 ROUNDS = {
@@ -55,3 +64,49 @@ def test_several_processes_over_an_object_store_that_are_killed_keep_their_promi
         assert all(tally.messages for tally in report.tallies.values()), str(report)
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_a_relay_that_is_killed_between_a_pack_in_the_object_store_and_its_commit_keeps_its_promises(
+    tmp_path: Path, new_database: Database, shared_clamd: Clamd, ceph: Ceph, bucket: ObjectStore
+) -> None:
+    """The object store stands still until all are inspected, so that all but the first two come to wait for each other; then the database
+    is locked, and commits nothing."""
+
+    async def story() -> None:
+        settings = {"spool": {"s3": bucket.model_dump(mode="json", exclude_unset=True)}}
+        async with stand(tmp_path, new_database.relay, shared_clamd, seed=SEED, owner=new_database.owner, settings=settings) as at:
+            fuse = bomb(at, Point.WRITING)
+            transactions = [at.compose(size=SMALL) for _ in range(TOGETHER)]
+            with at.workers_stopped():
+                sending = [asyncio.create_task(at.client.send(at.house.port(), transaction)) for transaction in transactions]
+                await until(lambda: all(transaction.dot for transaction in transactions), "the final dots")
+                ceph.signal(signal.SIGSTOP)
+            try:
+                await until(lambda: inspected(at.house, TOGETHER), "all but the last to be inspected")
+                await fuse.arm()
+            finally:
+                ceph.signal(signal.SIGCONT)
+            await until(lambda: len(at.spool_names()) == TOGETHER, "the bodies in the object store", every=LOOK_SECONDS)
+            await fuse.gone_off()
+            await asyncio.gather(*sending)
+            packs = Counter(name.partition("/")[0] for name in at.spool_names() if "/" in name)
+            assert max(packs.values()) > 1, f"no pack of several: {at.spool_names()}"
+            assert [at.rows_of(transaction) for transaction in transactions] == [[]] * TOGETHER
+            assert not any(transaction.heard_250 for transaction in transactions)
+            await at.start()
+            assert await at.again(transactions) == 0
+            await at.settle()
+            verdict = at.check()
+            assert judged(verdict, Verdict()) == []
+            assert (verdict.heard, verdict.duplicates) == (TOGETHER, 0)
+
+    asyncio.run(story())
+
+
+def inspected(sluis: House, number: int) -> bool:
+    """Whether so many messages have come in, and none waits for the worker: at most one is still inspected."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{sluis.relay.ports['http']}/metrics", timeout=20) as answer:
+        lines = answer.read().decode().splitlines()
+    found = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
+    return found["sluis_messages_received_total"] >= number and not found["sluis_inspect_waiting"]
