@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from relay.admission import PolicyInForce
-from relay.decide import asks_for_authentication, asks_for_first_times
+from relay.decide import asks_for_authentication, asks_for_day_count, asks_for_first_times
 from relay.decide.answer import answer
 from relay.judge import Alert, InspectBody, Judge, because_of, received_from
 from relay.model.authentication import Authentication
@@ -89,13 +89,15 @@ class Road:
         received = inspected.received
         sender = received.envelope.sender.path
         found = before
-        if before.recipients is None and asks_for_first_times(policy, received.peer.side):
+        count = asks_for_day_count(policy)
+        known = before.recipients is not None and (before.today is not None or not count)
+        if not known and asks_for_first_times(policy, received.peer.side):
             if sender is None or received.client == OWN_CLIENT.name:
                 found = FirstTimes((), 0)
             else:
                 keys = [recipient.mailbox.key for recipient in received.envelope.recipients]
                 zone, now_us = policy.organisation.zone, self._clock.now_us()
-                found = await self._correspondence.first_times(sender.key, keys, zone, now_us)
+                found = await self._correspondence.first_times(sender.key, keys, zone, now_us, count)
         inspection = inspected.inspection
         if FirstTimes(inspection.first_times, inspection.first_times_today) == found:
             return inspected

@@ -25,11 +25,13 @@ class RecordedCorrespondence:
         self._reader = reader
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    async def first_times(self, sender: str, recipients: Sequence[str], zone: str, now_us: int) -> FirstTimes:
-        """A store that does not answer makes both unknown."""
+    async def first_times(self, sender: str, recipients: Sequence[str], zone: str, now_us: int, count: bool) -> FirstTimes:
+        """A store that does not answer makes both unknown. Of known pairs alone nothing is read but for the number of the day."""
+        unsure = sorted({recipient for recipient in recipients if (sender, recipient) not in self._known})
+        if not unsure and not count:
+            return FirstTimes(())
         try:
             day_us = day_start_us(zone, now_us)
-            unsure = sorted({recipient for recipient in recipients if (sender, recipient) not in self._known})
             found, before = await self._reader.read(partial(corresponded.asked, sender=sender, unsure=unsure, day_us=day_us))
             if found is None:
                 return FirstTimes()

@@ -14,7 +14,7 @@ from relay.model.case import Case, Direction
 from relay.model.client import Side
 from relay.model.decision import Disposition, Match
 from relay.model.effects import NO_EFFECTS
-from relay.policy.asked import asked_authentication, asked_first_times, asks_of_recipient
+from relay.policy.asked import asked_authentication, asked_day_count, asked_first_times, asks_of_recipient
 from relay.policy.match import PatternSet
 from relay.policy.models import Policy, Rule, Waiver
 
@@ -51,6 +51,7 @@ class Compiled:
         self.effects = {rule.name: effects for rule, _ in enforced if (effects := rule.effects) != NO_EFFECTS}
         self.asking_tls = frozenset(rule.name for rule, _ in enforced if rule.require_tls and rule.disposition is Disposition.DELIVER)
         self.asked_first_times = asked_first_times(policy)
+        self.asked_day_count = asked_day_count(policy)
         self.asked_authentication = asked_authentication(policy)
         self._rule_routes = {rule.name: rule.route for rule in policy.rules if rule.route is not None}
 

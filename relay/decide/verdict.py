@@ -64,6 +64,11 @@ def asks_for_first_times(policy: Policy, side: Side) -> bool:
     return not possible.isdisjoint(compiled(policy).asked_first_times)
 
 
+def asks_for_day_count(policy: Policy) -> bool:
+    """Whether the day's number of first-time recipients matters of a message that has none."""
+    return compiled(policy).asked_day_count
+
+
 def asks_for_authentication(policy: Policy, side: Side) -> bool:
     """Whether deciding for mail from this side asks who really sent it: only of what comes from outside."""
     return side is Side.OUTSIDE and compiled(policy).asked_authentication

@@ -63,8 +63,9 @@ class Inspection:
     `answered` names the inspectors that looked and answered; policy says which of them must.
 
     Some facts are the road's, which looks them up where policy asks; None is not known. `first_times` are the keys of recipients to whom
-    nothing of the sender was delivered before, `first_times_today` counts such recipients of the sender on this day. `authentication` is
-    of mail from outside; `signatures` is what the worker gives for it, and is not recorded."""
+    nothing of the sender was delivered before, `first_times_today` counts such recipients of the sender on this day (where there is
+    none it is looked up only if it matters). `authentication` is of mail from outside; `signatures` is what the worker gives for it, and is
+    not recorded."""
 
     header: Header
     attachments: tuple[Attachment, ...] = ()

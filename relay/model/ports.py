@@ -92,8 +92,9 @@ class FirstTimes:
 class Correspondence(Protocol):
     """Who wrote to whom before."""
 
-    async def first_times(self, sender: str, recipients: Sequence[str], zone: str, now_us: int) -> FirstTimes:
-        """For address keys; `zone` is where the day begins. Counts those that it gives."""
+    async def first_times(self, sender: str, recipients: Sequence[str], zone: str, now_us: int, count: bool) -> FirstTimes:
+        """For address keys; `zone` is where the day begins. Counts those that it gives. Without `count` the number may be None where there
+        are none."""
         ...
 
 

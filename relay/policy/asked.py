@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from relay.policy.conditions import Condition
 from relay.policy.models import Policy
 from relay.policy.possible import DIRECTIONS, children
-from relay.policy.vocabulary import OF_AUTHENTICATION, OF_FIRST_TIMES, VARIABLES
+from relay.policy.vocabulary import DAY_COUNT, OF_AUTHENTICATION, OF_FIRST_TIMES, VARIABLES
 
 _OF_RECIPIENT = frozenset(name for name, variable in VARIABLES.items() if variable.recipient)
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -16,6 +16,12 @@ def asked_first_times(policy: Policy) -> frozenset[str]:
     """The directions for which a rule or waiver may ask who wrote to whom before."""
     asking = [when for when, conditions in _all(policy) if any(map(_asks, conditions))]
     return frozenset(direction for when in asking for direction in when.direction or DIRECTIONS)
+
+
+def asked_day_count(policy: Policy) -> bool:
+    """Whether a rule or waiver may ask for the day's number of first-time recipients of a message that has none: a condition that asks for
+    it beside `first_time_recipient: true` does not hold of such a message, whatever the number."""
+    return any(_counts(one) for _, conditions in _all(policy) for condition in conditions for one in _inside(condition))
 
 
 def asked_authentication(policy: Policy) -> bool:
@@ -36,6 +42,12 @@ def _asks(condition: Condition) -> bool:
         or (one.if_ is not None and not OF_FIRST_TIMES.isdisjoint(_WORD.findall(one.if_)))
         for one in _inside(condition)
     )
+
+
+def _counts(one: Condition) -> bool:
+    if one.if_ is not None and DAY_COUNT in _WORD.findall(one.if_):
+        return True
+    return one.first_time_recipients_today is not None and one.first_time_recipient is not True
 
 
 def _authenticates(condition: Condition) -> bool:

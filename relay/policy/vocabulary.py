@@ -72,7 +72,8 @@ VARIABLES: dict[str, Variable] = {
 OF_AUTHENTICATION = frozenset({"spf", "dkim", "dmarc", "dmarc_policy"})
 """Of these variables the last word; they are known of mail from outside only."""
 
-OF_FIRST_TIMES = frozenset({"first_time_recipient", "first_times_today"})
+DAY_COUNT = "first_times_today"
+OF_FIRST_TIMES = frozenset({"first_time_recipient", DAY_COUNT})
 """Of these the last word; who wrote to whom before is looked up only where a policy asks."""
 
 FUNCTIONS = frozenset({"size", "contains", "startsWith", "endsWith", "matches", "exists", "exists_one", "all", "filter", "map"})

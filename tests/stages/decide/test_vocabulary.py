@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.decide import asks_for_authentication, asks_for_first_times
+from relay.decide import asks_for_authentication, asks_for_day_count, asks_for_first_times
 from relay.decide.expression import variables_of
 from relay.decide.facts import MessageFacts
 from relay.model.authentication import Authentication, Result, SignatureResult
@@ -26,6 +26,7 @@ from tests.stages.decide.cases import (
     UNREADABLE,
     attachment,
     case,
+    condition,
     found,
     inspection,
     policy,
@@ -294,6 +295,27 @@ def test_who_wrote_to_whom_is_looked_up_only_where_a_rule_may_ask() -> None:
         True,
         True,
     ]
+
+
+@pytest.mark.parametrize(
+    ("when", "asks"),
+    [
+        ({"first_time_recipient": True, "first_time_recipients_today": {"more_than": 3}}, False),
+        ({"any": [{"first_time_recipient": True, "first_time_recipients_today": {"more_than": 3}}]}, False),
+        ({"if": "first_time_recipient"}, False),
+        ({"first_time_recipients_today": {"more_than": 3}}, True),
+        ({"first_time_recipient": False, "first_time_recipients_today": {"more_than": 3}}, True),
+        ({"first_time_recipient": True, "any": [{"first_time_recipients_today": {"more_than": 3}}]}, True),
+        ({"if": "first_time_recipient && message.first_times_today > 3"}, True),
+    ],
+)
+def test_the_number_of_the_day_is_asked_for_where_it_matters_without_a_first_time(when: dict[str, Any], asks: bool) -> None:
+    large = rule("x", larger_than=1)
+    for given in (policy(PASS, rule("x", **when)), policy(PASS, large.model_copy(update={"unless": condition(**when)}))):
+        assert asks_for_day_count(given) is asks
+        if not asks:  # then it makes no difference
+            of_known = [case(inspection=inspection(first_times=(), first_times_today=number)) for number in (None, 0, 9)]
+            assert len({verdict(given, one).disposition for one in of_known}) == 1
 
 
 def test_a_place_in_a_list_that_is_not_there_is_unknown_and_strict() -> None:
