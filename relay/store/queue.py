@@ -1,5 +1,6 @@
 """Claims on what is due: a lease with a fence. A write that names an older fence changes nothing."""
 
+import logging
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from relay.store.codec import peer_from_json, recipient_from_json, release_from_
 from relay.store.hot import Hot
 from relay.store.tables import Delivery, Message, Queue
 
+log = logging.getLogger("sluis.queue")
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 DELIVERY = Delivery.__table__  # type: ignore[attr-defined]
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
@@ -52,8 +54,11 @@ _INTERRUPTED = (
 )
 
 
-_Group = tuple[uuid.UUID, str, str, str, tuple[bool, tuple[tuple[str, str], ...]]]
+_Way = tuple[bool, tuple[tuple[str, str], ...]]
+_Group = tuple[uuid.UUID, str, str, str, _Way | None]
 """Message, route, policy, phase, and the way of `Effects`: what shares a claim leaves in one copy."""
+DAMAGED = (ValueError, LookupError, TypeError, AttributeError)
+"""What is raised for a row that is not as it was written, or that a newer program wrote."""
 
 
 class LeaseLost(SluisError):
@@ -63,7 +68,8 @@ class LeaseLost(SluisError):
 def claim(connection: Connection, owner: str, now_us: int, lease_us: int, limit: int, at_work: Collection[uuid.UUID] = ()) -> list[Claimed]:
     """Takes up to `limit` due rows, those of one message, route and effects together. What is leased to nobody, or to somebody whose lease
     ran out, can be taken; a mark that has no outcome is then a possible duplicate. Messages that `owner` is `at_work` on stay with it: a
-    clock that was put forward ends leases of what is being delivered."""
+    clock that was put forward ends leases of what is being delivered. What can't be read from the store is told, and left alone until its
+    lease is over: all other mail would wait behind it."""
     over = QUEUE.c.lease_until_us < now_us
     if at_work:
         over &= (QUEUE.c.owner != owner) | QUEUE.c.message_id.not_in(at_work)
@@ -78,28 +84,42 @@ def claim(connection: Connection, owner: str, now_us: int, lease_us: int, limit:
     deliveries = {(row.message_id, row.ordinal): row for row in connection.execute(wanted)}
     groups: dict[_Group, list[Any]] = {}
     for row in rows:
-        effects = Effects.from_json(deliveries[row.message_id, row.ordinal].effects) if row.route else NO_EFFECTS
-        groups.setdefault((row.message_id, row.route, row.policy, row.phase, effects.way), []).append(row)
+        groups.setdefault((row.message_id, row.route, row.policy, row.phase, _way(row, deliveries)), []).append(row)
     until_us = now_us + lease_us
     fences = {key: max(row.fence for row in members) + 1 for key, members in groups.items()}
     _take(connection, groups, fences, owner, until_us)
     messages = {row.id: row for row in connection.execute(select(MESSAGE).where(MESSAGE.c.id.in_(identities)))}
-    return [
-        Claimed(
-            message=stored_message(messages[key[0]]),
-            route=key[1],
-            tickets=tuple(
-                _ticket(row, deliveries[row.message_id, row.ordinal]) for row in sorted(members, key=lambda member: member.ordinal)
-            ),
-            epoch=Epoch(key[2], key[3]),
-            owner=owner,
-            fence=fences[key],
-            lease_until_us=until_us,
-            expires_us=min(row.expires_us for row in members),
-            effects=Effects(require_tls=key[4][0], fields=key[4][1]),
-        )
-        for key, members in groups.items()
-    ]
+    claims = []
+    for key, members in groups.items():
+        try:
+            if key[4] is None:
+                raise ValueError("effects that can't be read")
+            claims.append(
+                Claimed(
+                    message=stored_message(messages[key[0]]),
+                    route=key[1],
+                    tickets=tuple(
+                        _ticket(row, deliveries[row.message_id, row.ordinal]) for row in sorted(members, key=lambda member: member.ordinal)
+                    ),
+                    epoch=Epoch(key[2], key[3]),
+                    owner=owner,
+                    fence=fences[key],
+                    lease_until_us=until_us,
+                    expires_us=min(row.expires_us for row in members),
+                    effects=Effects(require_tls=key[4][0], fields=key[4][1]),
+                )
+            )
+        except DAMAGED as error:
+            log.error("a delivery can't be read from the store", extra={"fields": {"message": key[0].hex, "error": repr(error)}})
+    return claims
+
+
+def _way(row: Any, deliveries: Mapping[tuple[uuid.UUID, int], Any]) -> _Way | None:
+    """Of the effects of a delivery; None where they can't be read."""
+    try:
+        return (Effects.from_json(deliveries[row.message_id, row.ordinal].effects) if row.route else NO_EFFECTS).way
+    except DAMAGED:
+        return None
 
 
 def _take(

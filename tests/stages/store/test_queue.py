@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from relay.model.decision import Epoch
 from relay.model.delivery import State
@@ -11,7 +12,7 @@ from relay.model.ids import new_id
 from relay.model.message import Claimed, Outcome, Signed
 from relay.record import Record
 from relay.store import far_ahead, queue, states
-from relay.store.queue import LeaseLost
+from relay.store.queue import DELIVERY, MESSAGE, LeaseLost
 from tests.servers.recording import LEASE_US, SECOND, Recording
 
 
@@ -310,3 +311,23 @@ def test_what_is_to_come_is_not_mended(recording: Recording) -> None:
     assert not recording.reader.read_now(lambda connection: far_ahead.found(connection, now_us + LEASE_US))
     assert recording.write(lambda connection: far_ahead.mend(connection, now_us, LEASE_US, now_us + LEASE_US)) == 0
     mark(recording, claimed)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("delivery", "envelope"), ("delivery", "effects"), ("message", "peer"), ("message", "inspection")]
+)
+def test_what_can_not_be_read_is_told_and_keeps_no_other_mail_waiting(
+    recording: Recording, caplog: pytest.LogCaptureFixture, table: str, column: str
+) -> None:
+    damaged, sound = (recording.accept(State.READY).decided.inspected.received.id for _ in range(2))
+    of = {"delivery": DELIVERY.c.message_id, "message": MESSAGE.c.id}[table]
+    [before] = [row[column] for row in recording.rows(table) if damaged in (row.get("message_id"), row.get("id"))]
+    recording.write(lambda connection: connection.execute(update(of.table).where(of == damaged).values({column: ["nonsense"]})))
+
+    assert [claimed.message.id for claimed in recording.claim()] == [sound]
+    assert [record.fields["message"] for record in caplog.records] == [damaged.hex]  # type: ignore[attr-defined]
+    assert recording.claim() == []
+
+    recording.write(lambda connection: connection.execute(update(of.table).where(of == damaged).values({column: before})))
+    recording.clock.forward(LEASE_US + 1)
+    assert damaged in {claimed.message.id for claimed in recording.claim("relay-2")}
