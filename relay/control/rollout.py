@@ -18,11 +18,12 @@ from relay.deliver.usable import check_certificates
 from relay.model.errors import ConfigurationError, OperationRefused
 from relay.model.ids import new_id
 from relay.phases import change, state
-from relay.policy.content import Content
+from relay.policy.content import Content, tests_of
 from relay.policy.expired import expired
 from relay.policy.load import build
 from relay.policy.models import Policy
 from relay.policy.stricter import why_not_only_stricter
+from relay.rehearsal.lost import why_two_for_tests
 from relay.rehearsal.tested import Ran, run_tests
 from relay.store import policies, rollouts
 
@@ -37,11 +38,13 @@ NOTHING = "no policy is in force yet: the folder of the relay comes into force a
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A policy that may come into force. `why_two` is empty where one person is enough."""
+    """A policy that may come into force. It was compared with `before`, in force since `fence`; `why_two` is empty where one person is
+    enough."""
 
     content: Content
     policy: Policy
     before: str
+    fence: int
     why_two: str
     tested: Ran
     untested: bool
@@ -49,16 +52,18 @@ class Prepared:
     replay: dict[str, Any] | None
 
 
-async def prepare(services: Services, content: Content, *, untested: bool = False) -> Prepared:
-    """`untested`: somebody said that it may come without a test. Raises OperationRefused with everything that is wrong: it does not load,
-    its tests fail or are not there, nothing would change."""
+async def prepare(services: Services, content: Content, *, untested: bool = False, back: bool = False) -> Prepared:
+    """`untested`: somebody said that it may come without a test. `back`: to another policy that was in force with these tests, whose tests
+    come back with it. Raises OperationRefused with everything that is wrong: it does not load, its tests fail or are not there, nothing
+    would change."""
     if services.settings.policy.source != "approved":
         raise OperationRefused(FOLDER_SAYS)
-    before = (await services.reader.read(state.read)).policy
+    found = await services.reader.read(state.read)
+    before = found.policy
     if before is None:
         raise OperationRefused(NOTHING)
-    tests = await services.reader.read(partial(rollouts.tests_of, digest=before)) if content.digest == before else None
-    if tests == content.tests_text:
+    tests, same = await services.reader.read(partial(rollouts.tests_of, digest=before)), content.digest == before
+    if same and tests == content.tests_text:
         raise OperationRefused(f"policy {before[:16]} is in force already, with these tests: nothing would change")
     policy = await asyncio.to_thread(_built, content.files)
     ran = await run_tests(content, policy, services.settings, services.clock.now_us())
@@ -68,8 +73,12 @@ async def prepare(services: Services, content: Content, *, untested: bool = Fals
         raise OperationRefused(NO_TEST)
     today = datetime.fromtimestamp(services.clock.now_us() / 1e6, UTC).date()
     warnings = (*expired(content.files, today), *await wide_patterns(services, policy.lists))
-    why_two = _why_two_for_tests(tests, content) if tests is not None else await _why_two(services, before, policy)
-    return Prepared(content, policy, before, why_two, ran, not ran.passed, warnings, await replay_summary(services, policy))
+    why_two = "" if same else await _why_two(services, before, policy)
+    if not why_two and not (back and not same and await _stood(services, content)):
+        why_two = await asyncio.to_thread(why_two_for_tests, tests_of(tests), content.tests)
+    return Prepared(
+        content, policy, before, found.policy_fence, why_two, ran, not ran.passed, warnings, await replay_summary(services, policy)
+    )
 
 
 def _built(files: dict[str, str]) -> Policy:
@@ -94,18 +103,16 @@ async def _why_two(services: Services, before: str, policy: Policy) -> str:
         return "this version of Sluis can't read the policy in force, to compare it"
 
 
-def _why_two_for_tests(before: dict[str, str], content: Content) -> str:
-    """Of a change of the tests alone. A test that goes, or expects something else, lets the next change pass that it was there to stop."""
-    now = content.tests_text
-    lost = sorted(name for name, text in before.items() if now.get(name) != text)
-    return f"tests that were there changed or are gone: {', '.join(lost[:MAX_TOLD])}" if lost else ""
+async def _stood(services: Services, content: Content) -> bool:
+    """Whether it was in force with just these tests: somebody said yes to them then, and to go back to what is stricter must not wait."""
+    return content.tests_text in await services.reader.read(partial(rollouts.stood, digest=content.digest))
 
 
 def propose(connection: Connection, services: Services, actor: Actor, prepared: Prepared, origin: str, reason: str) -> dict[str, Any]:
     """The version, the way into force, and the request, which is carried out at once where one person is enough. Raises
     OperationRefused."""
     found, digest = state.read(connection), prepared.policy.digest
-    if found.policy != prepared.before:
+    if (found.policy, found.policy_fence) != (prepared.before, prepared.fence):
         raise OperationRefused(f"policy {found.policy} came into force meanwhile: look again, and propose again")
     for waits in rollouts.waiting(connection):
         same = waits.digest == digest and waits.details.get("tests") in (None, prepared.content.tests_digest)
@@ -149,7 +156,9 @@ def _carry_policy(connection: Connection, services: Services, row: Any) -> dict[
     if (found.policy, found.policy_fence) != (row.details["before"], row.details["fence"]):
         raise OperationRefused(f"policy {found.policy} came into force since this was proposed: {requests.AGAIN}")
     now_us = services.clock.now_us()
-    change.set_policy(connection, row.details["digest"], row.actor, row.reason, now_us, ORIGIN)
+    if not change.set_policy(connection, row.details["digest"], row.actor, row.reason, now_us, ORIGIN):
+        # Its tests alone are others: what was compared with those of before, and what waits, must be looked at again all the same.
+        state.set_policy(connection, row.details["digest"], found.policy_fence)
     rollouts.live(connection, row.id, now_us)
     return {"policy": row.details["digest"]}
 

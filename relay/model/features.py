@@ -24,8 +24,9 @@ class Attachment:
 
     @property
     def extension(self) -> str:
-        """The last extension of the name, in lower case, without the dot."""
-        return self.name.rpartition(".")[2].lower() if "." in self.name else ""
+        """The last extension of the name, in lower case, without the dot. Windows drops dots and spaces at the end of a name, so that
+        `a.exe. ` is a program."""
+        return self.name.rstrip(". ").rpartition(".")[2].lower() if "." in self.name else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from pydantic import BaseModel
+
 from relay.policy.conditions import Condition
 from relay.policy.models import Policy
 from relay.policy.possible import DIRECTIONS, children
@@ -71,11 +73,29 @@ def _inside(condition: Condition) -> Iterator[Condition]:
         yield from _inside(child)
 
 
+OF_MESSAGE = frozenset(
+    {
+        "direction", "client", "phase", "sender", "header_from", "null_sender", "authorised", "tls", "larger_than", "smaller_than",
+        "recipients_more_than", "first_time_recipients_today", "authentication", "finding", "finding_name", "attachment", "header",
+        "subject_contains", "time", "if_", "any", "all", "not_",
+    }
+)  # fmt: skip
+"""Keys whose answer all recipients of a message in one direction share; of `header` and `if` it depends on what they ask. A key that does
+not stand here is asked for each recipient: a new one that is forgotten costs time, and gives nobody the answer of another."""
+HEADER_OF_MESSAGE = frozenset(
+    {"display_name", "imitates_us", "recipients", "automatic", "list_mail", "received_more_than", "message_id"}
+)  # fmt: skip
+
+
 def asks_of_recipient(condition: Condition) -> bool:
     """Whether the answer may differ between two recipients of a message in one direction."""
     return any(
-        any(value is not None for value in (one.recipient, one.partner, one.group, one.first_time_recipient))
-        or (one.header is not None and one.header.delivered_before is not None)
+        not _given(one) <= OF_MESSAGE
+        or (one.header is not None and not _given(one.header) <= HEADER_OF_MESSAGE)
         or (one.if_ is not None and not _OF_RECIPIENT.isdisjoint(_WORD.findall(one.if_)))
         for one in _inside(condition)
     )
+
+
+def _given(shape: BaseModel) -> set[str]:
+    return {name for name in type(shape).model_fields if getattr(shape, name) is not None}

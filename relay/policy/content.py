@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -111,7 +112,12 @@ def tests_of(texts: dict[str, str]) -> dict[str, bytes]:
 def write_content(content: Content, folder: Path) -> None:
     """Into a folder that is not there yet. Raises OSError."""
     folder.mkdir(parents=True)
-    for name, octets in {**{name: text.encode() for name, text in content.files.items()}, **content.tests}.items():
+    write_content_of({**{name: text.encode() for name, text in content.files.items()}, **content.tests}, folder)
+
+
+def write_content_of(files: Mapping[str, bytes], folder: Path) -> None:
+    """Relative path to octets, into a folder that is there. Raises OSError."""
+    for name, octets in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(octets)

@@ -90,5 +90,6 @@ def _wrong(entry: str) -> str:
     if _DIGEST.fullmatch(entry) or is_address(entry):
         return ""
     if "*" in entry or "?" in entry or entry.startswith("."):
-        return f"an entry is meant literally; a pattern is marked: '{MARK} {'*@*' + entry if entry.startswith('.') else entry}'"
+        whole = entry if "@" in entry else f"*@{'*' if entry.startswith('.') else ''}{entry}"
+        return f"an entry is meant literally; a pattern is marked: '{MARK} {whole}'"
     return "" if is_domain(entry) and "." in entry else "no address, no domain and no SHA-256"

@@ -111,7 +111,8 @@ and only then can it be deleted.
 | command | tells |
 |---|---|
 | `sluis policy test` | whether the tests beside the policy (`tests/*.yaml`) come out as expected, and what none of them reaches |
-| `sluis policy explain --eml FILE --from … --to …` | what would become of a message, what would let it pass, what is assumed |
+| `sluis policy explain --eml FILE --from … --to …` | what would become of a message, rule by rule, and what would let it \
+pass; what is assumed, and how to say it (`--authenticated spf=fail`, `--first-time ADDRESS`) |
 | `sluis policy explain MESSAGE --reason …` | the same of a message of the record, under the policy that decided it |
 | `sluis policy replay --since 30d` | what of the mail of the last 30 days would have come out otherwise, rule by rule |
 | `sluis policy for SENDER [RECIPIENT]` | which rules can come to speak of mail from somebody, and on what that depends |

@@ -96,8 +96,9 @@ Where the working copy can't be written to (mounted read-only in a container), `
 the record keeps it, and say that the folder lacks that entry.
 
 **Tests belong to a version.** They are kept with it, and their digest is in what is proposed and in the audit (`tests`). They can change
-alone: more of them takes one person, to change or remove one takes two, for it was there to stop something. The same policy with other
-tests is another proposal: `POLICY+TESTS` names it, for `diff` too.
+alone: more of them takes one person. To change or remove one takes two, for it was there to stop something, also where the policy only
+becomes stricter; but one that only expects something stricter than it did takes one, and so do the tests that a version of before had when
+it was in force (`rollback`). The same policy with other tests is another proposal: `POLICY+TESTS` names it, for `diff` too, which shows them.
 
 **Refused** is what does not load, fails one of its tests, or has none: nothing is stored, and every problem is told with file and line.
 `--without-tests` proposes it all the same; the audit keeps that (`untested: true`). To go back to an older version takes no test, nor does

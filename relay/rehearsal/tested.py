@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relay.model.errors import ConfigurationError, SluisError
-from relay.policy.content import TESTS, Content
+from relay.policy.content import TESTS, Content, write_content_of
 from relay.policy.models import Policy
 from relay.settings.models import Settings
 
@@ -58,10 +58,7 @@ async def _tested(content: Content, policy: Policy, settings: Settings, now_us: 
 
 def _write(tests: dict[str, bytes], folder: Path) -> None:
     (folder / TESTS).mkdir()
-    for name, octets in tests.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(octets)
+    write_content_of(tests, folder)
 
 
 async def _run(folder: Path, policy: Policy, settings: Settings, now_us: int) -> tuple[list["Tried"], tuple[str, ...]]:

@@ -57,6 +57,12 @@ def tests_of(connection: Connection, digest: str) -> dict[str, str]:
     return next(iter(beside(connection, digest, 1)), {})
 
 
+def stood(connection: Connection, digest: str, limit: int = MOST_TESTS) -> list[dict[str, str]]:
+    """Those with which it was in force, newest first."""
+    query = select(ROLLOUT.c.tests).where(ROLLOUT.c.digest == digest, ROLLOUT.c.live_us.is_not(None))
+    return list(connection.execute(query.order_by(ROLLOUT.c.live_us.desc(), ROLLOUT.c.id.desc()).limit(limit)).scalars())
+
+
 def beside(connection: Connection, digest: str, limit: int = MOST_TESTS) -> list[dict[str, str]]:
     """All that stood beside it, those first with which it came into force, newest first."""
     query = select(ROLLOUT.c.tests).where(ROLLOUT.c.digest == digest)

@@ -82,7 +82,7 @@ def _content(services: Services, asked: Proposing) -> Content:
 
 
 async def _asked(services: Services, actor: Actor, content: Content, origin: str, reason: str, *, untested: bool = False) -> dict[str, Any]:
-    prepared = await prepare(services, content, untested=untested)
+    prepared = await prepare(services, content, untested=untested, back=origin == rollouts.ROLLBACK)
     work = partial(propose, services=services, actor=actor, prepared=prepared, origin=origin, reason=reason)
     result = await services.journal.submit(work)
     await services.changed()

@@ -4,12 +4,17 @@ import json
 import shutil
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
+from pydantic import ValidationError
 
 from relay.cli import main
 from relay.cli.policy import COMMANDS
+from relay.cli.policy_assumed import authentication_of
 from relay.cli.policy_replay import _write
+from relay.model.authentication import Result as Method
+from relay.policy.conditions import AuthenticationCondition
 from relay.policy.load import load_policy
 from relay.rehearsal.cases import read_tests
 
@@ -171,3 +176,34 @@ def test_a_first_time_recipient_is_given_with_a_file(folder: Path, tmp_path: Pat
     first = json.loads(said(folder, *words, "--first-time", "piet@elsewhere.example", "--first-times-today", "1000").stdout)
     plain = json.loads(said(folder, *words).stdout)
     assert (plain["recipients"][0]["disposition"], first["recipients"][0]["disposition"]) == ("deliver", "quarantine")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("spf", "spf comes to one of none, neutral, pass, fail, softfail, temperror, permerror"),
+        ("spf=policy", "spf comes to one of"),
+        ("dkim=softfail", "dkim comes to one of none, neutral, pass, fail, policy, temperror, permerror"),
+        ("dmarc=neutral", "dmarc comes to one of none, pass, fail, temperror, permerror"),
+        ("dmarc_policy=fail", "dmarc_policy is one of none, quarantine, reject"),
+        ("arc=pass", "'arc' is none of spf, dkim, dmarc, dmarc_policy"),
+        ("spf=pass spf=fail", "one of them is given twice"),
+    ],
+)
+def test_what_no_method_comes_to_is_not_assumed(given: str, says: str) -> None:
+    with pytest.raises(click.BadParameter) as refused:
+        authentication_of([given])
+    assert says in refused.value.message
+
+
+def test_a_method_comes_to_what_a_rule_can_ask_for() -> None:
+    for name in ("spf", "dkim", "dmarc"):
+        for result in Method:
+            asked = {name: [result.value]}
+            try:
+                AuthenticationCondition.model_validate_json(json.dumps(asked))
+            except ValidationError:
+                with pytest.raises(click.BadParameter):
+                    authentication_of([f"{name}={result}"])
+            else:
+                assert authentication_of([f"{name}={result}"]) is not None

@@ -154,7 +154,7 @@ def test_tests_alone_can_be_proposed_and_are_approved_by_their_digest(tmp_path: 
             assert (added["request_state"], added["tests"]) == ("done", one.tests_digest), "tests that come take nothing away"
             assert "with these tests: nothing would change" in await _refused(at, one)
             changed = await ask(at, "anna", two, untested=False)
-            assert (changed["request_state"], changed["why_two"]) == ("open", "tests that were there changed or are gone: tests/a.yaml")
+            assert (changed["request_state"], changed["why_two"]) == ("open", "tests that were there changed or are gone: 'x'")
             for version, tests in (("in-force", one), (f"{one.digest[:16]}+{two.tests_digest[:16]}", two)):
                 assert (await at.ask("bert", "policy.version", version=version))["tests"] == tests.tests_text
             wrong = await at.refused("bert", "policy.approve", version=f"{one.digest[:16]}+{one.tests_digest[:16]}", reason="x")
@@ -162,6 +162,60 @@ def test_tests_alone_can_be_proposed_and_are_approved_by_their_digest(tmp_path: 
             await at.ask("bert", "policy.approve", version=f"{two.digest[:16]}+{two.tests_digest[:16]}", reason="looked at it")
             assert (await at.ask("bert", "policy.version", version="in-force"))["tests"] == two.tests_text
             assert in_force(at) == FIRST.digest
+
+    asyncio.run(story())
+
+
+@on_sqlite
+def test_a_stricter_policy_takes_no_test_along_on_the_word_of_one(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            begin(at)
+            tests = {"tests/a.yaml": _test("subject: x"), "tests/b.eml": b"x"}
+            await ask(at, "anna", Content(FILES, tests))
+            lost = "tests that were there changed or are gone: "
+            for left, told in (({}, "'x', tests/b.eml"), ({**tests, "tests/a.yaml": _test("subject: y")}, "'x'")):
+                asked = await ask(at, "anna", Content(STRICT.files, left))
+                assert (asked["request_state"], asked["why_two"]) == ("open", lost + told)
+                await at.ask("bert", "request.refuse", request=asked["request"], reason="why would we")
+            back = await at.ask("anna", "policy.rollback", version=STRICT.digest, reason="its tests never stood")
+            assert back["request_state"] == "open"
+            assert in_force(at) == FIRST.digest
+            asked = await ask(
+                at, "anna", Content(STRICT.files, {**tests, "tests/c.yaml": _test("subject: z").replace(b"name: x", b"name: z")})
+            )
+            assert (asked["request_state"], in_force(at)) == ("done", STRICT.digest)
+
+    asyncio.run(story())
+
+
+@on_sqlite
+def test_a_rule_that_closes_may_change_what_its_tests_expect_on_the_word_of_one(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            begin(at)
+            await ask(at, "anna", Content(FILES, {"tests/a.yaml": _test("subject: x")}))
+            closing = changed(rules__rules=RULES + "  - {name: closed, then: hold, because: nothing leaves}\n")
+            held = _test("subject: x").replace(b"disposition: deliver", b"disposition: hold")
+            asked = await ask(at, "anna", Content(closing.files, {"tests/a.yaml": held}))
+            assert (asked["request_state"], asked["why_two"], in_force(at)) == ("done", "", closing.digest)
+
+    asyncio.run(story())
+
+
+@on_sqlite
+def test_tests_that_came_meanwhile_are_not_taken_away_unseen(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, database) as at:
+            begin(at)
+            prepared = await prepare(at.services, STRICT, untested=True)
+            assert prepared.why_two == ""
+            waits = await ask(at, "anna", MILD)
+            await ask(at, "bert", Content(FILES, {"tests/a.yaml": _test("subject: x")}))
+            with pytest.raises(OperationRefused, match="came into force meanwhile"):
+                at.journal.submit_now(lambda connection: propose(connection, at.services, None, prepared, "proposed", "x"))  # type: ignore[arg-type]
+            assert "came into force since" in await at.refused("bert", "policy.approve", version=waits["request"], reason="x")
+            assert (await at.ask("bert", "request.list"))["rows"] == []
 
     asyncio.run(story())
 

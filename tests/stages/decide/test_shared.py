@@ -7,7 +7,8 @@ from hypothesis import given, settings
 
 from relay.decide import decide
 from relay.model.case import Case
-from relay.policy.asked import asks_of_recipient
+from relay.policy.asked import HEADER_OF_MESSAGE, OF_MESSAGE, asks_of_recipient
+from relay.policy.conditions import Condition, HeaderCondition
 from relay.policy.models import Policy
 from tests.properties.test_decide_order import CASES, POLICIES
 from tests.stages.decide.cases import EPOCH, TODAY, condition
@@ -40,3 +41,13 @@ def test_recipients_together_are_decided_as_each_would_be_alone(policy: Policy, 
 )
 def test_what_may_differ_between_recipients_is_known(when: dict[str, object], differs: bool) -> None:
     assert asks_of_recipient(condition(**when)) is differs
+
+
+def test_a_key_that_nobody_knows_of_is_asked_for_each_recipient() -> None:
+    class Later(Condition):
+        mood: str | None = None
+
+    assert asks_of_recipient(Later(mood="good"))
+    assert not asks_of_recipient(Later(tls=True))
+    assert set(Condition.model_fields) > OF_MESSAGE
+    assert set(HeaderCondition.model_fields) > HEADER_OF_MESSAGE

@@ -165,6 +165,12 @@ def test_cel_says_what_the_vocabulary_lacks(text: str, expected: bool) -> None:
     assert holds(EXE, if_=text) is expected
 
 
+@pytest.mark.parametrize("name", ["x.exe.", "x.exe ", "x.exe. .", "x.pdf.EXE"])
+def test_cel_knows_a_program_by_the_name_that_windows_gives_it(name: str) -> None:
+    about = case(inspection=inspection(attachments=[attachment(name)]))
+    assert holds(about, if_="attachments.exists(a, a.extension == 'exe')")
+
+
 def test_each_recipient_is_asked_for_itself() -> None:
     given = policy(PASS, rule("x", if_="recipient == 'b@partner.example' && message.size > 0"), lists=LISTS)
     from relay.decide import decide

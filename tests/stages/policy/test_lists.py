@@ -45,6 +45,7 @@ def test_a_list_covers_what_stands_in_it_and_what_its_patterns_cover(address: st
         ("piet", "no address, no domain and no SHA-256"),
         ("a b@example.nl", "no address, no domain and no SHA-256"),
         ("*@example.nl", "an entry is meant literally; a pattern is marked: 'pattern: *@example.nl'"),
+        ("*.example.nl", "an entry is meant literally; a pattern is marked: 'pattern: *@*.example.nl'"),
         (".example.nl", "an entry is meant literally; a pattern is marked: 'pattern: *@*.example.nl'"),
         ("pattern: example.nl", "a pattern covers whole addresses, such as 'pattern: *@*.b.nl'"),
         ("AB" * 32, "no address, no domain and no SHA-256"),
