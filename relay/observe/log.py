@@ -1,6 +1,7 @@
 """Logs: one JSON object a line on standard error; for each delivery a plain line beside it that greps like Postfix's."""
 
 import asyncio
+import json
 import logging
 import math
 import sys
@@ -10,9 +11,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TextIO
 
-from relay.model.plain_json import json_text
 from relay.model.text import printable
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False)  # `_clean` copies what is nested
 _SECRET = ("password", "secret", "key")
 DELIVERY = "delivery"
 HIDDEN = "(not logged)"
@@ -41,7 +42,7 @@ class JsonFormatter(logging.Formatter):
             value["traceback"] = [printable(line, 500) for line in traceback.format_exception(*record.exc_info)]
         if record.msg == DELIVERY and fields:
             value["line"] = delivery_line(fields, record.created)
-        return json_text(value)
+        return _ENCODER.encode(value)
 
 
 def _is_clean(name: str, item: Any) -> bool:
