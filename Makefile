@@ -22,7 +22,7 @@ check: $(VENV)/ready-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --maxschedchunk 4
 
 # Sluis beside what people run today (bench/README.md): about half an hour, as root. `make bench SHORT=1` shows in minutes that all runs.
 bench: $(VENV)/ready-test
