@@ -11,8 +11,6 @@ from relay.rehearsal.cases import Expected, PolicyTest, read_tests
 
 _ROWS = {str(disposition): int(disposition) for disposition in Disposition} | {"refuse": int(Disposition.REJECT) + 1}
 """How strict a word is. `defer` is none of them: what is put off may be delivered later, or not."""
-
-
 MAX_TOLD = 50
 
 
