@@ -213,13 +213,10 @@ class HighWaterWatch:
         assert behind is not None
         gap: Gap = behind.gap
         name = f"{high_water.GAP}{behind.found_us}.json"
-        if name not in await asyncio.to_thread(self._marks.read):  # another process may have been first
-            await self._keep(name, {**behind.to_json(), "from_us": gap.from_us, "until_us": gap.until_us})
-            lost = ", ".join(f"{mark.event}" for mark in behind.marks)
-            await self._say(
-                "moved",
-                f"the brake was let go: the mark moves on from here; what came with {lost} or after it may be lost",
-            )
+        await self._keep(name, {**behind.to_json(), "from_us": gap.from_us, "until_us": gap.until_us})
+        lost = ", ".join(f"{mark.event}" for mark in behind.marks)
+        reason = f"the brake was let go: the mark moves on from here; what came with {lost} or after it may be lost"
+        await self._say("moved", reason, since=behind.brake)
         # Those of other machines too, which would say the same again when these start.
         seen = await self._look(high_water.read_marks(await asyncio.to_thread(self._marks.read)))
         for mark in (*behind.marks, *seen.lost):
@@ -241,7 +238,8 @@ class HighWaterWatch:
         self._alert("high-water-missing", reason=reason)
         await self._say("missing", reason)
 
-    async def _say(self, result: str, reason: str) -> None:
+    async def _say(self, result: str, reason: str, since: uuid.UUID | None = None) -> None:
+        """Once behind the event `since`: another process, or this one before it was stopped, may have said it."""
         told = make_event(
             "high-water",
             object_="store",
@@ -251,7 +249,12 @@ class HighWaterWatch:
             time_us=self._clock.now_us(),
             reason=reason,
         )
-        await self._journal.submit(lambda connection: write(connection, [told]))
+
+        def say(connection: Connection) -> None:
+            if since is None or not high_water.was_said(connection, result, since):
+                write(connection, [told])
+
+        await self._journal.submit(say)
 
     async def gaps(self) -> list[Gap]:
         """When bodies were made that may have lost their rows. A spool that can't be read has no sweep either."""

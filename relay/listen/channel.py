@@ -236,7 +236,10 @@ class Channel(asyncio.BufferedProtocol):
 
     def _is_reset(self) -> bool:
         """The event loop does not see it where it has read to the end."""
-        info: bytes = self.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        try:
+            info: bytes = self.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        except (OSError, ValueError):  # closed: uvloop's socket says so with a ValueError
+            return True
         return info[0] == _CLOSED
 
     async def start_tls(self, context: ssl.SSLContext, timeout: float) -> Tls:

@@ -27,7 +27,7 @@ class Hearing:
             return True
         try:
             return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _OPEN
-        except OSError:
+        except (OSError, ValueError):  # closed: uvloop's socket says so with a ValueError
             return True
 
     async def hears(self, code: int) -> bool:

@@ -23,10 +23,11 @@ from sqlalchemy import Connection, select
 from relay.model.ids import id_time_us
 from relay.settings.models import Spool
 from relay.store.lineage import Lineage, standing
-from relay.store.tables import Event, Message
+from relay.store.tables import RARE_EVENTS, Event, EventRecord, Message
 
 EVENT = Event.__table__  # type: ignore[attr-defined]
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
+RECORD = EventRecord.__table__  # type: ignore[attr-defined]
 DAY_US = 86_400_000_000
 MARK = "high-water-"
 GAP = "store-gap-"
@@ -236,6 +237,16 @@ def unknown_marks(connection: Connection, marks: Sequence[Mark], now_us: int) ->
 def is_known(connection: Connection, identity: uuid.UUID) -> bool:
     """Whether the store has this event."""
     return connection.execute(select(EVENT.c.id).where(EVENT.c.id == identity)).first() is not None
+
+
+def was_said(connection: Connection, result: str, since: uuid.UUID) -> bool:
+    """Whether an event of the mark with this result is newer than the event `since`."""
+    query = (
+        select(RECORD.c.canonical)
+        .join(EVENT, EVENT.c.id == RECORD.c.event_id)
+        .where(RARE_EVENTS, EVENT.c.kind == "high-water", EVENT.c.id > since)
+    )
+    return any(json.loads(canonical)["result"] == result for canonical in connection.execute(query).scalars() if canonical)
 
 
 def has_messages(connection: Connection) -> bool:

@@ -169,6 +169,29 @@ def test_a_brake_that_was_let_go_while_the_relay_was_down_counts(went_back: Call
         assert watched.mark.event == newest(recording)
 
 
+def test_a_relay_that_was_stopped_while_it_went_on_says_so_at_the_next_start_and_once(
+    went_back: Callable[[], None], database: Store, tmp_path: Path
+) -> None:
+    """The file of the gap is there already, the event is not; then both are, and the mark of the store that went back is as well."""
+    went_back()
+    files = FolderMarks(tmp_path / "spool")
+    with recording_on(database, tmp_path) as recording:
+        watched = Watched(recording).begin()
+        watched.let_go()
+        behind = high_water.read_behind(files.read())
+        assert behind is not None
+        before = files.read()
+        gap = {**behind.to_json(), "from_us": behind.gap.from_us, "until_us": behind.gap.until_us}
+        files.write(f"{high_water.GAP}{behind.found_us}.json", high_water.encoded(gap))
+    for _ in range(2):
+        with recording_on(database, tmp_path) as recording:
+            Watched(recording).begin()
+            assert [row["kind"] for row in recording.rows("event")].count("high-water") == 1
+            assert not (tmp_path / "spool" / high_water.BEHIND).exists()
+        for name in (FILE, high_water.BEHIND):
+            files.write(name, before[name])
+
+
 def test_the_same_backup_restored_once_more_pulls_the_brake_once_more(
     went_back: Callable[[], None], copies: Copies, database: Store, tmp_path: Path
 ) -> None:

@@ -104,6 +104,28 @@ def test_one_that_is_gone_does_not_hear(loop: str, kind: str) -> None:
     run(dialogue(), loop)
 
 
+def test_a_connection_that_is_closed_here_has_left_and_hears_nothing(loop: str) -> None:
+    """Asked from the thread that commits, in the moment in which the event loop closes the socket."""
+
+    async def dialogue() -> None:
+        async with listening(FakeIntake(gate=asyncio.Event())) as door:
+            line, hearing = await at_the_gate(door)
+            [session] = next(iter(door.listeners.groups.values())).sessions
+            transport = session.transport
+            found = transport.get_extra_info("socket")
+            transport.abort()
+            await until(lambda: found.fileno() < 0)
+            session.transport = transport  # as that thread saw it
+            assert hearing.left()
+            assert not await session.arrived()
+            session.transport = None
+            over(door)
+            await until_alone(door)
+            await line.close()
+
+    run(dialogue(), loop)
+
+
 @pytest.mark.parametrize("kind", ["closed", "reset"])
 def test_one_that_is_gone_behind_tls_does_not_hear(loop: str, kind: str, files: TlsFiles, authority: Authority) -> None:
     async def dialogue() -> None:
