@@ -69,7 +69,7 @@ class Stage:
             self._script(f"{side.folder}/start.sh", environment=side.environment)
         else:
             clamd, key, log = self.home / "clamav" / "clamd.sock", self.home / "keys" / "dkim.pem", self.home / "sluis.log"
-            config = set_up(self.home / "sluis", self.port, self.ports["sink"], clamd, key, http=self.ports["http"])
+            config = set_up(self.home / "sluis", self.port, self.ports["sink"], clamd, key, http=self.ports["http"], processes=2, workers=1)
             self.groups["gw"].start(sys.executable, "-m", "relay", "serve", "--config", str(config), log=log, folder=REPOSITORY)
         wait_for(self.port)
 

@@ -16,14 +16,35 @@ LOOK_SECONDS = 10.0
 
 class ClockWatch:
     """Compares with the clock of the database, which is the same for all. `wrong` while they differ by more than a quarter of a lease: two
-    machines then differ by half a lease at most, and a lease that is alive never has less than two thirds left."""
+    machines then differ by half a lease at most, and a lease that is alive never has less than two thirds left. `shared`: other processes
+    of this machine hold leases, too; when its clock is put forward they seem to be over until they are renewed, so that it counts as wrong
+    for one lease."""
 
-    def __init__(self, reader: Reader, clock: Clock, alert: Alert, lease_seconds: float) -> None:
+    def __init__(self, reader: Reader, clock: Clock, alert: Alert, lease_seconds: float, *, shared: bool = False) -> None:
         self._reader = reader
         self._clock = clock
         self._alert = alert
+        self._lease_seconds = lease_seconds
         self._limit_us = lease_seconds * 1e6 / 4
-        self.wrong = False
+        self._shared = shared
+        self._differs = False
+        self._apart_us = self._apart()
+        self._right_at = 0.0
+
+    @property
+    def wrong(self) -> bool:
+        """Asked before each claim: nobody tells of a step."""
+        if not self._shared:
+            return self._differs
+        apart_us = self._apart()
+        if abs(apart_us - self._apart_us) > self._limit_us:
+            self._apart_us = apart_us
+            self._right_at = time.monotonic() + self._lease_seconds
+        return self._differs or time.monotonic() < self._right_at
+
+    def _apart(self) -> float:
+        """Of a clock that nobody can set."""
+        return self._clock.now_us() - time.monotonic() * 1e6
 
     async def look(self) -> None:
         """Once. Raises StoreError."""
@@ -35,9 +56,9 @@ class ClockWatch:
         # Its clock was read somewhere in that time.
         early, late = there_us - before - took_us - self._limit_us, there_us - before + self._limit_us
         wrong = early > 0 or late < 0
-        if wrong and not self.wrong:
+        if wrong and not self._differs:
             self._alert("clock", seconds=round((before - there_us) / 1e6, 1), allowed=self._limit_us / 1e6)
-        self.wrong = wrong
+        self._differs = wrong
 
     async def run(self) -> None:
         """Until it is cancelled."""

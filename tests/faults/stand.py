@@ -36,7 +36,7 @@ from tests.faults.checker import Causes, Checker, Verdict
 from tests.faults.client import LARGE, MEDIUM, SMALL, Client, Hook, Transaction, read_log
 from tests.faults.next_hop import NextHop
 from tests.servers.clamd import Clamd
-from tests.stories.house import PASS, House, house, until
+from tests.stories.house import PASS, House, house, parts, until
 
 LEASE_SECONDS = 4
 """After a kill nobody on PostgreSQL knows at once that the lease is of a dead process."""
@@ -113,6 +113,10 @@ class Stand:
         """Whether the relay's process is there."""
         process = self.house.relay._process
         return process is not None and process.returncode is None
+
+    def processes(self) -> dict[str, int]:
+        """Where there are several: those that the parent has started, by name."""
+        return parts(self.house.pid)
 
     @contextmanager
     def engine(self) -> Iterator[Engine]:

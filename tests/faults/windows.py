@@ -5,8 +5,12 @@ that was missed fails the round: NotInWindow.
 """
 
 import asyncio
+import contextlib
+import os
+import signal
+import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any
 
 from relay.model.delivery import State
@@ -227,22 +231,53 @@ async def during_release(at: Stand) -> list[Transaction]:
 
 async def at_random(at: Stand) -> list[Transaction]:
     """Several clients send, and the kill comes when it comes."""
+    first = len(at.client.log)
+    async with _sending(at):
+        await asyncio.sleep(at.rng.uniform(0.05, 0.6))  # chance is the condition here
+        await at.kill()
+    return _on_the_way(at, first, {row.message_id for row in at.queued()})
+
+
+async def one_of_several(at: Stand) -> list[Transaction]:
+    """The same, and the kill is of one process that listens. The others go on, and take over what it has accepted and not delivered; when
+    the queue is empty they are killed, too."""
+    first = len(at.client.log)
+    before = at.processes()
+    name = at.rng.choice([name for name in before if name.startswith("listen-")])
+    async with _sending(at):
+        await asyncio.sleep(at.rng.uniform(0.05, 0.6))  # chance is the condition here
+        os.kill(before[name], signal.SIGKILL)
+        its = {row.message_id for row in at.queued() if row.owner and row.owner.split(":")[1] == str(before[name])}
+        await until(lambda: at.processes().get(name) not in (None, before[name]), f"{name} to be started again")
+    caught = _on_the_way(at, first, its)
+    await at.settle()
+    await at.kill()
+    return caught
+
+
+@contextlib.asynccontextmanager
+async def _sending(at: Stand) -> AsyncIterator[None]:
+    """Several clients send without end, until the relay is gone or the block is over."""
+    over = False
 
     async def sender() -> None:
-        while at.running:
+        while at.running and not over:
             try:
                 await at.send()
             except OSError:
-                return
+                await asyncio.sleep(0.01)  # nobody listens, or what was to be the answer was cut off
 
-    first = len(at.client.log)
     senders = [asyncio.create_task(sender()) for _ in range(SENDERS)]
-    await asyncio.sleep(at.rng.uniform(0.05, 0.6))  # chance is the condition here
-    await at.kill()
-    await asyncio.gather(*senders)
-    new = at.client.log[first:]
-    queued = {row.message_id for row in at.queued()}
-    caught = [t for t in new if (t.dot and t.reply is None) or t.id in queued]
+    try:
+        yield
+    finally:
+        over = True
+        await asyncio.gather(*senders)
+
+
+def _on_the_way(at: Stand, first: int, queued: Collection[uuid.UUID]) -> list[Transaction]:
+    """What was sent since, and was not answered, or is `queued`."""
+    caught = [t for t in at.client.log[first:] if (t.dot and t.reply is None) or t.id in queued]
     _prove(bool(caught), "nothing was on its way")
     return caught
 
@@ -268,6 +303,7 @@ WINDOWS: dict[str, Window] = {
     "after outcome": after_outcome,
     "during release": during_release,
     "at random": at_random,
+    "one of several processes": one_of_several,
 }
 """In the order of the road."""
 SQLITE_ONLY = ("amid commit", "amid commit of a pack", "after commit of a pack")
@@ -275,3 +311,6 @@ SQLITE_ONLY = ("amid commit", "amid commit of a pack", "after commit of a pack")
 
 ON_RELAY = ("after spool write", "after pack write", "after pack is named")
 """For which strace takes the relay: one process, that is."""
+SEVERAL_ONLY = ("one of several processes",)
+ON_SEVERAL = ("after 250", "after final dot", "at random", *SEVERAL_ONLY)
+"""Of several processes over SQLite: for those in a commit strace takes the relay, too."""

@@ -306,6 +306,16 @@ class House:
         shutil.rmtree(self.socket.parent, ignore_errors=True)
 
 
+def parts(pid: int) -> dict[str, int]:
+    """The processes that a parent has started: name to process id."""
+    found: dict[str, int] = {}
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+        if "--part" in words:
+            found[words[words.index("--part") + 1].split('"')[3]] = int(child)
+    return found
+
+
 async def until(condition: Any, what: Any, seconds: float = SECONDS, every: float = POLL_SECONDS) -> None:
     """Waits until `condition()` holds; nothing announces a change in another process. `what` says what was waited for, `every` the seconds
     between two looks: more for one that is dear."""

@@ -10,6 +10,7 @@ from relay.observe.alerts import Alerts
 from tests.servers.recording import SECOND, Recording
 
 LEASE_SECONDS = 60
+SHORT_SECONDS = 0.2
 
 
 class ShiftedClock:
@@ -60,3 +61,21 @@ def test_a_clock_that_was_put_right_is_right(recording: Recording) -> None:
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_where_there_is_one_process_no_clock_is_wrong(recording: Recording) -> None:
     assert wrong(recording, 3600) == (False, 0)
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+def test_a_clock_that_is_set_counts_as_wrong_for_a_lease_where_other_processes_hold_leases(recording: Recording, step: float) -> None:
+    """Theirs seem to be over until they are renewed."""
+    clock = ShiftedClock(0)
+    shared = ClockWatch(recording.reader, clock, Alerts(), LEASE_SECONDS, shared=True)
+    short = ClockWatch(recording.reader, clock, Alerts(), SHORT_SECONDS, shared=True)
+    alone = ClockWatch(recording.reader, clock, Alerts(), LEASE_SECONDS)
+    assert not shared.wrong
+    clock.seconds += LEASE_SECONDS / 5
+    assert not shared.wrong
+    clock.seconds += step
+    assert (shared.wrong, short.wrong, alone.wrong) == (True, True, False)
+    until = time.monotonic() + 2 * SHORT_SECONDS
+    while short.wrong:
+        assert time.monotonic() < until
+    assert shared.wrong
