@@ -6,6 +6,7 @@ Only a literal OK is clean. clamd's size limits answer OK unless `AlertExceedsMa
 
 import contextlib
 import re
+import select
 import socket
 import struct
 import time
@@ -27,6 +28,7 @@ MAX_REPLY = 4096
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 Connect = Callable[[float], socket.socket]
 """Makes a connection within so many seconds. Raises OSError."""
+_LATE = "clamd: no answer within the deadline"
 _FOUND = re.compile(r"stream: (\S.*) FOUND")
 
 
@@ -45,6 +47,7 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
     def _init_socket(self) -> None:
         """The package connects without a time-out, and a clamd that hangs with a full backlog would hold it for ever."""
         connection = self._connect(max(min(self.timeout, self._left()), 0.001))
+        connection.setblocking(False)
         self.clamd_socket, self._number = connection, 0
         self._send(connection, b"zIDSESSION\0")
 
@@ -106,7 +109,7 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
         """What stands behind the number of the command. Whatever else it is ends the session: what comes next might be of another."""
         answer = bytearray()
         while not answer.endswith(b"\0"):
-            connection.settimeout(self._left())
+            self._wait(connection, select.POLLIN)
             piece = connection.recv(MAX_REPLY)
             if not piece or len(answer) > MAX_REPLY:
                 raise _CutShort("the answer was cut short or too long")
@@ -118,15 +121,30 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
         return text.decode("utf-8", "replace")
 
     def _send(self, connection: socket.socket, *parts: bytes | memoryview) -> None:
-        connection.settimeout(self._left())
-        sent = connection.sendmsg(parts)
-        if sent < sum(map(len, parts)):
-            connection.sendall(b"".join(parts)[sent:])
+        """What the socket takes at once needs no waiting for it."""
+        self._left()
+        try:
+            sent = connection.sendmsg(parts)
+        except BlockingIOError:
+            sent = 0
+        if sent == sum(map(len, parts)):
+            return
+        rest = memoryview(b"".join(parts))[sent:]
+        while rest:
+            self._wait(connection, select.POLLOUT)
+            rest = rest[connection.send(rest) :]
+
+    def _wait(self, connection: socket.socket, event: int) -> None:
+        """Until the socket is ready. Raises Unavailable at the deadline."""
+        poll = select.poll()
+        poll.register(connection, event)
+        if not poll.poll(self._left() * 1000):
+            raise Unavailable(_LATE)
 
     def _left(self) -> float:
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise Unavailable("clamd: no answer within the deadline")
+            raise Unavailable(_LATE)
         return left
 
 
