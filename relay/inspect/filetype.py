@@ -10,10 +10,9 @@ from relay.model.finding import Finding, Kind
 
 HEAD = 64 * 1024  # libmagic looks at the beginning; more costs and finds nothing
 TEXT_HEAD = 1024  # the same for text: a program says so in its first line
-# magic.h: MAGIC_NO_CHECK_TEXT, MAGIC_CONTINUE, and every MAGIC_NO_CHECK_ but that of the encoding
-NO_CHECK_TEXT = 0x020000
-CONTINUE = 0x000020
-ENCODING_ONLY = 0x001000 | 0x002000 | 0x004000 | 0x008000 | 0x010000 | NO_CHECK_TEXT | 0x040000 | 0x080000 | 0x100000 | 0x400000 | 0x800000
+# magic.h: what is asked for (MAGIC_MIME_TYPE, MAGIC_MIME_ENCODING), MAGIC_CONTINUE behind what fits, and MAGIC_NO_CHECK_
+_TYPE, _ENCODING, _CONTINUE, _NO_TEXT = 0x000010, 0x000400, 0x000020, 0x020000
+_NOTHING_ELSE = 0x001000 | 0x002000 | 0x004000 | 0x008000 | 0x010000 | _NO_TEXT | 0x040000 | 0x080000 | 0x100000 | 0x400000 | 0x800000
 UNKNOWN = "application/octet-stream"
 # Most of what is sent begins with one of these, and libmagic finds it in a tenth of the time that all of its tests take.
 _USUAL = (b"%PDF-", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"PK\3\4", b"\xd0\xcf\x11\xe0", b"RIFF")
@@ -56,15 +55,12 @@ _OVERRIDES = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f
 
 
 class TypeInspector:
-    """`magic.Magic` locks, so that one object serves (the `detect_from_*` shims of the file package do not)."""
+    """One `magic.Magic`, whose tables take some MB, for one thread: it is told with each look what to look for."""
 
     name = "type"
 
     def __init__(self) -> None:
-        self._all = magic.Magic(mime=True)
-        self._binary = _with(magic.Magic(mime=True), NO_CHECK_TEXT)
-        self._any = _with(magic.Magic(mime=True), NO_CHECK_TEXT | CONTINUE)
-        self._encoding = _with(magic.Magic(mime_encoding=True), ENCODING_ONLY)
+        self._magic = magic.Magic(mime=True)
         self._known: Remembered[str] = Remembered()
 
     def begin(self) -> None:
@@ -83,17 +79,21 @@ class TypeInspector:
         """First for all that is no text; the tests for text cost five times as much, and tell what they can from the first lines."""
         if not data.startswith(_USUAL) and self._fits_nothing(data):
             return UNKNOWN
-        found = str(self._binary.from_buffer(data[:HEAD])).lower()
-        return found if found != UNKNOWN else str(self._all.from_buffer(data[:TEXT_HEAD])).lower()
+        found = self._asked(_TYPE | _NO_TEXT, data[:HEAD])
+        return found if found != UNKNOWN else self._asked(_TYPE, data[:TEXT_HEAD])
 
     def _fits_nothing(self, data: bytes) -> bool:
         """Whether no test at all that knows a media type fits, and the first lines are no text: then none fits these alone either, and all
         that would be asked twice is asked once. The ordinary look ends with the first test that fits, and some of these know no type."""
-        return not self._may_be_text(data[:TEXT_HEAD]) and str(self._any.from_buffer(data[:HEAD])) == UNKNOWN
+        return not self._may_be_text(data[:TEXT_HEAD]) and self._asked(_TYPE | _NO_TEXT | _CONTINUE, data[:HEAD]) == UNKNOWN
 
     def _may_be_text(self, head: bytes) -> bool:
         """libmagic's own word; NULs at the end are left out of its tests for text, and not of this one."""
-        return head.endswith(b"\0") or str(self._encoding.from_buffer(head)) != "binary"
+        return head.endswith(b"\0") or self._asked(_ENCODING | _NOTHING_ELSE, head) != "binary"
+
+    def _asked(self, flags: int, data: bytes) -> str:
+        magic.magic_setflags(self._magic.cookie, flags)
+        return str(self._magic.from_buffer(data)).lower()
 
     def inspect(self, item: Item) -> Iterable[Finding]:
         """Of what has neither name nor type nobody makes a file: that was dug out for the scanners."""
@@ -109,12 +109,6 @@ class TypeInspector:
             yield Finding(Kind.TYPE, self.name, "extension-mismatch", item.path, f".{extension} is {item.true_type}")
         if any(char in _OVERRIDES for char in item.name):
             yield Finding(Kind.TYPE, self.name, "deceptive-name", item.path, "the name has characters that turn the reading direction")
-
-
-def _with(looking: magic.Magic, flags: int) -> magic.Magic:
-    looking.flags |= flags
-    magic.magic_setflags(looking.cookie, looking.flags)
-    return looking
 
 
 def _mismatch(declared: str, true_type: str) -> bool:

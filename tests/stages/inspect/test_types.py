@@ -9,7 +9,7 @@ import pytest
 
 from relay.inspect.archive import ArchiveLimits
 from relay.inspect.engine import Engine
-from relay.inspect.filetype import NO_CHECK_TEXT, TypeInspector
+from relay.inspect.filetype import TypeInspector
 from relay.inspect.item import Item
 from relay.inspect.yara import YaraInspector
 from relay.model.errors import ConfigurationError
@@ -173,7 +173,7 @@ def test_what_was_dug_out_of_an_ambiguous_message_is_scanned_and_has_no_type_fin
 def in_two_looks(data: bytes) -> str:
     """All but text in the first 64 KiB; where that says nothing, everything in the first KiB."""
     binary, everything = magic.Magic(mime=True), magic.Magic(mime=True)
-    magic.magic_setflags(binary.cookie, binary.flags | NO_CHECK_TEXT)
+    magic.magic_setflags(binary.cookie, binary.flags | 0x020000)  # MAGIC_NO_CHECK_TEXT
     found = binary.from_buffer(data[:65536])
     return str(found if found != "application/octet-stream" else everything.from_buffer(data[:1024]))
 
