@@ -42,6 +42,7 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
         self._connect = connect
         self.clamd_socket: socket.socket | None = None  # what the package calls it
         self._number = 0  # of the last command in the session; 0: no session
+        self._ahead = b""  # a command that was sent ahead, and whose answer was not taken yet
         self.deadline = 0.0
 
     def _init_socket(self) -> None:
@@ -57,8 +58,22 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
         assert self.clamd_socket is not None
         return self.clamd_socket
 
+    def ask(self, command: bytes) -> None:
+        """Sends it ahead where a session is open: `exchange` of the same command then takes its answer. One that nobody took is of an
+        earlier message, and ends the session."""
+        try:
+            if self._ahead:
+                self.close()
+            elif self.clamd_socket is not None:
+                self._command(self.clamd_socket, command)
+                self._ahead = command
+        except (OSError, Unavailable):
+            self.close()
+
     def exchange(self, command: bytes, data: bytes | None = None) -> str:
         """One command and its answer, to the terminating NUL. A session that clamd has ended is begun anew. Raises Unavailable."""
+        if self._ahead not in (b"", command):
+            self.close()
         reused = self.clamd_socket is not None
         try:
             try:
@@ -79,7 +94,7 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
         """Ends the session, if there is one."""
         if self.clamd_socket is not None:
             self.clamd_socket.close()
-            self.clamd_socket = None
+            self.clamd_socket, self._ahead = None, b""
 
     def __del__(self) -> None:
         """A worker has one for its whole life; the session ends with it."""
@@ -87,6 +102,12 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
 
     def _exchange(self, command: bytes, data: bytes | None) -> str:
         connection = self._opened()
+        if not self._ahead:
+            self._command(connection, command, data)
+        self._ahead = b""
+        return self._answer(connection)
+
+    def _command(self, connection: socket.socket, command: bytes, data: bytes | None = None) -> None:
         self._number += 1
         words = b"z" + command + b"\0"
         if data is None:
@@ -94,7 +115,6 @@ class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
         else:
             with contextlib.suppress(BrokenPipeError):  # clamd closes its side when it has seen enough; its answer is waiting
                 self._stream(connection, words, memoryview(data))
-        return self._answer(connection)
 
     def _stream(self, connection: socket.socket, words: bytes, data: memoryview) -> None:
         """Pieces with their lengths, and a length of nothing. The first piece goes with the command, the last with its end: mostly that is
@@ -185,6 +205,11 @@ class ClamdInspector:
         message came is the one that judges it."""
         self._socket.deadline = time.monotonic() + self._seconds
         self._version = ""
+
+    def expect(self) -> None:
+        """A new message came and is being read: clamd tells its version meanwhile, and nobody waits for it."""
+        self._socket.deadline = time.monotonic() + self._seconds
+        self._socket.ask(b"VERSION")
 
     def version(self) -> str:
         """Engine, database version and its date, as clamd says it; the version is that of the loaded database, not of the files."""
