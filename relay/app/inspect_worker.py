@@ -86,8 +86,8 @@ def work(pool: socket.socket, settings: Settings, loaded: Loaded) -> None:
     """One worker: confines itself, says what it found its scanners to be, and answers."""
     try:
         _warm_up([loaded.embedded], settings, loaded)
-        scanners: list[Inspector] = [loaded.embedded, PersonalNumbers(), *_clamd(settings, settings.clamd.deadline, pool)]
-        engine = new_engine(scanners, settings, loaded)
+        clamd = _clamd(settings, settings.clamd.deadline, pool)
+        engine = new_engine([loaded.embedded, PersonalNumbers(), *clamd], settings, loaded)
         confine(settings.inspection.memory)
     except SandboxUnavailable as error:
         pool.sendall(frames.pack({"problems": str(error).splitlines()}))
@@ -97,6 +97,8 @@ def work(pool: socket.socket, settings: Settings, loaded: Loaded) -> None:
     while (job := frames.receive(pool)) is not None:
         head, body, descriptor = job
         limit_cpu(settings.inspection.cpu_seconds)
+        for scanner in clamd:
+            scanner.expect()
         pool.sendall(frames.pack(_answer(head, body, descriptor, engine, settings).to_json()))
 
 

@@ -28,11 +28,11 @@ def open_archive(item: Item, budget: Budget, depth: int) -> Opened:
     if compressed is not None:
         forms.append(compressed)
         _within_limits(lambda: read_compressed(opened, compressed, budget), opened, budget, depth)
-    extent = zip_extent(item.data)
+    extent = zip_extent(item.data, Sign.ZIP_END in item.signs)
     if extent is not None and not opened.holds(*extent):
         forms.append("zip")
         _within_limits(lambda: read_zip(opened, budget), opened, budget, depth)
-    if cms.is_container(item.data):
+    if cms.is_container(item.data, Sign.PEM in item.signs):
         forms.append("cms")
         _within_limits(lambda: cms.read_cms(opened, budget), opened, budget, depth)
     unreadable = unreadable_forms(item, opened.holds)

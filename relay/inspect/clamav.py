@@ -1,137 +1,25 @@
-"""clamd over its unix socket, through the `clamd` package; sessions, streaming, time-outs and verdicts are ours.
+"""clamd's verdicts, and which of them are remembered.
 
 Only a literal OK is clean. clamd's size limits answer OK unless `AlertExceedsMax yes` is set (deploy/clamav), and then
 `Heuristics.Limits.Exceeded`.
 """
 
-import contextlib
 import re
-import socket
-import struct
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-import clamd
-
+from relay.inspect.clamd_session import ClamdSocket, Connect
 from relay.inspect.connect import connect
 from relay.inspect.item import Item, Unavailable
 from relay.model.finding import Finding, Kind
 from relay.model.text import printable
 
-PIECE = 128 * 1024
-MAX_REPLY = 4096
 # The EICAR test file, put together here so that no copy of it lies in the code.
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
-Connect = Callable[[float], socket.socket]
-"""Makes a connection within so many seconds. Raises OSError."""
 _FOUND = re.compile(r"stream: (\S.*) FOUND")
-
-
-class ClamdSocket(clamd.ClamdUnixSocket):  # type: ignore[misc]
-    """The package's connection, kept open for many commands (clamd(8), IDSESSION), with a connect time-out and a deadline (monotonic
-    seconds) for each message; the package connects for each command, without a time-out, and sends in 1 KB pieces, this in 128 KB.
-    """
-
-    def __init__(self, connect: Connect, connect_timeout: float) -> None:
-        super().__init__(timeout=connect_timeout)
-        self._connect = connect
-        self.clamd_socket: socket.socket | None = None  # what the package calls it
-        self._number = 0  # of the last command in the session; 0: no session
-        self.deadline = 0.0
-
-    def _init_socket(self) -> None:
-        """The package connects without a time-out, and a clamd that hangs with a full backlog would hold it for ever."""
-        connection = self._connect(max(min(self.timeout, self._left()), 0.001))
-        self.clamd_socket, self._number = connection, 0
-        self._send(connection, b"zIDSESSION\0")
-
-    def _opened(self) -> socket.socket:
-        if self.clamd_socket is None:
-            self._init_socket()
-        assert self.clamd_socket is not None
-        return self.clamd_socket
-
-    def exchange(self, command: bytes, data: bytes | None = None) -> str:
-        """One command and its answer, to the terminating NUL. A session that clamd has ended is begun anew. Raises Unavailable."""
-        reused = self.clamd_socket is not None
-        try:
-            try:
-                return self._exchange(command, data)
-            except (OSError, _CutShort):
-                self.close()
-                if not reused:
-                    raise
-                return self._exchange(command, data)
-        except (OSError, clamd.ClamdError, _CutShort) as error:
-            self.close()
-            raise Unavailable(f"clamd: {error}") from None
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Ends the session, if there is one."""
-        if self.clamd_socket is not None:
-            self.clamd_socket.close()
-            self.clamd_socket = None
-
-    def __del__(self) -> None:
-        """A worker has one for its whole life; the session ends with it."""
-        self.close()
-
-    def _exchange(self, command: bytes, data: bytes | None) -> str:
-        connection = self._opened()
-        self._number += 1
-        words = b"z" + command + b"\0"
-        if data is None:
-            self._send(connection, words)
-        else:
-            with contextlib.suppress(BrokenPipeError):  # clamd closes its side when it has seen enough; its answer is waiting
-                self._stream(connection, words, memoryview(data))
-        return self._answer(connection)
-
-    def _stream(self, connection: socket.socket, words: bytes, data: memoryview) -> None:
-        """Pieces with their lengths, and a length of nothing. The first piece goes with the command, the last with its end: mostly that is
-        one system call in all, and clamd wakes up once."""
-        for start in range(0, max(len(data), 1), PIECE):
-            piece = data[start : start + PIECE]
-            length = struct.pack(">I", len(piece)) if piece else b""
-            self._send(connection, words + length, piece, bytes(4) if start + PIECE >= len(data) else b"")
-            words = b""
-
-    def _answer(self, connection: socket.socket) -> str:
-        """What stands behind the number of the command. Whatever else it is ends the session: what comes next might be of another."""
-        answer = bytearray()
-        while not answer.endswith(b"\0"):
-            connection.settimeout(self._left())
-            piece = connection.recv(MAX_REPLY)
-            if not piece or len(answer) > MAX_REPLY:
-                raise _CutShort("the answer was cut short or too long")
-            answer += piece
-        number, _, text = bytes(answer[:-1]).partition(b": ")
-        if number != str(self._number).encode() or b"\0" in text:
-            self.close()
-            return bytes(answer[:-1]).decode("utf-8", "replace")
-        return text.decode("utf-8", "replace")
-
-    def _send(self, connection: socket.socket, *parts: bytes | memoryview) -> None:
-        connection.settimeout(self._left())
-        sent = connection.sendmsg(parts)
-        if sent < sum(map(len, parts)):
-            connection.sendall(b"".join(parts)[sent:])
-
-    def _left(self) -> float:
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise Unavailable("clamd: no answer within the deadline")
-        return left
-
-
-class _CutShort(Exception):
-    """clamd ended the session in the middle of an exchange, or before it."""
 
 
 class ClamdInspector:
@@ -167,6 +55,11 @@ class ClamdInspector:
         message came is the one that judges it."""
         self._socket.deadline = time.monotonic() + self._seconds
         self._version = ""
+
+    def expect(self) -> None:
+        """A new message came and is being read: clamd tells its version meanwhile, and nobody waits for it."""
+        self._socket.deadline = time.monotonic() + self._seconds
+        self._socket.ask(b"VERSION")
 
     def version(self) -> str:
         """Engine, database version and its date, as clamd says it; the version is that of the loaded database, not of the files."""

@@ -16,7 +16,8 @@ _SMIME_CONTENT = bytes.fromhex("2a864886f70d01091001")  # 1.2.840.113549.1.9.16.
 # enveloped, signed and enveloped (PKCS #7), encrypted, authEnveloped (RFC 5083)
 _ENCRYPTED = (_PKCS7 + b"\3", _PKCS7 + b"\4", _PKCS7 + b"\6", _SMIME_CONTENT + b"\x17")
 _SIGNED, _DIGESTED, _COMPRESSED = _PKCS7 + b"\2", _PKCS7 + b"\5", _SMIME_CONTENT + b"\x09"  # the last: RFC 3274
-_PEM = re.compile(rb"-----BEGIN (?:PKCS7|PKCS #7 SIGNED DATA|CMS)-----\s+([A-Za-z0-9+/=\s]+)")
+PEM_BEGIN = b"-----BEGIN "
+_PEM = re.compile(PEM_BEGIN + rb"(?:PKCS7|PKCS #7 SIGNED DATA|CMS)-----\s+([A-Za-z0-9+/=\s]+)")
 _DEEPEST = 16
 _ENDINGS = (".p7m", ".p7s", ".p7z", ".p7c")
 
@@ -28,9 +29,10 @@ class _Element:
     end: int | None  # None: of indefinite length (X.690 §8.1.3.6)
 
 
-def cms_type(data: bytes) -> bytes | None:
-    """The object identifier of the content type, None for what is no CMS. In PEM as well (RFC 7468 §8, §9)."""
-    data = _binary(data)
+def cms_type(data: bytes, pem: bool = True) -> bytes | None:
+    """The object identifier of the content type, None for what is no CMS. In PEM as well (RFC 7468 §8, §9), where there may be
+    any."""
+    data = _binary(data) if pem else data
     try:
         outer = _element(data, 0)
         inner = _element(data, outer.start)
@@ -42,14 +44,14 @@ def cms_type(data: bytes) -> bytes | None:
     return found if found.startswith((_PKCS7, _SMIME_CONTENT)) else None
 
 
-def is_encrypted(data: bytes) -> bool:
+def is_encrypted(data: bytes, pem: bool = True) -> bool:
     """Enveloped or encrypted, to whomever."""
-    return cms_type(data) in _ENCRYPTED
+    return cms_type(data, pem) in _ENCRYPTED
 
 
-def is_container(data: bytes) -> bool:
+def is_container(data: bytes, pem: bool = True) -> bool:
     """Signed, digested or compressed: content is in it, or beside it."""
-    return cms_type(data) in (_SIGNED, _DIGESTED, _COMPRESSED)
+    return cms_type(data, pem) in (_SIGNED, _DIGESTED, _COMPRESSED)
 
 
 def read_cms(opened: Opened, budget: Budget) -> None:
@@ -149,7 +151,7 @@ def _after(data: bytes, element: _Element, depth: int) -> int:
 
 def _binary(data: bytes) -> bytes:
     """Out of PEM, where it begins in the first 64 KiB."""
-    found = _PEM.search(data) if b"-----BEGIN " in data[: 64 * 1024] else None
+    found = _PEM.search(data) if PEM_BEGIN in data[: 64 * 1024] else None
     if found is None:
         return data
     try:

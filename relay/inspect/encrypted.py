@@ -42,7 +42,9 @@ def _class(item: Item) -> str | None:
     if item.declared == "application/pgp-encrypted" or openpgp.is_encrypted(data, Sign.ARMOUR in item.signs):
         return "encrypted-pgp"
     # Declared as what it is, it need not be as well-formed.
-    if cms.is_encrypted(data) or (item.declared in _PKCS7_DECLARED and any(mark in data[:64] for mark in _ENVELOPED)):
+    if cms.is_encrypted(data, Sign.PEM in item.signs) or (
+        item.declared in _PKCS7_DECLARED and any(mark in data[:64] for mark in _ENVELOPED)
+    ):
         return "encrypted-smime"
     return None
 

@@ -1,5 +1,6 @@
 """Runs every inspector over every item, opens archives and goes into them, and gathers what was found and who could not answer."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,6 +10,8 @@ from relay.inspect.encrypted import encrypted, macro
 from relay.inspect.filetype import TypeInspector
 from relay.inspect.inner_message import Reader, open_message
 from relay.inspect.item import Inspector, Item, Unavailable
+from relay.inspect.opening import Opened
+from relay.inspect.remembered import Remembered
 from relay.inspect.signs import Signs
 from relay.model.features import Attachment
 from relay.model.finding import Finding, Kind
@@ -45,6 +48,7 @@ class Engine:
         self._scanners = [self._type, *scanners]
         self._limits = limits
         self._reader = reader
+        self._plain: Remembered[bool] = Remembered()
 
     def inspect(self, items: Iterable[Item]) -> Inspected:
         """All items of one message."""
@@ -69,13 +73,10 @@ class Engine:
 
     def _item(self, item: Item, depth: int, budget: Budget, result: Inspected) -> "_Inside":
         digest = item.sha256
-        item = replace(item, true_type=self._type.true_type(item.data, digest), digest=digest, signs=self._signs.names(item.data))
+        item = replace(item, true_type=self._type.true_type(item.data, digest), digest=digest)
         for scanner in self._scanners:
             self._scan(scanner, item, result)
-        opened = open_archive(item, budget, depth + 1)
-        if self._reader is not None:
-            open_message(opened, self._reader, budget, depth + 1)
-        found = [*encrypted(item), *macro(item, tuple(opened.names)), *opened.findings]
+        opened, found = self._opened(item, depth, budget)
         result.findings += found
         inside = _Inside(list(opened.names), any(finding.kind is Kind.ENCRYPTED for finding in found))
         for member in opened.items:
@@ -85,6 +86,21 @@ class Engine:
         if depth == 0:
             result.attachments.append(_attachment(item, inside))
         return inside
+
+    def _opened(self, item: Item, depth: int, budget: Budget) -> tuple[Opened, list[Finding]]:
+        """What it holds, and what there is to say of that. That a part holds nothing is remembered: it depends on nothing but its octets,
+        its path and what it says it is, and costs no budget."""
+        known_as = hashlib.sha256(item.digest + repr((item.path, item.name, item.declared)).encode()).digest()
+        if self._plain.get(known_as):
+            return Opened(item), []
+        item = replace(item, signs=self._signs.names(item.data))
+        opened = open_archive(item, budget, depth + 1)
+        if self._reader is not None:
+            open_message(opened, self._reader, budget, depth + 1)
+        found = [*encrypted(item), *macro(item, tuple(opened.names)), *opened.findings]
+        if depth == 0 and not found and not opened.names and not opened.items:
+            self._plain.put(known_as, True)
+        return opened, found
 
     def _scan(self, scanner: Inspector, item: Item, result: Inspected) -> None:
         if scanner.name in result.unavailable:

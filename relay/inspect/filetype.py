@@ -10,7 +10,12 @@ from relay.model.finding import Finding, Kind
 
 HEAD = 64 * 1024  # libmagic looks at the beginning; more costs and finds nothing
 TEXT_HEAD = 1024  # the same for text: a program says so in its first line
-NO_CHECK_TEXT = 0x020000  # magic.h, MAGIC_NO_CHECK_TEXT
+# magic.h: what is asked for (MAGIC_MIME_TYPE, MAGIC_MIME_ENCODING), MAGIC_CONTINUE behind what fits, and MAGIC_NO_CHECK_
+_TYPE, _ENCODING, _CONTINUE, _NO_TEXT = 0x000010, 0x000400, 0x000020, 0x020000
+_NOTHING_ELSE = 0x001000 | 0x002000 | 0x004000 | 0x008000 | 0x010000 | _NO_TEXT | 0x040000 | 0x080000 | 0x100000 | 0x400000 | 0x800000
+UNKNOWN = "application/octet-stream"
+# Most of what is sent begins with one of these, and libmagic finds it in a tenth of the time that all of its tests take.
+_USUAL = (b"%PDF-", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"PK\3\4", b"\xd0\xcf\x11\xe0", b"RIFF")
 
 EXECUTABLE = frozenset(
     {
@@ -50,15 +55,12 @@ _OVERRIDES = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f
 
 
 class TypeInspector:
-    """`magic.Magic` locks, so that one object serves (the `detect_from_*` shims of the file package do not)."""
+    """One `magic.Magic`, whose tables take some MB, for one thread: it is told with each look what to look for."""
 
     name = "type"
 
     def __init__(self) -> None:
-        self._all = magic.Magic(mime=True)
-        self._binary = magic.Magic(mime=True)
-        self._binary.flags |= NO_CHECK_TEXT
-        magic.magic_setflags(self._binary.cookie, self._binary.flags)
+        self._magic = magic.Magic(mime=True)
         self._known: Remembered[str] = Remembered()
 
     def begin(self) -> None:
@@ -75,10 +77,23 @@ class TypeInspector:
 
     def _look(self, data: bytes) -> str:
         """First for all that is no text; the tests for text cost five times as much, and tell what they can from the first lines."""
-        found = str(self._binary.from_buffer(data[:HEAD])).lower()
-        if found == "application/octet-stream":
-            return str(self._all.from_buffer(data[:TEXT_HEAD])).lower()
-        return found
+        if not data.startswith(_USUAL) and self._fits_nothing(data):
+            return UNKNOWN
+        found = self._asked(_TYPE | _NO_TEXT, data[:HEAD])
+        return found if found != UNKNOWN else self._asked(_TYPE, data[:TEXT_HEAD])
+
+    def _fits_nothing(self, data: bytes) -> bool:
+        """Whether no test at all that knows a media type fits, and the first lines are no text: then none fits these alone either, and all
+        that would be asked twice is asked once. The ordinary look ends with the first test that fits, and some of these know no type."""
+        return not self._may_be_text(data[:TEXT_HEAD]) and self._asked(_TYPE | _NO_TEXT | _CONTINUE, data[:HEAD]) == UNKNOWN
+
+    def _may_be_text(self, head: bytes) -> bool:
+        """libmagic's own word; NULs at the end are left out of its tests for text, and not of this one."""
+        return head.endswith(b"\0") or self._asked(_ENCODING | _NOTHING_ELSE, head) != "binary"
+
+    def _asked(self, flags: int, data: bytes) -> str:
+        magic.magic_setflags(self._magic.cookie, flags)
+        return str(self._magic.from_buffer(data)).lower()
 
     def inspect(self, item: Item) -> Iterable[Finding]:
         """Of what has neither name nor type nobody makes a file: that was dug out for the scanners."""

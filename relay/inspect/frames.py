@@ -29,11 +29,12 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], bytes, int | Non
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = bytearray(size)
-    view = memoryview(data)
-    while view:
-        got = connection.recv_into(view)
-        if got == 0:
+    """Mostly in one piece, which is then given as it is."""
+    pieces: list[bytes] = []
+    while size:
+        piece = connection.recv(size, socket.MSG_WAITALL)
+        if not piece:
             raise EOFError
-        view = view[got:]
-    return bytes(data)
+        pieces.append(piece)
+        size -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -17,6 +17,8 @@ class Sign(StrEnum):
     SEVEN_ZIP = "sevenzip"
     RAR = "rar"
     ARMOUR = "armour"
+    PEM = "pem"
+    ZIP_END = "zipend"
 
 
 @dataclass(frozen=True, slots=True)

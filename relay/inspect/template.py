@@ -35,7 +35,6 @@ class Template:
         environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C.UTF-8"}
         # A message's bytes go back to the system when they are done with: glibc's own threshold grows with what was freed (mallopt(3)).
         environment |= {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"}
-        # In large pages where the kernel gives them: else each message costs thousands of page faults.
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-P", "-m", self._module, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],

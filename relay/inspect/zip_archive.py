@@ -32,11 +32,12 @@ _STORED, _DEFLATED, _BZIP2 = 0, 8, 12  # APPNOTE §4.4.5
 _STARTS = (LOCAL, b"PK\5\6", b"PK\7\x08", b"PK00")
 
 
-def zip_extent(data: bytes) -> tuple[int, int] | None:
-    """[start, end) of the archive that a tool would see, None where none sees one. Tools look for the end record near the end."""
+def zip_extent(data: bytes, ended: bool = True) -> tuple[int, int] | None:
+    """[start, end) of the archive that a tool would see, None where none sees one. Tools look for the end record near the end; without
+    `ended` there is none anywhere."""
     if data.startswith(_STARTS):
         return 0, len(data)
-    if not zipfile.is_zipfile(io.BytesIO(data)):
+    if not ended or not zipfile.is_zipfile(io.BytesIO(data)):
         return None
     found = layout(data)
     return found.first, found.end

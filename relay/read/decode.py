@@ -59,13 +59,16 @@ def _base64(data: bytes, start: int, end: int) -> bytes:
 
 
 def _without_line_ends(lines: bytes) -> bytes | bytearray:
-    """CR and LF stand in pairs, as was asked of the whole message. Where all lines are as long as the first, as they mostly are, the pairs
-    are cut out by their places, which costs half of looking at every octet."""
+    """CR and LF stand in pairs, as was asked of the whole message. Where all lines but the last are as long as the first, as they mostly
+    are, the pairs are cut out by their places, which costs a third of looking at every octet."""
     length = lines.find(b"\r\n")
-    size, over = divmod(len(lines), length + 2)
-    if length > 0 and not over and lines[length :: length + 2] == b"\r" * size and lines[length + 1 :: length + 2] == b"\n" * size:
-        text = bytearray(lines)
+    size = len(lines) // (length + 2)
+    last = lines[size * (length + 2) :].translate(None, b"\r\n")
+    text = bytearray(lines)
+    del text[size * (length + 2) :]
+    if length > 0 and text[length :: length + 2] == b"\r" * size and text[length + 1 :: length + 2] == b"\n" * size:
         del text[length + 1 :: length + 2], text[length :: length + 1]
         if b"\r" not in text:
+            text += last
             return text
     return lines.translate(None, b"\r\n")

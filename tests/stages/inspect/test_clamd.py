@@ -165,6 +165,46 @@ def test_one_connection_serves_many_messages_and_a_session_that_clamd_ended_is_b
         assert scanner._socket.clamd_socket is not session
 
 
+def test_a_version_that_is_asked_for_ahead_is_of_the_message_that_came_and_not_of_an_earlier_one() -> None:
+    with running_clamd() as clamd:
+        scanner = inspector(clamd.socket)
+        scanner.expect()  # there is no session yet
+        assert "/1/" in scanner.version()
+        scanner.begin()
+        scanner.expect()
+        clamd.reload({**SIGNATURES, "Sluis.Tomorrow": b"TOMORROWS-MALWARE"})
+        scanner.begin()
+        assert "/1/" in scanner.version(), "it was asked for before"
+        scanner.expect()  # and no inspection takes it
+        clamd.reload({**SIGNATURES, "Sluis.Tomorrow": b"TOMORROWS-MALWARE", "Sluis.Later": b"LATER-MALWARE"})
+        scanner.expect()
+        scanner.begin()
+        assert "/3/" in scanner.version()
+
+
+def test_another_command_than_that_which_was_asked_ahead_gets_its_own_answer(clamd: Clamd) -> None:
+    scanner = inspector(clamd.socket)
+    scanner.version()
+    scanner.expect()
+    assert scanner._socket.exchange(b"INSTREAM", b"data") == "stream: OK"
+    assert scanner._socket.exchange(b"VERSION").startswith("ClamAV ")
+
+
+def test_a_session_that_clamd_ended_is_begun_anew_where_a_version_was_asked_for_ahead() -> None:
+    with running_clamd() as clamd:
+        scanner = inspector(clamd.socket)
+        assert not list(scanner.inspect(item(b"one")))
+        for asked_before in (True, False):
+            if asked_before:
+                scanner.expect()
+            clamd.kill()
+            clamd.start()
+            if not asked_before:
+                scanner.expect()
+            scanner.begin()
+            assert list(scanner.inspect(item(EICAR)))
+
+
 Answer = Callable[[socket.socket, bytes], None]
 
 

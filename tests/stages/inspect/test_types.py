@@ -1,12 +1,15 @@
 """The true type against what a part says it is, macros, encrypted documents, and the embedded rules."""
 
+import random
 import struct
 from pathlib import Path
 
+import magic
 import pytest
 
 from relay.inspect.archive import ArchiveLimits
 from relay.inspect.engine import Engine
+from relay.inspect.filetype import TypeInspector
 from relay.inspect.item import Item
 from relay.inspect.yara import YaraInspector
 from relay.model.errors import ConfigurationError
@@ -165,3 +168,31 @@ def test_a_rule_with_the_name_of_one_that_ships_is_refused(tmp_path: Path) -> No
 
 def test_what_was_dug_out_of_an_ambiguous_message_is_scanned_and_has_no_type_finding() -> None:
     assert found(EXE + EICAR, "", "") == [(Kind.MALWARE, "eicar")]
+
+
+def in_two_looks(data: bytes) -> str:
+    """All but text in the first 64 KiB; where that says nothing, everything in the first KiB."""
+    binary, everything = magic.Magic(mime=True), magic.Magic(mime=True)
+    magic.magic_setflags(binary.cookie, binary.flags | 0x020000)  # MAGIC_NO_CHECK_TEXT
+    found = binary.from_buffer(data[:65536])
+    return str(found if found != "application/octet-stream" else everything.from_buffer(data[:1024]))
+
+
+def test_the_type_is_that_of_both_looks_also_where_one_look_is_enough() -> None:
+    noise = random.Random(3).randbytes(3000)
+    script = b"#!/bin/sh\nrm -r /\n"
+    samples = [b"x", script, script + bytes(3000), b"a letter\r\n" + bytes(3000), script + noise, script.decode().encode("cp037")]
+    samples += ["een brief\r\n".encode(charset) * 200 for charset in ("utf-8", "utf-16-le", "utf-16", "utf-32", "cp037", "utf-7")]
+    samples += [noise, noise[:100], bytes(3000), noise[:600] + bytes(900), b"text\r\n" * 300 + noise, noise + b"text\r\n" * 300]
+    samples += [sample[:17] + noise[:2000] for sample in (EXE, PDF, PNG, CFB, zipped({"a": b"x"}))]
+    types = TypeInspector()
+    for sample in samples:
+        assert types.true_type(sample) == in_two_looks(sample), sample[:20]
+
+
+def test_a_program_with_the_sign_of_something_without_a_media_type_behind_its_first_lines_stays_a_program() -> None:
+    """What libmagic knows and has no type for ends its search: here a volume of Linux, told by eight octets at 1048."""
+    program = EXE[:64] + random.Random(1).randbytes(2000)
+    hidden = program[:1048] + b"LVM2 001" + program[1056:]
+    for data in (program, hidden):
+        assert (Kind.TYPE, "executable") in found(data, "a.bin")
