@@ -38,19 +38,20 @@ class Conclusion:
     now_us: int
 
     @property
-    def over(self) -> bool:
-        """Nothing of it is due again or in doubt."""
-        return all(end.state not in QUEUED and not end.unknown for end in self.ends)
+    def usual(self) -> bool:
+        """Nothing of it is due again or in doubt, and every ticket has its end."""
+        over = all(end.state not in QUEUED and not end.unknown for end in self.ends)
+        return over and {end.ordinal for end in self.ends} == {ticket.ordinal for ticket in self.claimed.tickets}
 
 
 def conclude(connection: Connection, items: list[Conclusion]) -> list[None]:
     """Raises LeaseLost and MoveRefused, for one of them or for all: the journal then writes each alone."""
-    usual = [item for item in items if item.over and {end.ordinal for end in item.ends} == {t.ordinal for t in item.claimed.tickets}]
+    usual = [item for item in items if item.usual]
     if usual:
         queue.drop(connection, [item.claimed for item in usual])
         states.finish(connection, [_finish(item, end) for item in usual for end in item.ends])
     for item in items:
-        if item not in usual:
+        if not item.usual:
             _one(connection, item)
     write(connection, [item.event for item in items if item.event is not None])
     return [None] * len(items)

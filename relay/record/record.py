@@ -75,8 +75,9 @@ class Record:
         lease = self.first_claims.reserve() if State.READY in states_ else None
         try:
             queued = [self._queue_row(decided, index, state, lease) for index, state in enumerate(states_) if state in QUEUED]
-            item = self._acceptance(decided, states_, message_row(decided, "250", event.commitment.hex(), kept), event, codes)
-            first = await self._commit(received, replace(item, queue=queued), codes)
+            message = message_row(decided, "250", event.commitment.hex(), kept)
+            item = self._acceptance(decided, states_, message, queued, event, codes)
+            first = await self._commit(received, item, codes)
         except ClientLeft:
             self.first_claims.release(lease)
             await self._let_go(partial(self._spool.discard, kept), kept)
@@ -93,15 +94,12 @@ class Record:
 
     async def _commit(self, received: Received, item: Acceptance, codes: tuple[int, ...]) -> Adopted | None:
         """A client that has only shut down its side is still answered, and what it sent is taken."""
-        hearing = received.hearing
-        if hearing is None:
-            return await self.adoption.commit(received, accepting.accept, item)
         try:
-            return await self.adoption.commit(received, accepting.accept, replace(item, left=hearing.left))
+            return await self.adoption.commit(received, accepting.accept, item)
         except ClientLeft:
-            if not await hearing.hears(codes[0]):
+            if received.hearing is None or not await received.hearing.hears(codes[0]):
                 raise
-        return await self.adoption.commit(received, accepting.accept, item)
+        return await self.adoption.commit(received, accepting.accept, replace(item, left=None))
 
     def _queue_row(self, decided: Decided, index: int, state: State, lease: Lease | None) -> dict[str, Any]:
         received_us = decided.inspected.received.received_us
@@ -109,18 +107,25 @@ class Record:
         return queue_row(decided, index, state, received_us + self._expiry_us, next_us, lease if state is State.READY else None)
 
     def _acceptance(
-        self, decided: Decided, states_: Sequence[State], message: dict[str, Any], event: NewEvent, codes: tuple[int, ...]
+        self,
+        decided: Decided,
+        states_: Sequence[State],
+        message: dict[str, Any],
+        queued: Sequence[dict[str, Any]],
+        event: NewEvent,
+        codes: tuple[int, ...],
     ) -> Acceptance:
         received = decided.inspected.received
         return Acceptance(
             message=message,
             deliveries=[delivery_row(decided, index, state) for index, state in enumerate(states_)],
-            queue=(),
+            queue=queued,
             states=states_,
             event=event,
             key=received.receipt,
             receipt=Receipt(received.id, received.received_us, event.commitment.hex(), codes),
             since_us=self.adoption.since_us,
+            left=received.hearing.left if received.hearing is not None else None,
             kept=kept_row(received.id, decided.decision.verdicts, received.received_us),
             notifications=notification_rows(received.id, decided.decision.verdicts, received.received_us),
         )
@@ -134,7 +139,7 @@ class Record:
         event = self._event("refused", received, details, result=str(reply.code), reason=reason)
         evidence = await self._evidence(decided, event)
         message = message_row(decided, str(reply), event.commitment.hex(), evidence)
-        first = await self.adoption.commit(received, accepting.refuse, self._acceptance(decided, refused, message, event, ()))
+        first = await self.adoption.commit(received, accepting.refuse, self._acceptance(decided, refused, message, (), event, ()))
         if evidence is None:
             await self._let_go(partial(self._spool.drop, received.body), received.body.object)
         elif first is not None:

@@ -9,7 +9,7 @@ from relay.app.dispatcher import Dispatcher
 from relay.model.message import Body, Claimed
 from relay.observe.alerts import Alerts
 from relay.settings.models import Delivery
-from tests.servers.recording import Recording
+from tests.servers.recording import HandClock, Recording
 
 BODY = Body("0" * 32, 0, "", "")
 ASKED_OFTEN = 5
@@ -117,5 +117,58 @@ def test_one_that_leaves_the_queue_to_others_works_on_first_claims_alone(recordi
         finally:
             await dispatcher.stop(10)
         assert dispatcher.reserve() is None
+
+    asyncio.run(story())
+
+
+class HeldCustody(NotedCustody):
+    """Does not come to an end until `over`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = asyncio.Event()
+
+    async def bring_on(self, claimed: Claimed, body: Body | None = None) -> None:
+        await super().bring_on(claimed)
+        await self.over.wait()
+
+
+class LookedAtClock(HandClock):
+    """Tells when it was looked at often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked = 0
+        self.often = asyncio.Event()
+
+    def now_us(self) -> int:
+        self.looked += 1
+        if self.looked >= ASKED_OFTEN:
+            self.often.set()
+        return super().now_us()
+
+
+def test_what_has_just_begun_is_not_renewed_and_what_takes_long_is(recording: Recording) -> None:
+    recording.accept()
+
+    async def story() -> None:
+        custody, settings, clock, brake = HeldCustody(), Delivery(poll=1000, lease=0.1), LookedAtClock(), Brake()
+        brake.on = False
+        dispatcher = Dispatcher(custody, recording.journal, recording.reader, clock, settings, "relay-1", brake, Alerts())
+        dispatcher.start()
+        try:
+            async with asyncio.timeout(20):
+                claimed = await custody.claims.get()
+                clock.looked, works = 0, recording.journal.works
+                clock.often.clear()
+                await clock.often.wait()
+                assert recording.journal.works == works, "nothing is written for what is young"
+                clock.forward(50_000)
+                while recording.rows("queue")[0]["lease_until_us"] == claimed.lease_until_us:
+                    await asyncio.sleep(0)
+                assert recording.rows("queue")[0]["lease_until_us"] == claimed.lease_until_us + 50_000
+        finally:
+            custody.over.set()
+            await dispatcher.stop(10)
 
     asyncio.run(story())
