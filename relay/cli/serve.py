@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from relay.app.allocator import keep_some_freed_memory
 from relay.app.app import App, Role
 from relay.app.part import Part
 from relay.app.supervisor import Supervisor
@@ -44,6 +45,7 @@ UMASKS = {Role.ALL: 0o077, Role.LISTEN: 0o007, Role.DELIVER: 0o007}
 def command(config: Path, role: str, part: str | None) -> None:
     """Run the relay. SIGTERM stops it gracefully, SIGHUP reads settings, certificates and policy again."""
     hide_memory()
+    keep_some_freed_memory()
     settings = settings_from(config)
     own = Part.from_json(part) if part is not None else None
     configure(settings.log.level, own.name if own else "")

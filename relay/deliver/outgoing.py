@@ -67,9 +67,11 @@ class DotStuffer:
         tail = self._tail
         # The tail is shorter than what is looked for, so nothing is changed inside it, and its own bytes are never sent twice.
         self._tail = (tail + piece[-2:])[-2:]
-        if b"." not in piece:  # Base64: at the speed of memchr
+        dots = piece.rfind(b".") + 1  # behind the last one there is nothing to look for: most of a Base64 body, at the speed of memchr
+        begin = tail + piece[:dots]
+        if b"\r\n." not in begin:
             return piece
-        return (tail + piece).replace(b"\r\n.", b"\r\n..")[len(tail) :]
+        return begin.replace(b"\r\n.", b"\r\n..")[len(tail) :] + piece[dots:]
 
     def line_end(self) -> bytes:
         """CRLF if the message did not end with one: the final dot stands on a line of its own (RFC 5321 §4.1.1.4)."""
