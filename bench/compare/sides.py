@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.compare.groups import Group, prefix
+from bench.compare.interpreter import interpreter
 from bench.sluis.set_up import set_up
 
 PORTS = ("side", "http", "sink", "clamd", "redis")
@@ -38,16 +39,19 @@ SIDES = (
 
 
 class Stage:
-    """The scratch folder, with clamd and the sink that all sides share; the side that is started has port `port`."""
+    """The scratch folder, with clamd and the sink that all sides share; the side that is started has port `port`. `processes` are those of
+    Sluis (docs/settings.md)."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, processes: int = 1) -> None:
         self.home = home
+        self.processes = processes
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         begins = prefix()
         self.groups = {name: Group(begins + name) for name in ("gw", "redis", "clamd", "sink")}
         ports = {f"BENCH_{name.upper()}_PORT": str(port) for name, port in self.ports.items()}
         told = {"BENCH_HOME": str(home), "BENCH_GROUPS": begins, "BENCH_PORT": str(self.port), "PYTHON": sys.executable}
         self.environment = {**os.environ, **ports, **told}
+        self.python = Path(sys.executable)
 
     @property
     def port(self) -> int:
@@ -57,6 +61,7 @@ class Stage:
     def set_up(self) -> None:
         """Tools, keys, messages; installs from Debian what is missing."""
         self.home.mkdir(parents=True, exist_ok=True)
+        self.python = interpreter(self.home)
         self._script("setup.sh", folder=REPOSITORY / "bench" / "peers")
         self._script("clamav/start.sh")
         wait_for(self.ports["clamd"])
@@ -69,8 +74,9 @@ class Stage:
             self._script(f"{side.folder}/start.sh", environment=side.environment)
         else:
             clamd, key, log = self.home / "clamav" / "clamd.sock", self.home / "keys" / "dkim.pem", self.home / "sluis.log"
-            config = set_up(self.home / "sluis", self.port, self.ports["sink"], clamd, key, http=self.ports["http"], processes=2, workers=1)
-            self.groups["gw"].start(sys.executable, "-m", "relay", "serve", "--config", str(config), log=log, folder=REPOSITORY)
+            ports = (self.port, self.ports["sink"])
+            config = set_up(self.home / "sluis", *ports, clamd, key, http=self.ports["http"], processes=self.processes)
+            self.groups["gw"].start(str(self.python), "-m", "relay", "serve", "--config", str(config), log=log, folder=REPOSITORY)
         wait_for(self.port)
 
     def stop(self, side: Side) -> None:

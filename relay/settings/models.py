@@ -84,7 +84,7 @@ class Store(Strict):
     )
     batch_messages: int = Field(default=64, ge=1, description="messages in one durable commit, at most")
     gather: float = Field(
-        default=0.006, ge=0, le=0.1, description="seconds that a commit waits for more messages while there are many; 0 for never"
+        default=0.003, ge=0, le=0.1, description="seconds that a commit waits for more messages while there are many; 0 for never"
     )
     standby: Literal["none", "synchronous", "asynchronous"] = Field(
         default="none",
