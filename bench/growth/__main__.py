@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.growth.due import drain
+from bench.growth.due import drain, put_off
 from bench.growth.generate import check_room, fill, size_of
 from bench.growth.installation import OWNER, RELAY, Cluster, cluster, set_up, started
 from bench.growth.load import Sink, send
@@ -162,6 +162,7 @@ async def run(arguments: argparse.Namespace) -> None:
     sink = Sink()
     with stores(arguments) as (known, server):
         await prepare(arguments, known, server, sink)
+        put_off(known["grown"][1])
         if not arguments.generate_only:
             result = await measure(arguments, server, sink)
             if arguments.due:
