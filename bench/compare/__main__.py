@@ -39,7 +39,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often each (default: %(default)s)")
     parser.add_argument("--short", action="store_true", help="one round of few messages, Sluis and Postfix + rspamd: shows that all runs")
     parser.add_argument("--part", type=float, help=f"this part of the messages (default: 1; with --short {SHORT_PART})")
-    parser.add_argument("--processes", type=int, default=1, help="`processes` of Sluis (default: %(default)s)")
     parser.add_argument("--quiet", type=float, default=QUIET_SECONDS, help="wait so many seconds at most for a quiet machine before each")
     parser.add_argument("--json", type=Path, help="write every single figure there")
     given = parser.parse_args()
@@ -54,7 +53,7 @@ def main() -> None:
     kept = os.environ.get("BENCH_HOME")
     home = Path(kept or tempfile.mkdtemp(prefix="sluis-bench-"))
     home.chmod(0o755)  # the peers run under users of their own
-    stage = Stage(home, given.processes)
+    stage = Stage(home)
     try:
         stage.set_up()
         found, counts = _measure(stage, sides, workloads, 1 if given.short else given.rounds, part, given.quiet)

@@ -38,7 +38,7 @@ def _sluis(home: Path, side: Side) -> list[str]:
         f"- store: {store.url.partition(':')[0]}, each commit synced before the 250, at most {store.batch_messages} works in one, gathered "
         f"for {store.gather * 1e3:g} ms",
         f"- spool: every body AES-256-GCM under a key of its own, kept in memory up to {spool.memory_body} octets for its first delivery",
-        f"- `processes` = {settings.processes}; {_said(str(made(home)), '-VV').replace(chr(10), ' ')}",
+        f"- {_said(str(made(home)), '-VV').replace(chr(10), ' ')}",
         f"- inspection, in {settings.inspection.workers} workers without rights: {', '.join(policy.inspection.outbound)} must answer, for "
         "text too; the message is read by a strict and a lenient reader",
         f"- policy: the {len(policy.rules)} rules that ship ({', '.join(sorted(rule.name for rule in policy.rules))})",

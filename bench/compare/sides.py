@@ -39,12 +39,10 @@ SIDES = (
 
 
 class Stage:
-    """The scratch folder, with clamd and the sink that all sides share; the side that is started has port `port`. `processes` are those of
-    Sluis (docs/settings.md)."""
+    """The scratch folder, with clamd and the sink that all sides share; the side that is started has port `port`."""
 
-    def __init__(self, home: Path, processes: int = 1) -> None:
+    def __init__(self, home: Path) -> None:
         self.home = home
-        self.processes = processes
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         begins = prefix()
         self.groups = {name: Group(begins + name) for name in ("gw", "redis", "clamd", "sink")}
@@ -74,8 +72,7 @@ class Stage:
             self._script(f"{side.folder}/start.sh", environment=side.environment)
         else:
             clamd, key, log = self.home / "clamav" / "clamd.sock", self.home / "keys" / "dkim.pem", self.home / "sluis.log"
-            ports = (self.port, self.ports["sink"])
-            config = set_up(self.home / "sluis", *ports, clamd, key, http=self.ports["http"], processes=self.processes)
+            config = set_up(self.home / "sluis", self.port, self.ports["sink"], clamd, key, http=self.ports["http"])
             self.groups["gw"].start(str(self.python), "-m", "relay", "serve", "--config", str(config), log=log, folder=REPOSITORY)
         wait_for(self.port)
 

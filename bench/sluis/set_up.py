@@ -19,7 +19,6 @@ SETTINGS = """hostname = "relay.load.test"
 policies = "policies"
 secrets = "secrets"
 dkim_keys = "state/keys/dkim"
-processes = {processes}
 
 [[listeners]]
 name = "inside"
@@ -114,7 +113,6 @@ def set_up(
     store: str = "sqlite:///state/sluis.db",
     workers: int = 2,
     http: int = 0,
-    processes: int = 1,
 ) -> Path:
     """An empty relay in `folder`, open for everybody. `rsa_key`: a private key that is used for selector `sel`; `http`: the port of its
     metrics. Gives the settings file."""
@@ -124,7 +122,7 @@ def set_up(
     for name, text in POLICY.items():
         (folder / "policies" / name).write_text(text.replace("{sink}", str(sink)))
     config = folder / "sluis.toml"
-    config.write_text(SETTINGS.format(port=port, store=store, clamd=clamd, workers=workers, http=http, processes=processes))
+    config.write_text(SETTINGS.format(port=port, store=store, clamd=clamd, workers=workers, http=http))
     settings = load_settings(config)
     assert settings.spool.private_keys is not None
     new_keypair(settings.spool.public_key, settings.spool.private_keys)

@@ -18,14 +18,13 @@ from relay.app.custody import Custody
 from relay.app.descriptors import make_room
 from relay.app.dispatcher import Dispatcher
 from relay.app.folder_watch import FolderWatch
-from relay.app.high_water_guard import HighWaterGuard
 from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.intake import RoadIntake
 from relay.app.jobs import Jobs
 from relay.app.notices import Notices
 from relay.app.overload import Overload
-from relay.app.part import ROLES_NEED_POSTGRESQL, Part
+from relay.app.part import Part
 from relay.app.policy_source import Source
 from relay.app.resolver import DnsResolver
 from relay.app.rule_notices import RuleNotices
@@ -61,7 +60,6 @@ from relay.store.journal import Journal
 from relay.store.logins import Logins
 from relay.store.reader import Reader
 from relay.store.spool import open_spool
-from relay.store.turn import Turn
 
 log = logging.getLogger("sluis.app")
 WORKER = "relay.app.inspect_worker"
@@ -69,7 +67,7 @@ STOP_SECONDS = 30.0
 
 
 class Role(StrEnum):
-    """What this process does of the whole. On SQLite others than ALL are parts of one relay, which owns the store."""
+    """What this process does of the whole. On SQLite it is always all of it: one process owns the store."""
 
     ALL = "all"
     LISTEN = "listen"  # accepts, inspects, decides, records; needs the spool's public key only
@@ -86,9 +84,8 @@ class App:
         self.alerts = Alerts()
         self._listens = role is not Role.DELIVER
         self._delivers = role is not Role.LISTEN
-        self._attempts = self._delivers or (part is not None and part.attempts)
-        if role is not Role.ALL and part is None and sqlite_path(settings.store) is not None:
-            raise ConfigurationError([f"--role {role.value}: {ROLES_NEED_POSTGRESQL}"])
+        if role is not Role.ALL and sqlite_path(settings.store) is not None:
+            raise ConfigurationError([f"--role {role.value}: on SQLite one process does everything; separate roles need PostgreSQL"])
         # In leases and events. Containers may share a host name, and a process id with it.
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._operations = operations
@@ -109,20 +106,22 @@ class App:
         make_room(settings)
         self._open_store()
         # What only accepts holds no key that could read a body back.
-        spool = settings.spool if self._attempts else settings.spool.model_copy(update={"private_keys": None})
+        spool = settings.spool if self._delivers else settings.spool.model_copy(update={"private_keys": None})
         self.spool = open_spool(spool, RelaxedBodyHash, on_fatal=self._on_fatal)
         stack.callback(self.spool.close)
         await asyncio.to_thread(self.spool.check)
         source = Source(settings, applies=self._delivers)
         self.folder_watch: FolderWatch | None = None
         self.in_force = InForce(source, self.journal, self.reader, self.clock, self.alerts, self._owner)
-        self.high_water: HighWaterWatch | HighWaterGuard | None = None
-        if self._attempts:
+        self.high_water: HighWaterWatch | None = None
+        if self._delivers:
             await self._look_at_high_water()
         if source.watched:
             self.folder_watch = FolderWatch(source.folder, self.in_force, self.alerts, self._say)
         await self.in_force.start()
-        self.clock_watch = ClockWatch(self.reader, self.clock, self.alerts, settings.delivery.lease, shared=self._part is not None)
+        self.clock_watch = ClockWatch(
+            self.reader, self.clock, self.alerts, settings.delivery.lease, shared=sqlite_path(settings.store) is None
+        )
         await self.clock_watch.look()
         self.pool = InspectPool(settings, WORKER)
         stack.push_async_callback(self.pool.close)
@@ -141,8 +140,7 @@ class App:
             stack.push_async_callback(control.close)
             self.in_force.on_change = self._epoch_changed
             self.background.recall.begin()  # a policy that changed while the relay was down
-        if self._attempts:
-            self.dispatcher.start(queued=self._delivers)
+            self.dispatcher.start()
             self.record.first_claims = self.dispatcher
             stack.push_async_callback(self.dispatcher.stop, STOP_SECONDS)
         if self._listens:
@@ -156,17 +154,14 @@ class App:
 
     async def _look_at_high_water(self) -> None:
         """A store that went back in time gets the brake before anything of it is looked at."""
-        marks, machine, standby = marks_of(self.settings.spool), socket.gethostname(), self.settings.store.standby
-        if self._delivers:
-            watch = HighWaterWatch(marks, self.journal, self.reader, self.clock, self.alerts, machine, self._owner, standby)
-            watch.pulled = self.in_force.refresh
-            self.high_water = watch
-        else:
-            self.high_water = HighWaterGuard(marks, self.reader, self.clock, machine, standby)
+        marks = marks_of(self.settings.spool)
+        self.high_water = HighWaterWatch(
+            marks, self.journal, self.reader, self.clock, self.alerts, socket.gethostname(), self._owner, self.settings.store.standby
+        )
         await self.high_water.begin()
+        self.high_water.pulled = self.in_force.refresh
         self.high_water.watch_connections(self.engine)
-        if self._delivers:
-            self._stack.push_async_callback(self.high_water.tick)  # the last mark, after the last event
+        self._stack.push_async_callback(self.high_water.tick)  # the last mark, after the last event
 
     async def _say_stopped(self) -> None:
         await self.counters.give_back()
@@ -177,14 +172,10 @@ class App:
 
     def _open_store(self) -> None:
         database = sqlite_path(self.settings.store)
-        turn: Turn | None = None
-        if database is not None and self._part is None:
+        if database is not None:
             lock = WriterLock(database)
             lock.acquire()
             self._stack.callback(lock.release)
-        elif database is not None:
-            turn = Turn(database)
-            self._stack.callback(turn.close)
         self.engine = open_engine(self.settings.store)
         self._stack.callback(self.engine.dispose)
         schema.check_schema(self.engine)
@@ -193,12 +184,12 @@ class App:
         with self.engine.connect() as connection:
             for doubt in doubts(connection, self.settings.store.standby):
                 log.warning("a failover would lose mail", extra={"fields": {"reason": doubt}})
-        self.journal = Journal(self.engine, self.settings.store.batch_messages, self._on_fatal, self.settings.store.gather, turn)
+        self.journal = Journal(self.engine, self.settings.store.batch_messages, self._on_fatal, self.settings.store.gather)
         self.journal.start()
         self._stack.callback(self.journal.close)
         self.reader = Reader(self.engine)
         self._stack.callback(self.reader.close)
-        if database is not None and turn is None:
+        if database is not None:
             self.journal.submit_now(queue.end_leases)
 
     def _build_road(self) -> None:
@@ -240,7 +231,7 @@ class App:
         signer = Signer(settings.dkim_keys)
         custody = Custody(self.in_force, self.road, signer, self.deliverer, self.record, self.spool, notices, self.clock, settings)
         self.dispatcher = Dispatcher(custody, self.journal, self.reader, self.clock, delivery, self._owner, self._braked, self.alerts)
-        alone = sqlite_path(settings.store) is not None  # of those that have jobs
+        alone = sqlite_path(settings.store) is not None
         self.jobs = Jobs(self.journal, self.clock, self._owner, alone=alone, wrong=lambda: self.clock_watch.wrong)
         self.background = Background(
             settings,

@@ -10,7 +10,6 @@ from typing import Any
 from relay.app.balance_watch import BalanceWatch
 from relay.app.clock_watch import ClockWatch, database_now_us
 from relay.app.folder_watch import FolderWatch
-from relay.app.high_water_guard import HighWaterGuard
 from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
 from relay.app.jobs import Jobs
@@ -83,13 +82,11 @@ class Background:
         self.recall = Recall(journal, reader, clock, in_force, int(settings.delivery.expiry * 1e6), wake, late)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, high_water: HighWaterWatch | HighWaterGuard | None, folder_watch: FolderWatch | None = None) -> None:
-        """All but the first ones is for the process that delivers: the one that keeps the high-water mark."""
+    def start(self, high_water: HighWaterWatch | None, folder_watch: FolderWatch | None = None) -> None:
+        """All but the refresh is for the process that delivers: the one that has a high-water mark."""
         self._run(self._refresh)
         self._run(self._clock_watch.run)
-        if isinstance(high_water, HighWaterGuard):
-            self._run(high_water.run)
-        elif high_water is not None:
+        if high_water is not None:
             self._run(high_water.run)
             self._run(partial(self._sweep, high_water))
             self._run(self._mend)

@@ -16,9 +16,9 @@ LOOK_SECONDS = 10.0
 
 class ClockWatch:
     """Compares with the clock of the database, which is the same for all. `wrong` while they differ by more than a quarter of a lease: two
-    machines then differ by half a lease at most, and a lease that is alive never has less than two thirds left. `shared`: other processes
-    of this machine hold leases, too; when its clock is put forward they seem to be over until they are renewed, so that it counts as wrong
-    for one lease."""
+    machines then differ by half a lease at most, and a lease that is alive never has less than two thirds left. `shared`: others hold
+    leases in this store, too, which seem to be over when the clock is put forward; a step counts as wrong for one lease, in which what is
+    alive is renewed."""
 
     def __init__(self, reader: Reader, clock: Clock, alert: Alert, lease_seconds: float, *, shared: bool = False) -> None:
         self._reader = reader
@@ -37,8 +37,8 @@ class ClockWatch:
         if not self._shared:
             return self._differs
         apart_us = self._apart()
-        if abs(apart_us - self._apart_us) > self._limit_us:
-            self._apart_us = apart_us
+        step_us, self._apart_us = abs(apart_us - self._apart_us), apart_us
+        if step_us > self._limit_us:
             self._right_at = time.monotonic() + self._lease_seconds
         return self._differs or time.monotonic() < self._right_at
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -55,15 +56,10 @@ class Dispatcher:
         self._running: dict[asyncio.Task[None], Claimed] = {}
         self._reserved = 0
         self._behind = True  # until the queue was seen to hold less than there is time for
-        self._claiming: asyncio.Task[None] | None = None
-        self._renewing: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, *, queued: bool = True) -> None:
-        """`queued`: whether the queue is looked at, too; else only the first claims of what is accepted here are worked on."""
-        self._behind = queued
-        self._renewing = asyncio.create_task(kept_up(self._renewals))
-        if queued:
-            self._claiming = asyncio.create_task(kept_up(self._loop))
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(kept_up(self._loop)), asyncio.create_task(kept_up(self._renewals))]
 
     def wake(self) -> None:
         """Something is due now."""
@@ -80,20 +76,21 @@ class Dispatcher:
         """
         self._stopping = True
         self._wake.set()
-        if self._claiming is not None:
-            await self._claiming
+        if self._tasks:
+            claiming, renewing = self._tasks
+            await claiming
         if self._running:
             _, late = await asyncio.wait(set(self._running), timeout=deadline)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        if self._renewing is not None:
-            self._renewing.cancel()
+        if self._tasks:
+            renewing.cancel()
 
     def reserve(self) -> Lease | None:
         """A FirstClaims. While the queue is behind, a share of what may run at a time is left to what waits there."""
         most = self._settings.parallel * (1 - ROOM) if self._behind else self._settings.parallel
-        if self._renewing is None or self._stopping or self._braked() or self.busy >= most:
+        if not self._tasks or self._stopping or self._braked() or self.busy >= most:
             return None
         self._reserved += 1
         return Lease(self._owner, self._clock.now_us() + int(self._settings.lease * SECOND))
@@ -103,7 +100,7 @@ class Dispatcher:
         self.release(lease)
         for claimed in claims:
             self._begin(claimed, body)
-        if lease is None and self._claiming is not None:
+        if lease is None:
             self._behind = True
             self.wake()
 
@@ -194,4 +191,6 @@ class Dispatcher:
                 if task.done() or claimed.lease_until_us - now_us > lease_us - lease_us // LAPS:
                     continue
                 with contextlib.suppress(LeaseLost, StoreError):
-                    await self._journal.submit(partial(queue.renew, claimed=claimed, now_us=now_us, lease_us=lease_us))
+                    until_us = await self._journal.submit(partial(queue.renew, claimed=claimed, now_us=now_us, lease_us=lease_us))
+                    if not task.done():
+                        self._running[task] = replace(claimed, lease_until_us=until_us)

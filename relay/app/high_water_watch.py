@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 
-from relay.app.seen import Seen, ask_each_connection, look
+from relay.app.seen import Seen, look
 from relay.audit.event import make_event, write
 from relay.judge import Alert
 from relay.model.errors import SluisError
@@ -23,6 +23,7 @@ from relay.store import high_water
 from relay.store.duplicates import name_possible_duplicates
 from relay.store.high_water import BEHIND, Behind, Gap, Mark, Marks
 from relay.store.journal import Journal
+from relay.store.lineage import LINEAGE, parse
 from relay.store.reader import Reader
 
 log = logging.getLogger("sluis.store")
@@ -90,11 +91,20 @@ class HighWaterWatch:
         return await self._reader.read(partial(look, marks=marks, now_us=self._clock.now_us()))
 
     def watch_connections(self, engine: Engine) -> None:
-        """Those that are made from here on."""
-        ask_each_connection(engine, lambda: self._last if self._behind is None else None, self._doubt)
+        """On PostgreSQL a connection that is made anew may reach another server: each one is asked for the last mark first."""
+        if engine.dialect.name == "postgresql":
+            event.listen(engine, "connect", self._connected)
 
-    def _doubt(self) -> None:
-        self.suspect = True
+    def _connected(self, connection: Any, _record: Any) -> None:
+        if self._last is None or self._behind is not None:
+            return
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM event WHERE id = %s", (self._last.event,))
+            known = cursor.fetchone() is not None
+            cursor.execute(LINEAGE)
+            if not known or self._last.left_by(parse(*cursor.fetchone())):
+                self.suspect = True
+        connection.rollback()
 
     async def run(self) -> None:
         """Once a second; a store that is away is looked at when it is back."""
@@ -143,8 +153,12 @@ class HighWaterWatch:
         await self._say("switched", reason)
 
     async def _move(self, seen: Seen) -> None:
-        mark = seen.mark(self._machine, self._standby)
-        if mark is None or mark == self._last:
+        if seen.newest is None:
+            return
+        here = seen.here
+        waits = here is not None and here.waits and self._standby == "synchronous"
+        mark = Mark(self._machine, seen.newest, here.lineage if here is not None else None, waits)
+        if mark == self._last:
             return
         try:
             await asyncio.to_thread(self._marks.write, mark.name, high_water.encoded(mark.to_json()))

@@ -1,17 +1,16 @@
 """What the store is like beside its marks: whether it has all that they say was committed."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection
 
 from relay.model.ids import id_time_us
 from relay.model.text import time_text
 from relay.store import high_water
 from relay.store.high_water import Mark
-from relay.store.lineage import LINEAGE, Standing, parse, standing
+from relay.store.lineage import Standing, standing
 
 WHAT_NOW = (
     "what was delivered since may be queued again, and what was accepted since is only in the spool "
@@ -33,14 +32,6 @@ class Seen:
     def lost(self) -> tuple[Mark, ...]:
         """Those for which the brake is pulled."""
         return (*self.unknown, *self.left)
-
-    def mark(self, machine: str, standby: str) -> Mark | None:
-        """How far its commits have come; `standby` is `store.standby`."""
-        if self.newest is None:
-            return None
-        here = self.here
-        waits = here is not None and here.waits and standby == "synchronous"
-        return Mark(machine, self.newest, here.lineage if here is not None else None, waits)
 
     def reason(self, mark: Mark) -> str:
         """What is wrong with the store, by this one of `lost`."""
@@ -64,23 +55,3 @@ def look(connection: Connection, marks: Sequence[Mark], now_us: int) -> Seen:
     lineage = here.lineage if here is not None else None
     left = tuple(mark for mark in marks if mark not in unknown and mark.left_by(lineage) and not mark.carried_to(lineage))
     return Seen(unknown, left, high_water.newest_event(connection, now_us), here)
-
-
-def ask_each_connection(engine: Engine, last: Callable[[], Mark | None], doubted: Callable[[], None]) -> None:
-    """On PostgreSQL a connection that is made anew may reach another server: each one is asked for the last mark before it is used, and
-    `doubted` is called, from any thread, where it does not know it or is on another timeline."""
-
-    def connected(connection: Any, _record: Any) -> None:
-        mark = last()
-        if mark is None:
-            return
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM event WHERE id = %s", (mark.event,))
-            known = cursor.fetchone() is not None
-            cursor.execute(LINEAGE)
-            if not known or mark.left_by(parse(*cursor.fetchone())):
-                doubted()
-        connection.rollback()
-
-    if engine.dialect.name == "postgresql":
-        event.listen(engine, "connect", connected)

@@ -18,14 +18,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from relay.app.part import ROLES_NEED_POSTGRESQL, Part
+from relay.app.part import Part
 from relay.listen.sockets import bind_shared
 from relay.model.errors import ConfigurationError, SluisError
 from relay.observe.alerts import Alerts
 from relay.observe.gathered import Gathered
 from relay.observe.http import HttpServer
 from relay.settings.models import Settings
-from relay.store.engine import WriterLock, sqlite_path
+from relay.store.engine import sqlite_path
 
 log = logging.getLogger("sluis.serve")
 START_SECONDS = 120.0
@@ -73,10 +73,11 @@ class _Child:
         try:
             told.setblocking(False)
             told.bind(str(self._told))
+            descriptors = [descriptor for group in self._part.sockets.values() for descriptor in group]
             watched = {"NOTIFY_SOCKET": str(self._told), "WATCHDOG_USEC": str(int(self._silence * 1e6))}
             # WATCHDOG_PID would be of systemd's watch over this process.
             environment = {name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"} | watched
-            self._process = await asyncio.create_subprocess_exec(*self._words, pass_fds=self._part.descriptors, env=environment)
+            self._process = await asyncio.create_subprocess_exec(*self._words, pass_fds=descriptors, env=environment)
             ready = asyncio.create_task(asyncio.get_running_loop().sock_recv(told, 100))
             ended = asyncio.create_task(self._process.wait())
             await asyncio.wait((ready, ended), timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -161,15 +162,14 @@ class _Child:
 
 
 class Supervisor:
-    """`words` are the command line of `serve`, to which each process gets its part. `delivers`: whether one of them delivers; then those
-    that listen make the first attempt of what they accept.
+    """`words` are the command line of `serve`, to which each process gets its part. `delivers`: whether one of them delivers.
     `least_silence`: seconds for which any process may be silent, however short a lease is."""
 
     def __init__(
         self, settings: Settings, *, delivers: bool, words: Sequence[str] = (), least_silence: float = LEAST_SILENCE_SECONDS
     ) -> None:
-        if sqlite_path(settings.store) is not None and not delivers:
-            raise ConfigurationError([ROLES_NEED_POSTGRESQL])
+        if sqlite_path(settings.store) is not None:
+            raise ConfigurationError(["processes: on SQLite one process does everything; several need PostgreSQL"])
         self._settings = settings
         self._delivers = delivers
         self._silence = max(settings.delivery.lease, least_silence)
@@ -180,7 +180,7 @@ class Supervisor:
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
-        """Returns when all processes are ready. Raises ConfigurationError, ProcessFailed, StoreError; what was started is stopped then."""
+        """Returns when all processes are ready. Raises ConfigurationError, ProcessFailed; what was started is stopped then."""
         try:
             await self._start()
         except BaseException:
@@ -190,7 +190,6 @@ class Supervisor:
     async def _start(self) -> None:
         folder = Path(tempfile.mkdtemp(prefix="sluis-"))
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        lock = self._lock()
         names = [f"listen-{number}" for number in range(1, self._settings.processes + 1)]
         sockets: list[dict[str, list[int]]] = [{} for _ in names]
         bound: list[str] = []
@@ -208,23 +207,14 @@ class Supervisor:
         if self._settings.http.address:
             bound.insert(0, f"http :{http.port}")
         if self._delivers:  # it puts the policy in force, which the others need
-            await self._child(folder, Part(DELIVERS, {}, str(folder / DELIVERS), lock=lock), DELIVERS).start()
-        parts = [Part(name, its, str(folder / name), self._delivers, lock) for name, its in zip(names, sockets, strict=True)]
+            await self._child(folder, Part(DELIVERS, {}, str(folder / DELIVERS), os.getpid()), DELIVERS).start()
+        parts = [Part(name, its, str(folder / name), os.getpid()) for name, its in zip(names, sockets, strict=True)]
         children = [self._child(folder, part, LISTENS) for part in parts]
         started = await asyncio.gather(*(child.start() for child in children), return_exceptions=True)
         for error in started:
             if error is not None:
                 raise error
         log.info("started", extra={"fields": {"sockets": bound, "processes": len(self._children)}})
-
-    def _lock(self) -> int | None:
-        """On SQLite the processes share what one may have: the lock goes with the last of them, so that no other parent starts before."""
-        database = sqlite_path(self._settings.store)
-        if database is None:
-            return None
-        lock = WriterLock(database)
-        self._stack.callback(lock.release)
-        return lock.acquire()
 
     def _child(self, folder: Path, part: Part, role: str) -> _Child:
         child = _Child(self._words, part, role, folder / f"{part.name}.told", self._alerts, self._silence)

@@ -48,7 +48,7 @@ If a sync fails, the process ends at once: what is on the disk is then unknown, 
 the same. A disk that is full is no such case: RCPT hears 452 from the watermark on (`spool.full_percent`, `spool.reserve`).
 
 ## The store
-SQLite (`sqlite:///PATH`; one relay owns it, held by a lock beside the file) or PostgreSQL (`postgresql+psycopg://…`). A URL with a
+SQLite (`sqlite:///PATH`; one process owns it, held by a lock beside the file) or PostgreSQL (`postgresql+psycopg://…`). A URL with a
 password is refused: PostgreSQL has its password file for that.
 
     sluis store upgrade                                   makes the tables, or migrates them

@@ -52,6 +52,8 @@ def command(config: Path, role: str, part: str | None) -> None:
     with problems_told():
         if own is not None:
             end_with_parent()
+            if os.getppid() != own.parent:
+                raise SluisError("the parent of this process is gone")
             uvloop.run(_serve(settings, config, Role(role), own))
             return
         os.umask(UMASKS[Role(role)])

@@ -23,6 +23,8 @@ def crosscheck(settings: Settings) -> Iterator[Problem]:
     yield from _listeners(settings)
     yield from _store(settings)
     yield from _object_store(settings)
+    if settings.processes > 1 and settings.store.url.startswith("sqlite"):
+        yield ("processes",), "on SQLite one process does everything: several need PostgreSQL (store.url)"
     yield from _secrets(settings)
     if settings.delivery.delay_notice >= settings.delivery.expiry:
         yield ("delivery", "delay_notice"), "a delay notice that comes after the expiry is never sent"

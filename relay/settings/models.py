@@ -273,7 +273,7 @@ class Settings(Strict):
         default=1,
         ge=1,
         le=64,
-        description="processes that listen and make first attempts, beside one that does the rest; limits and workers are those of each",
+        description="processes that listen, beside one that delivers; more than one needs PostgreSQL; limits and workers are those of each",
     )
     store: Store = Field(default=Store(), description="the record")
     spool: Spool = Field(default=Spool(), description="the bodies")

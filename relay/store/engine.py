@@ -120,8 +120,8 @@ class WriterLock:
         self._path = database.with_name(database.name + ".lock")
         self._file: int | None = None
 
-    def acquire(self) -> int:
-        """Gives its descriptor: with a copy of it a child keeps the lock, too. Raises StoreError that names the process which holds it."""
+    def acquire(self) -> None:
+        """Raises StoreError that names the process which holds it."""
         folder = make_folder(self._path.parent)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -134,7 +134,6 @@ class WriterLock:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
         self._file = descriptor
-        return descriptor
 
     def release(self) -> None:
         if self._file is not None:

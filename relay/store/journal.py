@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Transaction
@@ -66,22 +65,13 @@ _Settled = tuple[_Entry, Any, BaseException | None]
 
 class Journal:
     """`on_fatal` is told when the disk failed under a commit: the process must stop. `gather` is how many seconds a commit waits for more
-    works while there are many (as PostgreSQL's commit_delay): what is rare does not wait. `turn` is held over each commit. `commits` and
-    `works` are for metrics."""
+    works while there are many (as PostgreSQL's commit_delay): what is rare does not wait. `commits` and `works` are for metrics."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        batch: int = 64,
-        on_fatal: Callable[[str], None] | None = None,
-        gather: float = 0.0,
-        turn: AbstractContextManager[object] | None = None,
-    ) -> None:
+    def __init__(self, engine: Engine, batch: int = 64, on_fatal: Callable[[str], None] | None = None, gather: float = 0.0) -> None:
         self._engine = engine
         self._batch = batch
         self._on_fatal = on_fatal
         self._gather = gather
-        self._turn = turn if turn is not None else contextlib.nullcontext()
         self._connection: Connection | None = None
         self._since = 0.0
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
@@ -152,11 +142,8 @@ class Journal:
                 # Not woken by each that comes: that costs more than the work. time.sleep waits for a moment of a clock, this for a while.
                 select.select((), (), (), self._gather)
                 ending = self._collect(entries)
-            with self._turn:
-                ending = ending or self._collect(entries)
-                busy = len(entries) > 1
-                settled = self._commit([entry for entry in entries if entry.wanted()])
-            _tell(settled)
+            busy = len(entries) > 1
+            _tell(self._commit([entry for entry in entries if entry.wanted()]))
             if ending:
                 return
 

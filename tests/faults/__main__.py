@@ -18,7 +18,7 @@ from tests.faults.disk import DiskFault
 from tests.faults.disk_faults import SPOOL_FAULTS, STORE_FAULTS
 from tests.faults.rounds import Report, run_rounds
 from tests.faults.stand import stand
-from tests.faults.windows import ON_RELAY, ON_SEVERAL, SEVERAL_ONLY, SQLITE_ONLY, WINDOWS
+from tests.faults.windows import ON_RELAY, SEVERAL_ONLY, SQLITE_ONLY, WINDOWS
 from tests.servers import s3
 from tests.servers.clamd import Clamd, running_clamd
 from tests.servers.database import Database, sqlite_database
@@ -28,9 +28,9 @@ from tests.servers.s3 import Ceph
 Item = TypeVar("Item")
 ON_ONE_STAND = 12
 DISK = (*SPOOL_FAULTS, *STORE_FAULTS)
-KINDS = ("SQLite", "PostgreSQL", "SQLite", "processes over S3", "processes")
+KINDS = ("SQLite", "PostgreSQL", "SQLite", "processes over S3")
 """Of the stands, one after the other. On PostgreSQL the disk of the database is not ours to break; several processes are killed with their
-parent, on PostgreSQL with their bodies in an object store, and on SQLite."""
+parent, or one of them alone, and their bodies lie in an object store."""
 PROCESSES = 2
 
 
@@ -48,14 +48,13 @@ class Plan:
         self._kills = shuffled([window for window in WINDOWS if window not in SEVERAL_ONLY], rng)
         self._postgres = shuffled([window for window in WINDOWS if window not in (*SQLITE_ONLY, *SEVERAL_ONLY)], rng)
         self._processes = shuffled([window for window in WINDOWS if window not in (*SQLITE_ONLY, *ON_RELAY)], rng)
-        self._on_several = shuffled(list(ON_SEVERAL), rng)
         self._faults = shuffled(list(DISK), rng)
         self._spool_faults = shuffled(list(SPOOL_FAULTS), rng)
 
     def stand(self, rounds: int, kind: str) -> list[str | DiskFault]:
         """So many rounds."""
-        if kind.startswith("processes"):
-            return [next(self._on_several if kind == "processes" else self._processes) for _ in range(rounds)]
+        if kind == "processes over S3":
+            return [next(self._processes) for _ in range(rounds)]
         kills, faults = (self._postgres, self._spool_faults) if kind == "PostgreSQL" else (self._kills, self._faults)
         return [next(faults) if number % 3 == 2 else next(kills) for number in range(rounds)]
 
@@ -63,7 +62,7 @@ class Plan:
 @contextmanager
 def database_of(kind: str, cluster: Cluster, folder: Path) -> Iterator[Database]:
     """A migrated store that nobody else uses."""
-    if kind in ("PostgreSQL", "processes over S3"):
+    if kind != "SQLite":
         database = cluster.new_database(migrated=True)
         yield database
         cluster.drop(database)
@@ -75,10 +74,8 @@ def database_of(kind: str, cluster: Cluster, folder: Path) -> Iterator[Database]
 
 def settings_of(kind: str, ceph: Ceph, folder: Path) -> dict[str, Any]:
     """What a kind of stand has beside its store."""
-    if not kind.startswith("processes"):
+    if kind != "processes over S3":
         return {}
-    if kind == "processes":
-        return {"processes": PROCESSES}
     bucket = ceph.new_bucket(folder / "bucket")
     return {"processes": PROCESSES, "spool": {"s3": bucket.model_dump(mode="json", exclude_unset=True)}}
 

@@ -15,7 +15,7 @@ from tests.faults.checker import Verdict
 from tests.faults.client import SMALL
 from tests.faults.rounds import Report, judged, run_rounds
 from tests.faults.stand import LOOK_SECONDS, stand
-from tests.faults.windows import ON_SEVERAL, TOGETHER
+from tests.faults.windows import TOGETHER
 from tests.servers.clamd import Clamd
 from tests.servers.database import Database
 from tests.servers.s3 import Ceph
@@ -31,7 +31,7 @@ PACKS = {
     "postgresql": ("after pack is named",),
 }
 """Each window once; `make faults` plays every one on both stores, and on several processes with their bodies in an object store."""
-OVER_S3 = ("after next hop's 250", "at random")
+OVER_S3 = ("after next hop's 250", "at random", "one of several processes")
 
 
 @pytest.mark.parametrize("windows", [ROUNDS, PACKS], ids=["one message", "a pack of several"])
@@ -57,20 +57,6 @@ def test_several_processes_over_an_object_store_that_are_killed_keep_their_promi
         settings = {"processes": 2, "spool": {"s3": bucket.model_dump(mode="json", exclude_unset=True)}}
         async with stand(tmp_path, new_database.relay, shared_clamd, seed=SEED, owner=new_database.owner, settings=settings) as at:
             await run_rounds(at, shared_clamd, OVER_S3, report)
-        assert report.faults == [], str(report)
-        assert all(tally.messages for tally in report.tallies.values()), str(report)
-
-    asyncio.run(story())
-
-
-@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-def test_several_processes_over_sqlite_that_are_killed_keep_their_promises(
-    tmp_path: Path, new_database: Database, shared_clamd: Clamd
-) -> None:
-    async def story() -> None:
-        report = Report()
-        async with stand(tmp_path, new_database.relay, shared_clamd, seed=SEED, settings={"processes": 2}) as at:
-            await run_rounds(at, shared_clamd, ON_SEVERAL, report)
         assert report.faults == [], str(report)
         assert all(tally.messages for tally in report.tallies.values()), str(report)
 

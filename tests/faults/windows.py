@@ -239,17 +239,15 @@ async def at_random(at: Stand) -> list[Transaction]:
 
 
 async def one_of_several(at: Stand) -> list[Transaction]:
-    """The same, and the kill is of one process that listens. The others go on, and take over what it has accepted and not delivered; when
-    the queue is empty they are killed, too."""
+    """The same, and the kill is of one process that listens. The others go on; when the queue is empty they are killed, too."""
     first = len(at.client.log)
     before = at.processes()
     name = at.rng.choice([name for name in before if name.startswith("listen-")])
     async with _sending(at):
         await asyncio.sleep(at.rng.uniform(0.05, 0.6))  # chance is the condition here
         os.kill(before[name], signal.SIGKILL)
-        its = {row.message_id for row in at.queued() if row.owner and row.owner.split(":")[1] == str(before[name])}
         await until(lambda: at.processes().get(name) not in (None, before[name]), f"{name} to be started again")
-    caught = _on_the_way(at, first, its)
+    caught = _on_the_way(at, first)
     await at.settle()
     await at.kill()
     return caught
@@ -275,7 +273,7 @@ async def _sending(at: Stand) -> AsyncIterator[None]:
         await asyncio.gather(*senders)
 
 
-def _on_the_way(at: Stand, first: int, queued: Collection[uuid.UUID]) -> list[Transaction]:
+def _on_the_way(at: Stand, first: int, queued: Collection[uuid.UUID] = ()) -> list[Transaction]:
     """What was sent since, and was not answered, or is `queued`."""
     caught = [t for t in at.client.log[first:] if (t.dot and t.reply is None) or t.id in queued]
     _prove(bool(caught), "nothing was on its way")
@@ -312,5 +310,3 @@ SQLITE_ONLY = ("amid commit", "amid commit of a pack", "after commit of a pack")
 ON_RELAY = ("after spool write", "after pack write", "after pack is named")
 """For which strace takes the relay: one process, that is."""
 SEVERAL_ONLY = ("one of several processes",)
-ON_SEVERAL = ("after 250", "after final dot", "at random", *SEVERAL_ONLY)
-"""Of several processes over SQLite: for those in a commit strace takes the relay, too."""

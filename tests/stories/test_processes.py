@@ -1,12 +1,10 @@
 """Several processes on one machine: they share the ports, and one that dies is started again."""
 
 import asyncio
-import json
 import os
 import signal
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,19 +14,8 @@ from tests.servers.sink import Behaviour, Sink
 from tests.stories.house import PASS, House, house, message, parts, until
 
 PROCESSES = {"processes": 2, "delivery": {"lease": 2}, "control": {"two_people": False}}
-ON_SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 STRICTER = PASS + "  - {name: no-hearings, when: {subject_contains: [Hearing]}, then: quarantine, because: hearings are looked at}\n"
-
-
-def lines(one: House) -> list[dict[str, Any]]:
-    """Of the log."""
-    return [json.loads(line) for line in one.log().splitlines() if line.startswith("{")]
-
-
-def process_of(one: House, event: str, message_id: str) -> str:
-    """Which process did that with a message."""
-    [found] = [line["process"] for line in lines(one) if line.get("event") == event and line.get("message") == message_id]
-    return str(found)
+ON_POSTGRESQL = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 
 
 def page(one: House, name: str) -> str:
@@ -44,6 +31,7 @@ async def spread(one: House) -> None:
             assert (await one.send(message())).code == 250
 
 
+@ON_POSTGRESQL
 def test_processes_share_the_ports_and_are_seen_as_one(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with Sink() as sink, house(tmp_path, database, outside=sink.port, settings=PROCESSES) as one:
@@ -69,6 +57,7 @@ def test_processes_share_the_ports_and_are_seen_as_one(tmp_path: Path, database:
     asyncio.run(story())
 
 
+@ON_POSTGRESQL
 def test_a_process_that_dies_is_started_again_and_no_client_is_turned_away(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with Sink() as sink, house(tmp_path, database, outside=sink.port, settings=PROCESSES) as one:
@@ -89,6 +78,7 @@ def test_a_process_that_dies_is_started_again_and_no_client_is_turned_away(tmp_p
     asyncio.run(story())
 
 
+@ON_POSTGRESQL
 def test_a_process_that_stands_still_is_ended_and_what_it_was_delivering_leaves_once(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         gate = asyncio.Event()
@@ -99,42 +89,23 @@ def test_a_process_that_stands_still_is_ended_and_what_it_was_delivering_leaves_
             first = parts(one.pid)
             reply = await one.send(message())
             await until(lambda: "DATA" in sink.commands, "the delivery to reach DATA")
-            who = process_of(one, "accepted", reply.id.hex)
-            os.kill(first[who], signal.SIGSTOP)
+            os.kill(first["deliver"], signal.SIGSTOP)
             gate.set()
-            during = await one.send(message())  # perhaps on a connection that waits for who stands still
+            during = await one.send(message())
             assert during.code == 250
             for each in (reply, during):
                 await one.until_states(each, "delivered")
-            await until(lambda: f'"alert": "process-silent", "process": "{who}"' in one.log(), "it to be ended")
-            await until(lambda: set(parts(one.pid)) == set(first) and parts(one.pid)[who] != first[who], "it to be back")
-            assert len(sink.messages) == 2
+            assert ('"alert": "process-silent", "process": "deliver"' in one.log(), len(sink.messages)) == (True, 2)
             second = parts(one.pid)
-            assert [name for name in first if second[name] != first[name]] == [who]
+            assert second["deliver"] != first["deliver"]
+            assert {name: pid for name, pid in second.items() if name != "deliver"} == {
+                name: pid for name, pid in first.items() if name != "deliver"
+            }
 
     asyncio.run(story())
 
 
-def test_who_accepts_a_message_makes_its_first_attempt_and_the_others_follow(tmp_path: Path, database: Store) -> None:
-    async def story() -> None:
-        async with (
-            Sink(Behaviour(replies={"RCPT": "451 4.7.1 not now"})) as sink,
-            house(tmp_path, database, outside=sink.port, settings=PROCESSES | {"delivery": {"schedule": [1]}}) as one,
-        ):
-            reply = await one.send(message())
-            await until(lambda: any(line.startswith("RCPT") for line in sink.commands), "the first attempt")
-            sink.behaviour.replies.clear()
-            await one.until_states(reply, "delivered")
-            assert len(sink.messages) == 1
-            accepted = process_of(one, "accepted", reply.id.hex)
-            attempts = [line["process"] for line in lines(one) if line.get("event") == "delivery" and line["message"] == reply.id.hex]
-            assert accepted.startswith("listen-")
-            assert attempts == [accepted, "deliver"]
-
-    asyncio.run(story())
-
-
-@ON_SQLITE
+@ON_POSTGRESQL
 def test_with_the_parent_all_are_gone(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with Sink() as sink, house(tmp_path, database, outside=sink.port, settings=PROCESSES) as one:
@@ -148,7 +119,7 @@ def test_with_the_parent_all_are_gone(tmp_path: Path, database: Store) -> None:
     asyncio.run(story())
 
 
-@ON_SQLITE
+@ON_POSTGRESQL
 def test_a_process_that_can_not_start_at_all_stops_the_start(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with house(tmp_path, database, settings=PROCESSES, started=False) as one:
@@ -160,27 +131,12 @@ def test_a_process_that_can_not_start_at_all_stops_the_start(tmp_path: Path, dat
     asyncio.run(story())
 
 
-@ON_SQLITE
-def test_on_sqlite_they_are_parts_of_one_relay(tmp_path: Path, database: Store) -> None:
-    """No other relay starts beside them, and each has the lock."""
-
-    async def story() -> None:
-        async with house(tmp_path, database, settings=PROCESSES) as one:
-            again = await one.sluis("serve")
-            assert (again.code, f"the store is held by process {one.pid}" in again.err) == (1, True)
-            for pid in parts(one.pid).values():
-                held = [link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir()]
-                assert [path.name for path in held].count("sluis.db.lock") == 1
-
-    asyncio.run(story())
-
-
-@ON_SQLITE
-@pytest.mark.parametrize("role", ["listen", "deliver"])
-def test_on_sqlite_no_role_runs_apart(tmp_path: Path, database: Store, role: str) -> None:
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_on_sqlite_there_is_one_process(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with house(tmp_path, database, settings=PROCESSES, started=False) as one:
-            said = await one.sluis("serve", "--role", role)
-            assert (said.code, "separate roles need PostgreSQL" in said.err) == (1, True)
+            for words in (["serve"], ["check"]):
+                said = await one.sluis(*words)
+                assert (said.code, "on SQLite one process does everything" in said.err) == (1, True)
 
     asyncio.run(story())

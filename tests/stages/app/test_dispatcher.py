@@ -11,7 +11,6 @@ from relay.observe.alerts import Alerts
 from relay.settings.models import Delivery
 from tests.servers.recording import HandClock, Recording
 
-BODY = Body("0" * 32, 0, "", "")
 ASKED_OFTEN = 5
 """Looks at the queue; one is enough to claim what is due."""
 
@@ -93,34 +92,6 @@ def test_a_bug_at_one_look_at_the_queue_does_not_end_all_looks(recording: Record
     assert "begins again" in told.getMessage()
 
 
-def test_one_that_leaves_the_queue_to_others_works_on_first_claims_alone(recording: Recording) -> None:
-    recording.accept()
-
-    async def story() -> None:
-        brake, custody = Brake(), NotedCustody()
-        brake.on = False
-        settings = Delivery(poll=0.01, parallel=4)
-        dispatcher = Dispatcher(custody, recording.journal, recording.reader, recording.clock, settings, "relay-1", brake, Alerts())
-        assert dispatcher.reserve() is None, "it was not started"
-        dispatcher.start(queued=False)
-        try:
-            dispatcher.take(None, [], BODY)
-            leases = [dispatcher.reserve() for _ in range(5)]
-            assert [lease is not None for lease in leases] == [True] * 4 + [False], "what waits in the queue takes no share of its time"
-            asked = brake.asked
-            for _ in range(10):
-                await asyncio.sleep(0)  # the first look at the queue would be here
-            (row,) = recording.rows("queue")
-            assert (row["owner"], custody.claims.empty(), brake.asked) == (None, True, asked)
-            for lease in leases:
-                dispatcher.release(lease)
-        finally:
-            await dispatcher.stop(10)
-        assert dispatcher.reserve() is None
-
-    asyncio.run(story())
-
-
 class HeldCustody(NotedCustody):
     """Does not come to an end until `over`."""
 
@@ -167,6 +138,12 @@ def test_what_has_just_begun_is_not_renewed_and_what_takes_long_is(recording: Re
                 while recording.rows("queue")[0]["lease_until_us"] == claimed.lease_until_us:
                     await asyncio.sleep(0)
                 assert recording.rows("queue")[0]["lease_until_us"] == claimed.lease_until_us + 50_000
+                works = recording.journal.works
+                clock.forward(1_000)
+                clock.looked = 0
+                clock.often.clear()
+                await clock.often.wait()
+                assert recording.journal.works == works, "what was renewed is young again"
         finally:
             custody.over.set()
             await dispatcher.stop(10)
