@@ -63,12 +63,13 @@ def drop_month(connection: Connection, month: str, before_us: int) -> Counter[st
         return Counter()
     numbers = connection.execute(select(delivery.c.state, func.count()).group_by(delivery.c.state)).all()
     messages = connection.execute(select(func.count()).select_from(message)).scalar() or 0
-    recipients = count_erased(connection, {State(state): number for state, number in numbers})
     about = REQUEST.c.message_id.in_(select(message.c.id))
     connection.execute(delete(APPROVAL).where(APPROVAL.c.request_id.in_(select(REQUEST.c.id).where(about))))
     connection.execute(delete(REQUEST).where(about))
     connection.execute(delete(NOTIFICATION).where(NOTIFICATION.c.message_id.in_(select(message.c.id))))
-    # In the order in which mail takes them, so that neither waits for the other.
+    # In the order in which mail takes them, so that neither waits for the other: the running counts last, for whoever moves them waits
+    # until this is committed.
     connection.execute(text(f"DROP TABLE message_{month}"))
     connection.execute(text(f"DROP TABLE delivery_{month}"))
+    recipients = count_erased(connection, {State(state): number for state, number in numbers})
     return Counter(messages=messages, recipients=recipients)
