@@ -17,7 +17,7 @@ from sqlalchemy import Connection, make_url, text
 from relay.settings.models import Store
 from relay.store.engine import open_engine, sqlite_path
 from tests.faults.disk import SLOW_DISK
-from tests.faults.stand import Stand
+from tests.faults.stand import Stand, descendants
 from tests.faults.strace import Inject, Trace, ended, traced
 from tests.servers.daemon import as_root
 from tests.stories.house import until
@@ -87,10 +87,15 @@ class _Armed:
         except AssertionError as error:
             raise NotInWindow(str(error)) from None
         finally:
+            pids = [self._at.house.pid, *descendants(self._at.house.pid)]
             if not ended(self._at.house.pid):
                 os.kill(self._at.house.pid, signal.SIGKILL)
+            await self._killed(pids)
             await self._stack.aclose()
             await self._at.until_dead()
+
+    async def _killed(self, pids: list[int]) -> None:
+        """The processes of the relay are killed, and nothing was let go yet."""
 
     async def _until_there(self) -> None:
         raise NotImplementedError
@@ -123,6 +128,10 @@ class _OnServer(_Armed):
     async def gone_off(self) -> None:
         await super().gone_off()
         await until(lambda: not self._backends(), "the end of the server's processes for the relay", SECONDS)
+
+    async def _killed(self, pids: list[int]) -> None:
+        """One of several dies a moment after its parent, and would go on as soon as it is let go."""
+        await until(lambda: all(ended(pid) for pid in pids), "the end of all processes of the relay", SECONDS)
 
     def _backends(self) -> list[int]:
         query = text("SELECT pid FROM pg_stat_activity WHERE usename = :role AND datname = current_database()")

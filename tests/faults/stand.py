@@ -246,8 +246,9 @@ def descendants(pid: int) -> list[int]:
     """Child processes, and theirs (proc(5), children)."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *descendants(child)]
+        with suppress(OSError):  # it has ended
+            for child in map(int, task.read_text().split()):
+                found += [child, *descendants(child)]
     return found
 
 
