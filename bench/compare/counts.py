@@ -107,8 +107,8 @@ def _commits(stage: Stage, side: Side) -> float | None:
     if side.folder:
         return None
     with urllib.request.urlopen(f"http://127.0.0.1:{stage.ports['http']}/metrics", timeout=30) as answer:
-        found = _COMMITS.findall(answer.read())  # of each process
-    return sum(map(float, found)) if found else None
+        found = _COMMITS.search(answer.read())
+    return float(found[1]) if found else None
 
 
 def _events(stage: Stage, side: Side) -> float | None:

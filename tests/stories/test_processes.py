@@ -1,6 +1,7 @@
 """Several processes on one machine: they share the ports, and one that dies is started again."""
 
 import asyncio
+import json
 import os
 import signal
 import urllib.request
@@ -127,6 +128,17 @@ def test_a_process_that_can_not_start_at_all_stops_the_start(tmp_path: Path, dat
             said = await one.sluis("serve")
             assert (said.code, "the process deliver did not start (exit code 1)" in said.err) == (1, True)
             assert "unknown key 'nothing'" in said.err
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_a_process_whose_parent_went_before_it_could_hear_of_that_does_not_start(tmp_path: Path, database: Store) -> None:
+    async def story() -> None:
+        async with house(tmp_path, database, started=False) as one:
+            part = json.dumps({"name": "listen-1", "sockets": {}, "http": str(tmp_path / "http"), "parent": 1})
+            said = await one.sluis("serve", "--role", "listen", "--part", part)
+            assert (said.code, "the parent of this process is gone" in said.err) == (1, True)
 
     asyncio.run(story())
 
