@@ -16,7 +16,6 @@ from sqlalchemy import Connection, make_url, text
 
 from relay.settings.models import Store
 from relay.store.engine import open_engine, sqlite_path
-from tests.faults.disk import SLOW_DISK
 from tests.faults.stand import Stand, descendants
 from tests.faults.strace import Inject, Trace, ended, traced
 from tests.servers.daemon import as_root
@@ -31,14 +30,17 @@ class NotInWindow(AssertionError):
     """The kill came at another moment: the round proves nothing."""
 
 
+def prove(fact: bool, what: str) -> None:
+    """Raises NotInWindow, with what was instead."""
+    if not fact:
+        raise NotInWindow(f"not in the window: {what}")
+
+
 class Point(Enum):
-    """BODY_SYNCED: the bytes of a body, not its folder. PACK_SYNCED: those of several in one file, which has not its name yet.
-    PACK_NAMED: it has, and its folder is not synced. WRITING: amid the writes of a commit. WRITTEN: all is written and nothing is synced
+    """BODY_SYNCED: the bytes of a body, not its folder. WRITING: amid the writes of a commit. WRITTEN: all is written and nothing is synced
     (SQLite). SYNCED: the commit is durable, and the relay does not know yet."""
 
     BODY_SYNCED = "body synced"
-    PACK_SYNCED = "pack synced"
-    PACK_NAMED = "pack named"
     WRITING = "writing"
     WRITTEN = "written"
     SYNCED = "synced"
@@ -46,14 +48,11 @@ class Point(Enum):
 
 CALLS = {
     Point.BODY_SYNCED: ("fsync", FROZEN),
-    Point.PACK_SYNCED: ("rename", KILLED),
-    Point.PACK_NAMED: ("rename", FROZEN),
     Point.WRITING: ("pwrite64", KILLED),
     Point.WRITTEN: ("fdatasync", KILLED),
     Point.SYNCED: ("fdatasync", FROZEN),
 }
 """As SQLite and the spool make them, on Linux."""
-OF_SPOOL = (Point.BODY_SYNCED, Point.PACK_SYNCED, Point.PACK_NAMED)
 
 
 class Bomb(Protocol):
@@ -66,11 +65,11 @@ class Bomb(Protocol):
         ...
 
 
-def bomb(at: Stand, point: Point, when: int = 1, *, slowly: bool = False) -> Bomb:
-    """`when` counts: the n-th write or sync from the arming on (SQLite). `slowly`: on a slow disk (in the relay only)."""
-    if sqlite_path(at.store) is not None or point in OF_SPOOL:
+def bomb(at: Stand, point: Point, when: int = 1) -> Bomb:
+    """`when` counts: the n-th write or sync from the arming on (SQLite)."""
+    if sqlite_path(at.store) is not None or point is Point.BODY_SYNCED:
         call, what = CALLS[point]
-        return InRelay(at, Inject((call,), what, str(when)), *[SLOW_DISK] * slowly)
+        return InRelay(at, Inject((call,), what, str(when)))
     return BehindLock(at) if point is Point.WRITING else InBackend(at)
 
 
@@ -104,20 +103,19 @@ class _Armed:
 class InRelay(_Armed):
     """strace on the relay itself."""
 
-    def __init__(self, at: Stand, inject: Inject, *more: Inject) -> None:
+    def __init__(self, at: Stand, inject: Inject) -> None:
         super().__init__(at)
         self._inject = inject
-        self._more = more
         self._trace: Trace | None = None
 
     async def arm(self) -> None:
         at = self._at
-        self._trace = await self._stack.enter_async_context(traced([at.house.pid], self._inject, *self._more, output=at.trace_file()))
+        self._trace = await self._stack.enter_async_context(traced([at.house.pid], self._inject, output=at.trace_file()))
 
     async def _until_there(self) -> None:
         assert self._trace is not None
         if self._inject.what == FROZEN:
-            await self._trace.until_stopped(SECONDS)
+            await self._trace.until_stopped(seconds=SECONDS)
         else:
             await self._trace.until_ended(SECONDS)
 
@@ -163,7 +161,7 @@ class InBackend(_OnServer):
         self._trace = await self._stack.enter_async_context(traced(pids, inject, output=self._at.trace_file()))
 
     async def _until_there(self) -> None:
-        await self._trace.until_stopped(SECONDS)
+        await self._trace.until_stopped(seconds=SECONDS)
 
 
 @contextlib.contextmanager

@@ -14,8 +14,9 @@ from relay.store.engine import sqlite_path
 from relay.store.high_water import Mark
 from relay.store.spool.format import BODY_START, body_length
 from tests.faults.client import LARGE, SMALL, Transaction
+from tests.faults.packs import TOGETHER, about_to_be_packed
 from tests.faults.stand import CLERKS, FOR_GOOD, REFUSED, Stand
-from tests.faults.strace import Inject, Trace, ended, traced
+from tests.faults.strace import Inject, Trace, ended, thaw, traced
 from tests.servers.clamd import Clamd
 from tests.stories.house import until
 
@@ -29,9 +30,6 @@ not said so; the same, and it has refused one of two recipients, whose sender is
 new one; it is in the store, whose mark is about to be moved; at any time, while SQLite moves its log into its file."""
 BODY, FOLDER, SPOOL, MARK, WAL, DATABASE, ANY = "body", "folder", "spool", "mark", "wal", "database", "file that is made"
 MOST_SENT = 400
-TOGETHER = 6
-SLOW_DISK = Inject(("fsync",), "delay_exit=100000", "1+")
-"""Microseconds of each sync of the spool: what comes out of inspection while a body is sealed is then sealed together."""
 MARK_UNWRITTEN = "high-water-unwritable"
 
 
@@ -178,15 +176,12 @@ async def _packing(at: Stand, clamd: Clamd, fault: DiskFault) -> list[str]:
 
 
 async def _naming(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
-    """While the one before them is sealed on a slow disk, the others come to wait for each other."""
+    """Of several that are sealed together."""
     transactions = [at.compose([CLERKS[0]], SMALL) for _ in range(TOGETHER)]
-    inject = Inject((fault.call,), f"error={fault.error}", fault.when)
     async with contextlib.AsyncExitStack() as stack:
-        with at.workers_stopped():
-            sending = [asyncio.create_task(at.client.send(at.house.port(), transaction)) for transaction in transactions]
-            await until(lambda: all(transaction.dot for transaction in transactions), "the final dots")
-            trace = await stack.enter_async_context(traced([at.house.pid], inject, SLOW_DISK, output=at.trace_file()))
-        await asyncio.gather(*sending)
+        async with about_to_be_packed(at, transactions):
+            trace = await stack.enter_async_context(_armed(at, fault))
+            thaw(at.house.pid)
         if fault.dies:
             with contextlib.suppress(AssertionError):
                 await trace.until_ended(5)

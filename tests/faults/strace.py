@@ -7,6 +7,7 @@ attaches, and is each thread's own (strace(1), "Tampering"), so that `when=1` is
 
 import asyncio
 import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -19,6 +20,8 @@ from tests.servers.daemon import as_root
 from tests.stories.house import until
 
 INJECTED = re.compile(r"\((?:INJECTED|DELAYED)\)|\+\+\+ killed by SIGKILL|--- SIG(?:STOP|KILL) |--- stopped by SIGSTOP ---")
+STOP = "--- SIGSTOP {"
+"""Where the signal is delivered: in one thread, whereupon all stop."""
 WRITES = ("write", "pwrite64", "writev", "pwritev")
 SYNCS = ("fsync", "fdatasync")
 DETACH_SECONDS = 5.0
@@ -62,9 +65,13 @@ class Trace:
         being made at that moment belongs to strace, and is never taken notice of."""
         await until(lambda: ended(self._pids[0]), "the end of the process", seconds)
 
-    async def until_stopped(self, seconds: float = 20) -> None:
-        """Waits until every thread of a process stands still after a SIGSTOP."""
-        await until(lambda: bool(self.injected()) and any(_all_stopped(pid) for pid in self._pids), "a process that stands still", seconds)
+    async def until_stopped(self, stops: int = 1, seconds: float = 20) -> None:
+        """Waits until every thread of a process stands still after so many of the SIGSTOPs that strace has injected."""
+
+        def still() -> bool:
+            return sum(STOP in line for line in self.lines()) >= stops and any(_all_stopped(pid) for pid in self._pids)
+
+        await until(still, "a process that stands still", seconds)
 
 
 def ended(pid: int) -> bool:
@@ -73,6 +80,17 @@ def ended(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
         return True
+
+
+async def freeze(pid: int) -> None:
+    """Stops all threads of a process."""
+    os.kill(pid, signal.SIGSTOP)
+    await until(lambda: _all_stopped(pid), "a process that stands still")
+
+
+def thaw(pid: int) -> None:
+    """Lets a process that stands still go on."""
+    os.kill(pid, signal.SIGCONT)
 
 
 def _all_stopped(pid: int) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import urllib.request
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,13 +12,13 @@ from relay.settings.models import ObjectStore
 from tests.faults.bombs import Point, bomb
 from tests.faults.checker import Verdict
 from tests.faults.client import SMALL
+from tests.faults.packs import TOGETHER, Inspections
 from tests.faults.rounds import Report, judged, run_rounds
 from tests.faults.stand import LOOK_SECONDS, stand
-from tests.faults.windows import TOGETHER
 from tests.servers.clamd import Clamd
 from tests.servers.database import Database
 from tests.servers.s3 import Ceph
-from tests.stories.house import House, until
+from tests.stories.house import until
 
 SEED = 20_261_124
 ROUNDS = {
@@ -75,12 +74,13 @@ def test_a_relay_that_is_killed_between_a_pack_in_the_object_store_and_its_commi
         async with stand(tmp_path, new_database.relay, shared_clamd, seed=SEED, owner=new_database.owner, settings=settings) as at:
             fuse = bomb(at, Point.WRITING)
             transactions = [at.compose(size=SMALL) for _ in range(TOGETHER)]
+            inspections = Inspections(at.house)
             with at.workers_stopped():
                 sending = [asyncio.create_task(at.client.send(at.house.port(), transaction)) for transaction in transactions]
                 await until(lambda: all(transaction.dot for transaction in transactions), "the final dots")
                 ceph.signal(signal.SIGSTOP)
             try:
-                await until(lambda: inspected(at.house, TOGETHER), "all but the last to be inspected")
+                await until(lambda: inspections.over(TOGETHER), "all but the last to be inspected")
                 await fuse.arm()
             finally:
                 ceph.signal(signal.SIGCONT)
@@ -99,11 +99,3 @@ def test_a_relay_that_is_killed_between_a_pack_in_the_object_store_and_its_commi
             assert (verdict.heard, verdict.duplicates) == (TOGETHER, 0)
 
     asyncio.run(story())
-
-
-def inspected(sluis: House, number: int) -> bool:
-    """Whether so many messages have come in, and none waits for the worker: at most one is still inspected."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{sluis.relay.ports['http']}/metrics", timeout=20) as answer:
-        lines = answer.read().decode().splitlines()
-    found = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
-    return found["sluis_messages_received_total"] >= number and not found["sluis_inspect_waiting"]

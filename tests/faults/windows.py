@@ -9,26 +9,18 @@ import contextlib
 import os
 import signal
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any
 
 from relay.model.delivery import State
-from relay.store.spool.folder_pack import SUFFIX, UNFINISHED, PackFile
-from tests.faults.bombs import NotInWindow, Point, bomb
-from tests.faults.client import SMALL, Transaction
+from tests.faults import packs
+from tests.faults.bombs import Point, bomb, prove
+from tests.faults.client import Transaction
 from tests.faults.stand import CLERKS, DESK, Stand
 from tests.stories.house import until
 
 Window = Callable[[Stand], Awaitable[list[Transaction]]]
 SENDERS = 4
-TOGETHER = 5
-"""Messages that come out of their inspection at once: the first is sealed alone, the others meanwhile wait for each other."""
-
-
-def _prove(fact: bool, what: str) -> None:
-    if not fact:
-        raise NotInWindow(f"not in the window: {what}")
 
 
 async def _accepting(at: Stand, point: Point, when: int = 1) -> Transaction:
@@ -41,7 +33,7 @@ async def _accepting(at: Stand, point: Point, when: int = 1) -> Transaction:
         await fuse.gone_off()
     finally:
         await sending
-    _prove(not transaction.heard_250, "the client heard 250")
+    prove(not transaction.heard_250, "the client heard 250")
     return transaction
 
 
@@ -49,80 +41,17 @@ async def spool_written(at: Stand) -> list[Transaction]:
     """The body is synced, its folder not yet, and the store knows nothing."""
     before = set(at.spool_names())
     transaction = await _accepting(at, Point.BODY_SYNCED)
-    _prove(at.rows_of(transaction) == [], "it is in the store")
-    _prove(len(set(at.spool_names()) - before) == 1, "there is no new body in the spool")
+    prove(at.rows_of(transaction) == [], "it is in the store")
+    prove(len(set(at.spool_names()) - before) == 1, "there is no new body in the spool")
     return [transaction]
-
-
-async def _packed(at: Stand, point: Point, when: int = 1) -> list[Transaction]:
-    """Several small messages are sealed together while the disk is slow; gives those whose client has heard nothing."""
-    fuse = bomb(at, point, when, slowly=True)
-    transactions = [at.compose(size=SMALL) for _ in range(TOGETHER)]
-    with at.held("MAIL"):
-        with at.workers_stopped():
-            sending = [asyncio.create_task(at.client.send(at.house.port(), transaction)) for transaction in transactions]
-            await until(lambda: all(transaction.dot for transaction in transactions), "the final dots")
-            await fuse.arm()
-        try:
-            await fuse.gone_off()
-        finally:
-            await asyncio.gather(*sending)
-    caught = [transaction for transaction in transactions if not transaction.heard_250]
-    _prove(len(caught) > 1, f"{len(caught)} clients heard nothing")
-    return caught
-
-
-def _in_packs(at: Stand, suffix: str) -> dict[str, int]:
-    """How many bodies the packs have, whole ones or those without their name yet."""
-    found = {}
-    for path in (at.house.folder / "spool").glob(f"*/*{suffix}"):
-        with PackFile(path) as pack:
-            size = path.stat().st_size
-            found[path.stem] = sum(place.offset + place.length <= size for place in pack.places.values())
-    return found
-
-
-async def pack_written(at: Stand) -> list[Transaction]:
-    """A file of several bodies is synced, and has not its name yet: nobody will find it."""
-    caught = await _packed(at, Point.PACK_SYNCED)
-    _prove(max(_in_packs(at, UNFINISHED).values(), default=0) > 1, "no pack without a name has several bodies")
-    _prove(not any(at.rows_of(transaction) for transaction in caught), "one is in the store")
-    return caught
-
-
-async def pack_named(at: Stand) -> list[Transaction]:
-    """It has its name, its folder is not synced, and the store knows nothing."""
-    before = _in_packs(at, SUFFIX)
-    caught = await _packed(at, Point.PACK_NAMED)
-    new = {name: bodies for name, bodies in _in_packs(at, SUFFIX).items() if name not in before}
-    _prove(max(new.values(), default=0) > 1, f"no new pack has several bodies: {new}")
-    _prove(not any(at.rows_of(transaction) for transaction in caught), "one is in the store")
-    return caught
-
-
-async def pack_amid_commit(at: Stand) -> list[Transaction]:
-    """All of it is sealed, and the commit of its messages is written and not synced. The first commit is that of the one before it."""
-    before = _in_packs(at, SUFFIX)
-    caught = await _packed(at, Point.WRITTEN, 2)
-    _prove(any(bodies > 1 for name, bodies in _in_packs(at, SUFFIX).items() if name not in before), "no new pack has several bodies")
-    return caught
-
-
-async def pack_committed(at: Stand) -> list[Transaction]:
-    """The commit of several messages with one pack is durable, and no client has heard 250."""
-    caught = await _packed(at, Point.SYNCED, 2)
-    names = {row.m_spool_object for transaction in caught for row in at.rows_of(transaction)}
-    packs = Counter(name.partition("/")[0] for name in names if "/" in name)
-    _prove(max(packs.values(), default=0) > 1, f"no two of them are in one pack, and committed: {names}")
-    return caught
 
 
 async def before_commit(at: Stand) -> list[Transaction]:
     """Amid the writes of the accepting commit: its body is sealed, its rows are half written."""
     before = set(at.spool_names())
     transaction = await _accepting(at, Point.WRITING, at.rng.randrange(1, 20))
-    _prove(at.rows_of(transaction) == [], "it is committed")
-    _prove(len(set(at.spool_names()) - before) == 1, "its body is not in the spool")
+    prove(at.rows_of(transaction) == [], "it is committed")
+    prove(len(set(at.spool_names()) - before) == 1, "its body is not in the spool")
     return [transaction]
 
 
@@ -134,7 +63,7 @@ async def amid_commit(at: Stand) -> list[Transaction]:
 async def after_commit(at: Stand) -> list[Transaction]:
     """The commit is durable, the 250 is not written."""
     transaction = await _accepting(at, Point.SYNCED)
-    _prove(at.rows_of(transaction) != [], "it is not committed")
+    prove(at.rows_of(transaction) != [], "it is not committed")
     return [transaction]
 
 
@@ -146,8 +75,8 @@ async def after_250(at: Stand) -> list[Transaction]:
         await at.kill()
     finally:
         release()
-    _prove(transaction.heard_250, "the client did not hear 250")
-    _prove(not _copies(at, transaction), "it has left")
+    prove(transaction.heard_250, "the client did not hear 250")
+    prove(not _copies(at, transaction), "it has left")
     return [transaction]
 
 
@@ -157,7 +86,7 @@ async def _delivering(at: Stand, stage: str, point: Point, when: int = 1) -> tup
     fuse = bomb(at, point, when)
     try:
         transaction = await at.send([CLERKS[0]])
-        _prove(transaction.heard_250, "it was not accepted")
+        prove(transaction.heard_250, "it was not accepted")
         await at.hop.until_held(stage)
         await fuse.arm()
         release()
@@ -171,14 +100,14 @@ async def _delivering(at: Stand, stage: str, point: Point, when: int = 1) -> tup
 async def before_mark(at: Stand) -> list[Transaction]:
     """The content was sent, the mark is not in the store: no final dot may follow."""
     transaction, row = await _delivering(at, "DATA", Point.WRITING)
-    _prove((row.attempts, len(_copies(at, transaction))) == (0, 0), "the attempt is marked")
+    prove((row.attempts, len(_copies(at, transaction))) == (0, 0), "the attempt is marked")
     return [transaction]
 
 
 async def before_dot(at: Stand) -> list[Transaction]:
     """The mark is durable, the final dot is not written: the record must name a possible duplicate, and there is none."""
     transaction, row = await _delivering(at, "DATA", Point.SYNCED)
-    _prove((row.attempts, len(_copies(at, transaction))) == (1, 0), "not marked, or the final dot has left")
+    prove((row.attempts, len(_copies(at, transaction))) == (1, 0), "not marked, or the final dot has left")
     return [transaction]
 
 
@@ -189,7 +118,7 @@ async def after_dot(at: Stand) -> list[Transaction]:
         transaction = await at.send([CLERKS[0]])
         await at.hop.until_held("DOT")
         await at.kill()
-        _prove(len(_copies(at, transaction)) == 1, "the next hop has nothing")
+        prove(len(_copies(at, transaction)) == 1, "the next hop has nothing")
     finally:
         release()
     return [transaction]
@@ -198,14 +127,14 @@ async def after_dot(at: Stand) -> list[Transaction]:
 async def after_next_hops_250(at: Stand) -> list[Transaction]:
     """The next hop has said 250, and the outcome is not in the store."""
     transaction, row = await _delivering(at, "DOT", Point.WRITING, at.rng.randrange(1, 10))
-    _prove((row.state, len(_copies(at, transaction))) == (State.READY, 1), "the outcome is in the store")
+    prove((row.state, len(_copies(at, transaction))) == (State.READY, 1), "the outcome is in the store")
     return [transaction]
 
 
 async def after_outcome(at: Stand) -> list[Transaction]:
     """The outcome is durable, and nobody in the relay knows yet."""
     transaction, row = await _delivering(at, "DOT", Point.SYNCED)
-    _prove(row.state == State.DELIVERED, "the outcome is not in the store")
+    prove(row.state == State.DELIVERED, "the outcome is not in the store")
     return [transaction]
 
 
@@ -218,14 +147,14 @@ async def during_release(at: Stand) -> list[Transaction]:
     point = Point.WRITING if stage == "DOT" else at.rng.choice((Point.WRITING, Point.SYNCED))
     fuse = bomb(at, point, at.rng.randrange(1, 9) if point is Point.WRITING else 1)
     with at.workers_stopped() if stage == "INSPECT" else at.held(stage):
-        _prove(await at.release(transaction, 1) == 0, "the order was not carried out")
+        prove(await at.release(transaction, 1) == 0, "the order was not carried out")
         if stage != "INSPECT":
             await at.hop.until_held(stage)
         await fuse.arm()
     await fuse.gone_off()
     state = at.rows_of(transaction)[1].state
-    _prove("release" in at.kinds_of(transaction), "the order is not in the record")
-    _prove(state in (State.UNDECIDED, State.READY), f"it is {state}")
+    prove("release" in at.kinds_of(transaction), "the order is not in the record")
+    prove(state in (State.UNDECIDED, State.READY), f"it is {state}")
     return [transaction]
 
 
@@ -276,7 +205,7 @@ async def _sending(at: Stand) -> AsyncIterator[None]:
 def _on_the_way(at: Stand, first: int, queued: Collection[uuid.UUID] = ()) -> list[Transaction]:
     """What was sent since, and was not answered, or is `queued`."""
     caught = [t for t in at.client.log[first:] if (t.dot and t.reply is None) or t.id in queued]
-    _prove(bool(caught), "nothing was on its way")
+    prove(bool(caught), "nothing was on its way")
     return caught
 
 
@@ -286,10 +215,10 @@ def _copies(at: Stand, transaction: Transaction) -> list[Any]:
 
 WINDOWS: dict[str, Window] = {
     "after spool write": spool_written,
-    "after pack write": pack_written,
-    "after pack is named": pack_named,
-    "amid commit of a pack": pack_amid_commit,
-    "after commit of a pack": pack_committed,
+    "after pack write": packs.written,
+    "after pack is named": packs.named,
+    "amid commit of a pack": packs.amid_commit,
+    "after commit of a pack": packs.committed,
     "before commit": before_commit,
     "amid commit": amid_commit,
     "after commit": after_commit,
