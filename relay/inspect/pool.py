@@ -6,6 +6,7 @@ import signal
 import time
 
 from relay.inspect.budget import ByteBudget
+from relay.inspect.idle import Idle
 from relay.inspect.template import Template, TemplateFailed
 from relay.inspect.worker import BadAnswer, BodyMissing, InspectJob, Worker
 from relay.model.errors import SluisError
@@ -34,7 +35,7 @@ class InspectPool:
         self._module = module
         self._template = Template(module)
         self._starting = asyncio.Lock()
-        self._idle: asyncio.Queue[Worker | None] = asyncio.Queue()
+        self._idle: Idle[Worker | None] = Idle()
         self._workers: set[Worker] = set()
         self._refills: set[asyncio.Task[None]] = set()
         self._budget = ByteBudget(settings.inspection.bytes_in_flight)
@@ -53,7 +54,7 @@ class InspectPool:
             if isinstance(worker, BaseException):
                 await self.close()
                 raise worker
-            self._idle.put_nowait(worker)
+            self._idle.put(worker)
 
     async def _spawn(self) -> Worker:
         async with self._starting:
@@ -109,7 +110,7 @@ class InspectPool:
                 async with asyncio.timeout(self._settings.inspection.patience):
                     await self._budget.take(job.size)
                     taken = True
-                    worker = await self._idle.get()
+                    worker = await self._idle.take()
             finally:
                 self.waiting -= 1
             return await self._by(worker, job)
@@ -143,11 +144,11 @@ class InspectPool:
             try:
                 worker = await self._spawn()
             except WorkerFailed as error:
-                self._idle.put_nowait(None)
+                self._idle.put(None)
                 log.error("an inspect worker could not be started", extra={"fields": {"error": str(error)}})
                 return _unavailable()
             except BaseException:
-                self._idle.put_nowait(None)
+                self._idle.put(None)
                 raise
         return await self._with(worker, job)
 
@@ -156,7 +157,7 @@ class InspectPool:
             async with asyncio.timeout(self._settings.inspection.deadline):
                 inspection = await worker.inspect(job)
         except BodyMissing as error:
-            self._idle.put_nowait(worker)
+            self._idle.put(worker)
             log.error("a body can't be opened", extra={"fields": {"object": job.object, "error": str(error)}})
             return _unavailable()
         except TimeoutError:
@@ -179,7 +180,7 @@ class InspectPool:
         if worker.jobs >= self._settings.inspection.jobs_per_worker or _MEMORY in inspection.findings:
             self._replace(worker)
         else:
-            self._idle.put_nowait(worker)
+            self._idle.put(worker)
         self.unavailable = dict.fromkeys(inspection.unavailable, "see the log")
         return inspection
 
@@ -195,15 +196,15 @@ class InspectPool:
         if self._closed:
             return
         try:
-            self._idle.put_nowait(await self._spawn())
+            self._idle.put(await self._spawn())
         except WorkerFailed as error:
             log.error("an inspect worker could not be started", extra={"fields": {"error": str(error)}})
-            self._idle.put_nowait(None)
+            self._idle.put(None)
 
     @property
     def busy(self) -> int:
         """Workers that are at a message, or on their way."""
-        return len(self._workers) - self._idle.qsize()
+        return len(self._workers) - len(self._idle)
 
     def status(self) -> dict[str, str]:
         """Inspectors that did not answer lately, and why; empty when all is well."""
