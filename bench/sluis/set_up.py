@@ -15,6 +15,8 @@ from relay.store.engine import open_engine
 from relay.store.journal import Journal
 from relay.store.spool.keys import new_keypair
 
+WORKERS = (os.cpu_count() or 1) + 1
+"""With clamd on the same machine: while one waits for it, its core has another (docs/running.md, Sizing)."""
 SETTINGS = """hostname = "relay.load.test"
 policies = "policies"
 secrets = "secrets"
@@ -111,7 +113,6 @@ def set_up(
     clamd: Path,
     rsa_key: Path | None = None,
     store: str = "sqlite:///state/sluis.db",
-    workers: int = 2,
     http: int = 0,
 ) -> Path:
     """An empty relay in `folder`, open for everybody. `rsa_key`: a private key that is used for selector `sel`; `http`: the port of its
@@ -122,7 +123,7 @@ def set_up(
     for name, text in POLICY.items():
         (folder / "policies" / name).write_text(text.replace("{sink}", str(sink)))
     config = folder / "sluis.toml"
-    config.write_text(SETTINGS.format(port=port, store=store, clamd=clamd, workers=workers, http=http))
+    config.write_text(SETTINGS.format(port=port, store=store, clamd=clamd, workers=WORKERS, http=http))
     settings = load_settings(config)
     assert settings.spool.private_keys is not None
     new_keypair(settings.spool.public_key, settings.spool.private_keys)
