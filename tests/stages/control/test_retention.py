@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, select, text
+from sqlalchemy.exc import OperationalError
 
 from relay.audit import old_months
 from relay.audit.retention import read_ahead
@@ -27,6 +29,7 @@ from relay.store.reader import Reader
 from relay.store.tables import Event, Message
 from tests.servers.database import Database
 from tests.stages.control.desk import Desk, desk
+from tests.stories.house import until
 
 RAW = b"Subject: x\r\n\r\ntext\r\n"
 MESSAGE = Message.__table__  # type: ignore[attr-defined]
@@ -279,6 +282,50 @@ def test_a_month_of_which_all_may_go_is_dropped_and_one_with_mail_that_waits_is_
             assert f"message_{_month()}" not in names
 
     asyncio.run(story())
+
+
+@on_postgresql
+def test_mail_does_not_wait_for_the_running_counts_while_the_drop_of_a_month_waits_for_its_lock(
+    tmp_path: Path, new_database: Database
+) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, new_database.relay) as at:
+            await at.keep(RAW, State.DELIVERED)
+            await retention(at, 400).run()
+            engine = new_database.owner_engine()
+            with engine.connect() as reading, ThreadPoolExecutor(1) as threads:
+                reading.execute(text(f"SELECT count(*) FROM delivery_{_month()}"))  # no drop while somebody looks at it
+                await until(lambda: counted_during_the_drop(engine, threads), "a count moved while the drop waits")
+                reading.rollback()
+                with engine.begin() as owner:
+                    assert old_months.drop_month(owner, _month(), BEFORE_US) == {"messages": 1, "recipients": 1}
+            engine.dispose()
+            assert at.reader.read_now(states.balance).holds
+
+    asyncio.run(story())
+
+
+BEFORE_US = Later(800).now_us() - 365 * DAY_US
+
+
+def counted_during_the_drop(engine: Engine, threads: ThreadPoolExecutor) -> bool:
+    """Tries to drop the month, which gives up soon, and moves a count meanwhile. False where the drop gave up before that was done."""
+
+    def drop() -> None:
+        with engine.begin() as owner:
+            old_months.drop_month(owner, _month(), BEFORE_US)
+
+    dropping = threads.submit(drop)
+    with engine.connect() as mail, engine.connect().execution_options(isolation_level="AUTOCOMMIT") as look:
+        while not dropping.done() and not look.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar():
+            pass
+        mail.execute(text("SET LOCAL lock_timeout = '50ms'"))
+        states.count(mail, State.DELIVERED.value, 1)
+        waited_for_nobody = not dropping.done()
+        mail.rollback()
+    with pytest.raises(OperationalError):
+        dropping.result()
+    return waited_for_nobody
 
 
 def _month() -> str:
