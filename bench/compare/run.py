@@ -21,7 +21,7 @@ SAMPLE_SECONDS = 0.5
 @dataclass(frozen=True)
 class Figures:
     """`rate` is messages a second from the first command to the last arrival at the sink; CPU in milliseconds a message; times of the reply
-    to the final dot in milliseconds; `lost` are messages that heard 250 and did not arrive."""
+    to the final dot in milliseconds; `lost` are messages that heard 250 and did not arrive: a message that the side quarantines, too."""
 
     rate: float
     own_ms: float

@@ -36,7 +36,7 @@ def table(results: Results, enough: bool = True) -> list[str]:
 
 
 def _row(f: Figures) -> str:
-    note = f" **{f.lost} lost**" if f.lost else ""
+    note = f" **{f.lost} did not arrive**" if f.lost else ""
     return (
         f"{f.rate:.1f}{note} | {f.own_ms:.2f} | {f.clamd_ms:.2f} | {f.p50_ms:.1f} | {f.p99_ms:.1f} | {f.pss_mb:.0f} | {f.foreign_cores:.2f}"
     )
