@@ -9,7 +9,9 @@ from relay.audit.retention import APPROVAL, KEPT, NOTIFICATION, REQUEST, count_e
 from relay.model.delivery import WAITING, State
 
 LOCK_MS = 300
-"""How long mail may wait behind the drop: it needs the whole table for a moment, and gives up where it does not get it."""
+"""How long it waits for the month itself, at which mail does not look."""
+MAIL_MS = 50
+"""How long it waits for each of the whole tables, and mail behind it: it needs them for a moment, and gives up where others have them."""
 
 _MONTHS = text(
     """SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -67,9 +69,12 @@ def drop_month(connection: Connection, month: str, before_us: int) -> Counter[st
     connection.execute(delete(APPROVAL).where(APPROVAL.c.request_id.in_(select(REQUEST.c.id).where(about))))
     connection.execute(delete(REQUEST).where(about))
     connection.execute(delete(NOTIFICATION).where(NOTIFICATION.c.message_id.in_(select(message.c.id))))
-    # In the order in which mail takes them, so that neither waits for the other: the running counts last, for whoever moves them waits
-    # until this is committed.
+    recipients = count_erased(connection, {State(state): number for state, number in numbers})
+    # All else is done before mail has to wait: a DROP by itself takes the whole table first, and then waits for whoever looks at the month.
+    months = f"message_{month}, delivery_{month}, message_default, delivery_default"
+    connection.execute(text(f"LOCK TABLE {months} IN ACCESS EXCLUSIVE MODE"))
+    connection.execute(text(f"SET LOCAL lock_timeout = '{MAIL_MS}ms'"))
+    connection.execute(text("LOCK TABLE ONLY message, ONLY delivery IN ACCESS EXCLUSIVE MODE"))  # in the order in which mail takes them
     connection.execute(text(f"DROP TABLE message_{month}"))
     connection.execute(text(f"DROP TABLE delivery_{month}"))
-    recipients = count_erased(connection, {State(state): number for state, number in numbers})
     return Counter(messages=messages, recipients=recipients)

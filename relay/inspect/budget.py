@@ -30,7 +30,8 @@ class ByteBudget:
             if turn.done() and not turn.cancelled():  # it was our turn already
                 self.give(size)
             else:
-                self._waiting.remove((size, turn))
+                if (size, turn) in self._waiting:  # `give` may have passed over it already
+                    self._waiting.remove((size, turn))
                 self._next()
             raise
 

@@ -38,6 +38,6 @@ class Idle(Generic[Item]):
         except BaseException:
             if turn.done() and not turn.cancelled():  # it was given, and is not wanted any more
                 self.put(turn.result())
-            else:
+            elif turn in self._turns:  # `put` may have passed over it already
                 self._turns.remove(turn)
             raise

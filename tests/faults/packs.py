@@ -115,6 +115,7 @@ async def _killed(at: Stand, suffix: str, injects: Sequence[Inject], point: Poin
             finally:
                 if at.running:
                     await at.kill()
+    prove(there(), "the pack has another name")
     caught = [transaction for transaction in transactions if not transaction.heard_250]
     prove(len(caught) > 1, f"{len(caught)} clients heard nothing")
     return caught

@@ -67,3 +67,16 @@ def test_who_goes_away_while_waiting_or_at_its_turn_leaves_the_room_to_the_next(
         assert budget.in_flight == 0
 
     asyncio.run(story())
+
+
+def test_who_gives_up_in_the_moment_in_which_there_is_room_has_given_up_and_the_room_is_left() -> None:
+    async def story() -> None:
+        budget = ByteBudget(10 * MB)
+        first, waiting = taking(budget, 9 * MB, 9 * MB)
+        assert await done([first, waiting]) == [True, False]
+        waiting.cancel()
+        budget.give(9 * MB)
+        await done([waiting])
+        assert (waiting.cancelled(), budget.in_flight) == (True, 0)
+
+    asyncio.run(story())

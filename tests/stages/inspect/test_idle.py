@@ -71,3 +71,16 @@ def test_what_nobody_wants_any_more_is_kept() -> None:
         assert len(idle) == 1
 
     asyncio.run(story())
+
+
+def test_who_gives_up_in_the_moment_in_which_one_is_put_has_given_up_and_it_is_kept() -> None:
+    async def story() -> None:
+        idle: Idle[int] = Idle()
+        only = asyncio.create_task(idle.take())
+        await turns()
+        only.cancel()  # its turn is cancelled at once, and it learns of that later
+        idle.put(1)
+        await turns()
+        assert (only.cancelled(), len(idle)) == (True, 1)
+
+    asyncio.run(story())
