@@ -12,9 +12,10 @@ from pathlib import Path
 
 from relay.store.engine import sqlite_path
 from relay.store.high_water import Mark
+from relay.store.spool.folder_pack import UNFINISHED
 from relay.store.spool.format import BODY_START, body_length
 from tests.faults.client import LARGE, SMALL, Transaction
-from tests.faults.packs import TOGETHER, about_to_be_packed
+from tests.faults.packs import MAKE, TOGETHER, about_to_be_packed, frozen_when
 from tests.faults.stand import CLERKS, FOR_GOOD, REFUSED, Stand
 from tests.faults.strace import Inject, Trace, ended, thaw, traced
 from tests.servers.clamd import Clamd
@@ -22,20 +23,20 @@ from tests.stories.house import until
 
 CREATING, PACKING, RECEIVING, SEALING, WIPING = "creating", "packing", "receiving", "sealing", "wiping"
 LEAVING, CONCLUDING, BOUNCING = "leaving", "concluding", "bouncing"
-NAMING, REWRAPPING, MARKING, CHECKPOINT = "naming", "rewrapping", "marking", "checkpoint"
-"""Where the message is when the disk breaks: its file is about to be made; several messages are sealed in one moment;
-several are in one file, which is about to get its name; the final dot is not here yet; it
+FILLING, NAMING, REWRAPPING, MARKING, CHECKPOINT = "filling", "naming", "rewrapping", "marking", "checkpoint"
+"""Where the message is when the disk breaks: its file is about to be made; several small ones are about to be sealed;
+several are about to be written into one file; they are in it, and it is about to get its name; the final dot is not here yet; it
 is inspected, and not sealed; it is refused, and its key is about to be wiped; its content is about to leave; the next hop has it, and has
 not said so; the same, and it has refused one of two recipients, whose sender is about to be told; it waits, and its key is wrapped to a
 new one; it is in the store, whose mark is about to be moved; at any time, while SQLite moves its log into its file."""
-BODY, FOLDER, SPOOL, MARK, WAL, DATABASE, ANY = "body", "folder", "spool", "mark", "wal", "database", "file that is made"
+BODY, PACK, FOLDER, SPOOL, MARK, WAL, DATABASE, ANY = "body", "pack", "folder", "spool", "mark", "wal", "database", "file that is made"
 MOST_SENT = 400
 MARK_UNWRITTEN = "high-water-unwritable"
 
 
 @dataclass(frozen=True)
 class DiskFault:
-    """`file` is one of the seven above, `call` a system call on it. `dies`: the process must end itself, for nobody knows what is on the
+    """`file` is one of the eight above, `call` a system call on it. `dies`: the process must end itself, for nobody knows what is on the
     disk. `says` is what the reply or the log must tell."""
 
     stage: str
@@ -67,6 +68,7 @@ async def break_disk(at: Stand, clamd: Clamd, fault: DiskFault) -> Seen:
     stages = {
         CREATING: _creating,
         PACKING: _packing,
+        FILLING: _filling,
         NAMING: _naming,
         RECEIVING: _receiving,
         SEALING: _sealing,
@@ -100,7 +102,7 @@ def told_wrong(fault: DiskFault, seen: Seen) -> list[str]:
             wrong.append("the client heard 250")
         if not fault.dies and None in replies:
             wrong.append("the client heard nothing")
-    if fault.stage == NAMING and sum(reply is None or reply.code >= 400 for reply in replies) < 2:
+    if fault.stage in (FILLING, NAMING) and sum(reply is None or reply.code >= 400 for reply in replies) < 2:
         wrong.append(f"no several were refused, or heard nothing: {replies}")
     if '"traceback"' in seen.log:
         wrong.append(f"a traceback: {seen.log[-3000:]}")
@@ -158,7 +160,7 @@ async def _creating(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
 
 
 async def _packing(at: Stand, clamd: Clamd, fault: DiskFault) -> list[str]:
-    """A scanner that hangs holds several small messages, which are then sealed in one moment, in the folder of one before."""
+    """A scanner that hangs holds several small messages, which are then sealed one by one or together, in the folder of one before."""
     assert (await at.send([CLERKS[0]], SMALL)).heard_250
     newest = max(at.spool_names())
     transactions = [at.compose([CLERKS[0]], SMALL) for _ in range(TOGETHER)]
@@ -188,6 +190,24 @@ async def _naming(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
         failed = [line for line in trace.injected() if ".pack" in line]
     assert failed, f"no pack was about to be named: {trace.injected()}"
     return failed
+
+
+async def _filling(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
+    """The file of several has just been made, and nothing is in it yet."""
+
+    def new() -> set[Path]:
+        return set((at.house.folder / "spool").glob(f"*/*{UNFINISHED}")) - before
+
+    before: set[Path] = set()
+    before = new()  # what kills have left
+    transactions = [at.compose([CLERKS[0]], SMALL) for _ in range(TOGETHER)]
+    async with contextlib.AsyncExitStack() as stack:
+        async with about_to_be_packed(at, transactions):
+            await frozen_when(at, lambda: bool(new()), MAKE)
+            inject = Inject((fault.call,), f"error={fault.error}", fault.when)
+            trace = await stack.enter_async_context(traced([at.house.pid], inject, output=at.trace_file(), paths=sorted(new())))
+            thaw(at.house.pid)
+        return await _over(at, fault, trace)
 
 
 async def _receiving(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:

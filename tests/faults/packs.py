@@ -22,6 +22,7 @@ from tests.stories.house import House, until
 TOGETHER = 5
 STILL = Inject(("fsync",), "delay_exit=60000000", "1+")
 """Each sync ends when strace is gone, or after a minute."""
+MAKE = (Inject(("openat",), FROZEN, "1+"),)
 SYNC = (Inject(("fsync",), FROZEN, "1+"),)
 NAME = (Inject(("rename",), FROZEN, "1+"), Inject(("fsync",), "delay_exit=300000", "1+"))
 """Each sync takes so long that the commit of the one sealed before the pack is over when the pack has its name."""
@@ -62,11 +63,15 @@ async def about_to_be_packed(at: Stand, transactions: list[Transaction]) -> Asyn
         finally:
             await still.__aexit__(None, None, None)
         yield
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            thaw(at.house.pid)
+        raise
     finally:
         await gather(*sending)
 
 
-async def _frozen_when(at: Stand, there: Callable[[], bool], injects: Sequence[Inject]) -> None:
+async def frozen_when(at: Stand, there: Callable[[], bool], injects: Sequence[Inject]) -> None:
     """A relay that stands still goes on, and is frozen at each of these calls until it is there."""
     stops = 0
     async with traced([at.house.pid], *injects, output=at.trace_file()) as trace:
@@ -104,7 +109,7 @@ async def _killed(at: Stand, suffix: str, injects: Sequence[Inject], point: Poin
     with at.held("MAIL"):
         async with about_to_be_packed(at, transactions):
             try:
-                await _frozen_when(at, there, injects)
+                await frozen_when(at, there, injects)
                 if point is not None:
                     fuse = bomb(at, point)
                     await fuse.arm()
@@ -122,7 +127,7 @@ async def _killed(at: Stand, suffix: str, injects: Sequence[Inject], point: Poin
 
 
 async def written(at: Stand) -> list[Transaction]:
-    """A file of several bodies is synced, and has not its name yet: nobody will find it."""
+    """A file of several bodies is written whole, and has not its name yet: nobody will find it."""
     caught = await _killed(at, UNFINISHED, SYNC)
     prove(not packs_in_store(at, caught), "one of them is in the store")
     return caught
