@@ -12,10 +12,10 @@ from pathlib import Path
 
 from relay.store.engine import sqlite_path
 from relay.store.high_water import Mark
-from relay.store.spool.folder_pack import UNFINISHED
+from relay.store.spool.folder_pack import SUFFIX, UNFINISHED
 from relay.store.spool.format import BODY_START, body_length
 from tests.faults.client import LARGE, SMALL, Transaction
-from tests.faults.packs import MAKE, TOGETHER, about_to_be_packed, frozen_when
+from tests.faults.packs import MAKE, TOGETHER, about_to_be_packed, frozen_when, in_packs
 from tests.faults.stand import CLERKS, FOR_GOOD, REFUSED, Stand
 from tests.faults.strace import Inject, Trace, ended, thaw, traced
 from tests.servers.clamd import Clamd
@@ -125,7 +125,7 @@ def _path(at: Stand, file: str, body: str) -> Path:
     spool = at.house.folder / "spool"
     if file == MARK:
         return spool / f"{Mark(socket.gethostname(), uuid.UUID(int=0)).name}.{at.house.pid}.new"
-    return {BODY: spool / body[:6] / body, FOLDER: spool / body[:6], SPOOL: spool}[file]
+    return {BODY: spool / body[:6] / body, PACK: spool / body[:6] / f"{body}{SUFFIX}", FOLDER: spool / body[:6], SPOOL: spool}[file]
 
 
 async def _over(at: Stand, fault: DiskFault, trace: Trace) -> list[str]:
@@ -141,6 +141,17 @@ async def _new_body(at: Stand, known: set[str]) -> str:
     await until(lambda: set(at.spool_names()) - known, "a body in the spool")
     (name,) = set(at.spool_names()) - known
     return name
+
+
+async def _new_pack(at: Stand, known: set[str]) -> str:
+    """Several messages that heard 250, in one file."""
+    transactions = [at.compose([CLERKS[0]], SMALL) for _ in range(TOGETHER)]
+    async with about_to_be_packed(at, transactions):
+        thaw(at.house.pid)
+    assert all(transaction.heard_250 for transaction in transactions)
+    packs = {name: bodies for name, bodies in in_packs(at, SUFFIX).items() if f"{name}{SUFFIX}" not in known}
+    assert max(packs.values(), default=0) > 1, f"no file of several bodies: {packs}"
+    return max(packs, key=lambda name: packs[name])
 
 
 async def _creating(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
@@ -283,13 +294,16 @@ async def _bouncing(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
 
 
 async def _rewrapping(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
-    """A person rotates the spool's key while a message waits for its next attempt."""
+    """A person rotates the spool's key while a message waits for its next attempt, or several do that are in one file."""
     known = set(at.spool_names())
     at.hop.behaviour.replies = {"MAIL": "451 4.3.0 Later"}
     try:
-        sent = await at.send([CLERKS[0]], LARGE)
-        assert sent.heard_250
-        async with _armed(at, fault, await _new_body(at, known)) as trace:
+        if fault.file == PACK:
+            body = await _new_pack(at, known)
+        else:
+            assert (await at.send([CLERKS[0]], LARGE)).heard_250
+            body = await _new_body(at, known)
+        async with _armed(at, fault, body) as trace:
             said = await at.house.sluis("keys", "spool", "rotate", "--reason", "it is time")
             assert said.code != 0, "nobody was told that a body has its old key"
             return await _over(at, fault, trace)

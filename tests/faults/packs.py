@@ -81,7 +81,7 @@ async def frozen_when(at: Stand, there: Callable[[], bool], injects: Sequence[In
             await trace.until_stopped(stops=stops)
 
 
-def _in_packs(at: Stand, suffix: str) -> dict[str, int]:
+def in_packs(at: Stand, suffix: str) -> dict[str, int]:
     """How many bodies the packs have, whole ones or those without their name yet."""
     found = {}
     for path in (at.house.folder / "spool").glob(f"*/*{suffix}"):
@@ -101,10 +101,10 @@ async def _killed(at: Stand, suffix: str, injects: Sequence[Inject], point: Poin
     """Killed when a new pack of several bodies is on the disk under such a name, at the return from one of these calls; or at that point
     of the commit that follows. Gives those whose client has heard nothing."""
     transactions = [at.compose(size=SMALL) for _ in range(TOGETHER)]
-    before = _in_packs(at, suffix)
+    before = in_packs(at, suffix)
 
     def there() -> bool:
-        return any(bodies > 1 for name, bodies in _in_packs(at, suffix).items() if name not in before)
+        return any(bodies > 1 for name, bodies in in_packs(at, suffix).items() if name not in before)
 
     with at.held("MAIL"):
         async with about_to_be_packed(at, transactions):
