@@ -20,9 +20,9 @@ from relay.app.systemd import beat, tell
 
 async def main():
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
-    tell("READY=1")
     with open(sys.argv[1], "a") as pids:
         pids.write(f"{__import__('os').getpid()}\\n")
+    tell("READY=1")
     await beat()
 
 try:
