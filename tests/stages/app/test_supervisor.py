@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from relay.app.supervisor import Supervisor
-from relay.settings.models import Settings, Store
+from relay.settings.models import Http, Settings, Store
 from tests.stories.house import until
 
 SILENCE = 1.0
@@ -36,7 +36,8 @@ except asyncio.CancelledError:
 async def supervised(folder: Path) -> AsyncIterator[tuple[Supervisor, Path]]:
     """Two processes that do nothing but say that they live; the file has the process id of each that was started."""
     pids = folder / "pids"
-    settings = Settings(hostname="relay.example", store=Store(url="postgresql+psycopg://nobody@/nothing"), processes=2)
+    store = Store(url="postgresql+psycopg://nobody@/nothing")
+    settings = Settings(hostname="relay.example", store=store, processes=2, http=Http(address="127.0.0.1:0"))
     settings = settings.model_copy(update={"delivery": settings.delivery.model_copy(update={"lease": SILENCE})})
     supervisor = Supervisor(settings, delivers=False, words=[sys.executable, "-c", PROGRAM, str(pids)], least_silence=SILENCE)
     await supervisor.start()
