@@ -132,8 +132,8 @@ async def retention(arguments: argparse.Namespace, owner: Store, server: Cluster
 
 
 def _say_erased(when: str, part: Erased) -> None:
-    rate = part.counts["messages"] / part.seconds
-    print(f"erased {when} in {part.seconds:.0f} s: {dict(part.counts)}, {rate:.0f} messages/s", flush=True)
+    rate = part.counts.get("messages", 0) / part.seconds
+    print(f"erased {when} in {part.seconds:.0f} s: {part.counts}, {rate:.0f} messages/s", flush=True)
 
 
 async def waiting(

@@ -148,7 +148,7 @@ def _timed(work: Callable[[], dict[str, Any]], pause: float = 0.0) -> tuple[list
 class Erased:
     """What went in a part of a run, and in how many seconds."""
 
-    counts: Counter[str]
+    counts: dict[str, int]
     seconds: float
 
 
@@ -169,7 +169,7 @@ async def beside(
         found.append(await cost(relay, sink, count, database_pid, connections))
     stop.set()
     counts = await erasing
-    erased = Erased(counts, time.monotonic() - begun)
+    erased = Erased(dict(counts), time.monotonic() - begun)
     alone.append(await cost(relay, sink, count, database_pid, connections))
     return alone, found, erased
 
@@ -178,7 +178,7 @@ async def the_rest(erase: Erase) -> Erased:
     """To the end, on a relay without mail."""
     begun = time.monotonic()
     counts = await asyncio.to_thread(erase, threading.Event())
-    return Erased(counts, time.monotonic() - begun)
+    return Erased(dict(counts), time.monotonic() - begun)
 
 
 def erase_here(settings: Settings, stop: threading.Event) -> Counter[str]:
