@@ -6,10 +6,10 @@ frozen at each of its calls until what is on the disk shows the moment: nothing 
 
 import contextlib
 import urllib.request
-from asyncio import create_task, gather
+from asyncio import Task, create_task, gather
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from relay.model.errors import SpoolError
 from relay.store.spool.folder_pack import SUFFIX, UNFINISHED, PackFile
@@ -51,17 +51,15 @@ async def about_to_be_packed(at: Stand, transactions: list[Transaction]) -> Asyn
     """The relay stands still (SIGSTOP) while it seals the first of these, and the others wait. After the block each client has its answer,
     or a connection that was cut off: the block lets the relay go on, or kills it."""
     inspections = Inspections(at.house)
-    with at.workers_stopped():
-        sending = [create_task(at.client.send(at.house.port(), transaction)) for transaction in transactions]
-        await until(lambda: all(transaction.dot for transaction in transactions), "the final dots")
-        still = traced([at.house.pid], STILL, output=at.trace_file())
-        await still.__aenter__()
+    sending: list[Task[Transaction]] = []
     try:
-        try:
+        async with AsyncExitStack() as still:
+            with at.workers_stopped():
+                sending += [create_task(at.client.send(at.house.port(), transaction)) for transaction in transactions]
+                await until(lambda: all(transaction.dot for transaction in transactions), "the final dots")
+                await still.enter_async_context(traced([at.house.pid], STILL, output=at.trace_file()))
             await until(lambda: inspections.over(len(transactions)), "all but the last to be inspected")
             await freeze(at.house.pid)
-        finally:
-            await still.__aexit__(None, None, None)
         yield
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
