@@ -16,7 +16,8 @@ from sqlalchemy import Connection, make_url, text
 
 from relay.settings.models import Store
 from relay.store.engine import open_engine, sqlite_path
-from tests.faults.stand import Stand, descendants
+from tests.faults.processes import descendants
+from tests.faults.stand import Stand
 from tests.faults.strace import Inject, Trace, ended, traced
 from tests.servers.daemon import as_root
 from tests.stories.house import until

@@ -35,6 +35,8 @@ class Transaction:
     reply: Reply | None = None
     entry: int = 0
     """Its place in the log, from 0: one that is sent again has the same number."""
+    port: int = 0
+    """The client's own, of the connection that it took."""
 
     @property
     def message_id(self) -> bytes:
@@ -94,6 +96,7 @@ class Client:
         self._say(transaction, "sends", **fields, raw=base64.b64encode(transaction.raw).decode())
         try:
             async with talking(port) as client:
+                transaction.port = client.port
                 replies = await client.envelope(transaction.recipients, transaction.sender)
                 if refused := [reply for reply in replies if not reply.startswith("250 ")]:
                     transaction.reply = receipt(refused[0])

@@ -35,6 +35,7 @@ from relay.store.tables import EventRecord, Queue
 from tests.faults.checker import Causes, Checker, Verdict
 from tests.faults.client import LARGE, MEDIUM, SMALL, Client, Hook, Transaction, read_log
 from tests.faults.next_hop import NextHop
+from tests.faults.processes import descendants
 from tests.servers.clamd import Clamd
 from tests.stories.house import PASS, House, house, parts, until
 
@@ -240,16 +241,6 @@ class Stand:
                 return Checker(engine, spool, read_log(self.client.path), copies, ENDS.get, causes).verdict()
         finally:
             spool.close()
-
-
-def descendants(pid: int) -> list[int]:
-    """Child processes, and theirs (proc(5), children)."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # it has ended
-            for child in map(int, task.read_text().split()):
-                found += [child, *descendants(child)]
-    return found
 
 
 @asynccontextmanager

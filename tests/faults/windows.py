@@ -14,13 +14,15 @@ from typing import Any
 
 from relay.model.delivery import State
 from tests.faults import packs
-from tests.faults.bombs import Point, bomb, prove
+from tests.faults.bombs import NotInWindow, Point, bomb, prove
 from tests.faults.client import Transaction
+from tests.faults.processes import client_ports
 from tests.faults.stand import CLERKS, DESK, Stand
 from tests.stories.house import until
 
 Window = Callable[[Stand], Awaitable[list[Transaction]]]
 SENDERS = 4
+MOMENTS = 100
 
 
 async def _accepting(at: Stand, point: Point, when: int = 1) -> Transaction:
@@ -162,8 +164,10 @@ async def at_random(at: Stand) -> list[Transaction]:
     """Several clients send, and the kill comes when it comes."""
     first = len(at.client.log)
     async with _sending(at):
-        await asyncio.sleep(at.rng.uniform(0.05, 0.6))  # chance is the condition here
-        await at.kill()
+        async for waiting in _moments(at, first):
+            if waiting:
+                await at.kill()
+                break
     return _on_the_way(at, first, {row.message_id for row in at.queued()})
 
 
@@ -173,13 +177,26 @@ async def one_of_several(at: Stand) -> list[Transaction]:
     before = at.processes()
     name = at.rng.choice([name for name in before if name.startswith("listen-")])
     async with _sending(at):
-        await asyncio.sleep(at.rng.uniform(0.05, 0.6))  # chance is the condition here
+        async for waiting in _moments(at, first):
+            os.kill(before[name], signal.SIGSTOP)
+            ours = await asyncio.to_thread(client_ports, before[name])  # meanwhile it is heard what has been answered
+            if any(transaction.port in ours and transaction.reply is None for transaction in waiting):
+                break
+            os.kill(before[name], signal.SIGCONT)
         os.kill(before[name], signal.SIGKILL)
         await until(lambda: at.processes().get(name) not in (None, before[name]), f"{name} to be started again")
     caught = _on_the_way(at, first)
     await at.settle()
     await at.kill()
     return caught
+
+
+async def _moments(at: Stand, first: int) -> AsyncIterator[list[Transaction]]:
+    """Moments of chance, each with what waits for its answer then: the machine may be so busy that nothing does. Raises NotInWindow."""
+    for _ in range(MOMENTS):
+        await asyncio.sleep(at.rng.uniform(0.05, 0.6))  # chance is the condition here
+        yield [transaction for transaction in at.client.log[first:] if transaction.dot and transaction.reply is None]
+    raise NotInWindow("nothing was on its way")
 
 
 @contextlib.asynccontextmanager

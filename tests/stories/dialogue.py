@@ -58,6 +58,11 @@ class Dialogue:
         return self.tls
 
     @property
+    def port(self) -> int:
+        """Our own, by which a connection is found among those of a process."""
+        return int(self._writer.get_extra_info("sockname")[1])
+
+    @property
     def tls(self) -> ssl.SSLObject:
         """What was agreed on."""
         found = self._writer.get_extra_info("ssl_object")
