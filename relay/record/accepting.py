@@ -9,6 +9,8 @@ from sqlalchemy import Connection, insert, select
 from relay.audit.event import NewEvent, write
 from relay.model.delivery import State
 from relay.model.errors import ClientLeft, SluisError
+from relay.model.message import Decided
+from relay.record.rows import delivery_row, kept_row, notification_rows
 from relay.store import states, unheard
 from relay.store.hot import Hot
 from relay.store.tables import Delivery, Kept, Message, Notification, Queue
@@ -37,6 +39,32 @@ class Acceptance:
     left: Callable[[], bool] | None = None
     kept: Mapping[str, Any] | None = None
     notifications: Sequence[Mapping[str, Any]] = ()
+
+
+def acceptance(
+    decided: Decided,
+    states_: Sequence[State],
+    message: Mapping[str, Any],
+    queued: Sequence[Mapping[str, Any]],
+    event: NewEvent,
+    codes: tuple[int, ...],
+    since_us: int,
+) -> Acceptance:
+    """Of a message that was decided: `message` and `queued` are its rows, `codes` those of the replies that its client will hear."""
+    received, verdicts = decided.inspected.received, decided.decision.verdicts
+    return Acceptance(
+        message=message,
+        deliveries=[delivery_row(decided, index, state) for index, state in enumerate(states_)],
+        queue=queued,
+        states=states_,
+        event=event,
+        key=received.receipt,
+        receipt=Receipt(received.id, received.received_us, event.commitment.hex(), codes),
+        since_us=since_us,
+        left=received.hearing.left if received.hearing is not None else None,
+        kept=kept_row(received.id, verdicts, received.received_us),
+        notifications=notification_rows(received.id, verdicts, received.received_us),
+    )
 
 
 class _HeardBefore(SluisError):

@@ -11,43 +11,31 @@ from sqlalchemy import Connection, update
 
 from relay.audit.event import NewEvent, make_event, write
 from relay.model.client import Peer
-from relay.model.decision import Decision, Verdict
+from relay.model.decision import Decision
 from relay.model.delivery import QUEUED, State
 from relay.model.envelope import Recipient, Sender
 from relay.model.errors import ClientLeft, SpoolError
 from relay.model.features import Inspection
-from relay.model.message import Adopted, Claimed, Decided, Outcome, Received, Recorded, Signed, Ticket
+from relay.model.message import Adopted, Claimed, Decided, Outcome, Received, Recorded, Signed
 from relay.model.ports import Clock
 from relay.model.reply import Reply
 from relay.model.text import printable
 from relay.phases.state import Fences
 from relay.record import accepting
-from relay.record.accepting import Acceptance, add_beside
+from relay.record.accepting import Acceptance, acceptance
 from relay.record.adoption import Adoption
-from relay.record.concluding import Conclusion, End, conclude
+from relay.record.concluding import Conclusion, conclude, ends_of, outcome_details
 from relay.record.first_claims import FirstClaims, Lease, NobodyDelivers, first_claims
-from relay.record.inspected_again import inspected_again
 from relay.record.marking import Marking, mark
-from relay.record.rows import (
-    accepted_details,
-    delivery_row,
-    effects_told,
-    kept_row,
-    message_row,
-    notification_rows,
-    observed_details,
-    queue_row,
-    verdict_values,
-)
-from relay.store import queue, states
+from relay.record.redeciding import Redecision, redecide, redecided_details
+from relay.record.rows import accepted_details, message_row, queue_row
+from relay.store import queue
 from relay.store.journal import Journal
 from relay.store.queue import LeaseLost
 from relay.store.spool import Spool
-from relay.store.tables import Message, Queue
-from relay.store.unheard import Receipt
+from relay.store.tables import Queue
 
 log = logging.getLogger("sluis.record")
-MESSAGE = Message.__table__  # type: ignore[attr-defined]
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 
 
@@ -76,7 +64,7 @@ class Record:
         try:
             queued = [self._queue_row(decided, index, state, lease) for index, state in enumerate(states_) if state in QUEUED]
             message = message_row(decided, "250", event.commitment.hex(), kept)
-            item = self._acceptance(decided, states_, message, queued, event, codes)
+            item = acceptance(decided, states_, message, queued, event, codes, self.adoption.since_us)
             first = await self._commit(received, item, codes)
         except ClientLeft:
             self.first_claims.release(lease)
@@ -106,30 +94,6 @@ class Record:
         next_us = received_us + (self._retry_us if decided.decision.verdicts[index].deferred else 0)
         return queue_row(decided, index, state, received_us + self._expiry_us, next_us, lease if state is State.READY else None)
 
-    def _acceptance(
-        self,
-        decided: Decided,
-        states_: Sequence[State],
-        message: dict[str, Any],
-        queued: Sequence[dict[str, Any]],
-        event: NewEvent,
-        codes: tuple[int, ...],
-    ) -> Acceptance:
-        received = decided.inspected.received
-        return Acceptance(
-            message=message,
-            deliveries=[delivery_row(decided, index, state) for index, state in enumerate(states_)],
-            queue=queued,
-            states=states_,
-            event=event,
-            key=received.receipt,
-            receipt=Receipt(received.id, received.received_us, event.commitment.hex(), codes),
-            since_us=self.adoption.since_us,
-            left=received.hearing.left if received.hearing is not None else None,
-            kept=kept_row(received.id, decided.decision.verdicts, received.received_us),
-            notifications=notification_rows(received.id, decided.decision.verdicts, received.received_us),
-        )
-
     async def refuse(self, decided: Decided, reply: Reply, reason: str) -> Adopted | None:
         """A message that was refused after DATA: its row and features, and no body unless a rule keeps it as evidence. Adopted: it is in
         custody already, and its client had not heard so: to refuse it now would be a lie."""
@@ -139,7 +103,8 @@ class Record:
         event = self._event("refused", received, details, result=str(reply.code), reason=reason)
         evidence = await self._evidence(decided, event)
         message = message_row(decided, str(reply), event.commitment.hex(), evidence)
-        first = await self.adoption.commit(received, accepting.refuse, self._acceptance(decided, refused, message, (), event, ()))
+        item = acceptance(decided, refused, message, (), event, (), self.adoption.since_us)
+        first = await self.adoption.commit(received, accepting.refuse, item)
         if evidence is None:
             await self._let_go(partial(self._spool.drop, received.body), received.body.object)
         elif first is not None:
@@ -185,73 +150,22 @@ class Record:
     async def redecide(self, claimed: Claimed, inspection: Inspection, decision: Decision, states_: Sequence[State], next_us: int) -> None:
         """What was inspected and decided again. Raises LeaseLost."""
         now_us = self._clock.now_us()
-        verdicts = decision.verdicts
-        details = {
-            "epoch": str(decision.epoch),
-            "findings": [list(finding.identity) for finding in inspection.findings],
-            "recipients": [
-                {
-                    "recipient": str(t.recipient),
-                    "state": s.value,
-                    "disposition": str(v.disposition),
-                    "rules": list(v.rules),
-                    **observed_details(v),
-                    **effects_told(v),
-                }
-                for t, s, v in zip(claimed.tickets, states_, verdicts, strict=True)
-            ],
-        }
-        event = self._claimed_event(
-            "decided", claimed, details, result=", ".join(sorted({s.value for s in states_})), reason=_because(decision)
-        )
-
-        def work(connection: Connection) -> None:
-            queue.check_lease(connection, claimed)
-            inspected_again(connection, claimed, inspection)
-            for index, (ticket, state, verdict) in enumerate(zip(claimed.tickets, states_, verdicts, strict=True)):
-                entry = self._entry(claimed, state, verdict, decision, ticket.attempts, next_us if state is State.UNDECIDED else now_us)
-                states.move(connection, claimed.message.id, ticket.ordinal, state, now_us, entry, **verdict_values(decision, index))
-            add_beside(connection, kept_row(claimed.message.id, verdicts, now_us), notification_rows(claimed.message.id, verdicts, now_us))
-            write(connection, [event])
-
-        await self._journal.submit(work)
-
-    def _entry(
-        self, claimed: Claimed, state: State, verdict: Verdict, decision: Decision, attempts: int, next_us: int
-    ) -> states.QueueEntry | None:
-        if state not in QUEUED:
-            return None
-        route = (verdict.route or "") if state is State.READY else ""
-        return states.QueueEntry(route, decision.epoch.policy, decision.epoch.phase, next_us, claimed.expires_us, attempts)
+        details = redecided_details(claimed, inspection, decision, states_)
+        result = ", ".join(sorted({state.value for state in states_}))
+        event = self._claimed_event("decided", claimed, details, result=result, reason=_because(decision))
+        item = Redecision(claimed, inspection, decision, states_, event, now_us, next_us)
+        await self._journal.submit(partial(redecide, item=item))
 
     async def outcomes(self, signed: Signed, outcomes: Sequence[Outcome], next_us: Mapping[int, int]) -> None:
         """What became of an attempt, for each recipient: done, or due again at `next_us`. Raises LeaseLost."""
         claimed = signed.claimed
         now_us = self._clock.now_us()
-        interrupted = {ticket.ordinal: ticket.interrupted for ticket in claimed.tickets}
-        recipients = {ticket.ordinal: str(ticket.recipient) for ticket in claimed.tickets}
-        results = [
-            _outcome_details(outcome) | {"recipient": recipients[outcome.ordinal], "possible_duplicate": interrupted[outcome.ordinal]}
-            for outcome in outcomes
-        ]
-        signatures = signed.prefix.count(b"DKIM-Signature:")
-        details = {"digest": claimed.message.digest, "signatures": signatures, "epoch": str(claimed.epoch), "recipients": results}
         result = ", ".join(sorted({outcome.state.value for outcome in outcomes}))
-        event = self._claimed_event("outcome", claimed, details, result=result, reason=outcomes[0].reply if outcomes else "")
-
-        tickets = {ticket.ordinal: ticket for ticket in claimed.tickets}
-        ends = [
-            End(
-                ordinal=outcome.ordinal,
-                state=outcome.state,
-                entry=_entry_after(claimed, tickets[outcome.ordinal], outcome, next_us.get(outcome.ordinal, now_us)),
-                unknown=outcome.unknown,
-                values={"outcome": _outcome_details(outcome)},
-            )
-            for outcome in outcomes
-        ]
+        reason = outcomes[0].reply if outcomes else ""
+        event = self._claimed_event("outcome", claimed, outcome_details(signed, outcomes), result=result, reason=reason)
         tried = not all(outcome.rest for outcome in outcomes)  # a long queue rests often, and nothing was tried then
-        await self._journal.submit_to(conclude, Conclusion(claimed, ends, event if tried else None, now_us))
+        item = Conclusion(claimed, ends_of(claimed, outcomes, next_us, now_us), event if tried else None, now_us)
+        await self._journal.submit_to(conclude, item)
 
     async def delay_notified(self, claimed: Claimed, ordinals: Sequence[int]) -> None:
         """The sender was told of the delay: once is enough."""
@@ -307,26 +221,5 @@ class Record:
         )
 
 
-def _entry_after(claimed: Claimed, ticket: Ticket, outcome: Outcome, due_us: int) -> states.QueueEntry | None:
-    if outcome.state not in QUEUED:
-        return None
-    attempts = ticket.attempts + int(outcome.attempted and not outcome.rest)
-    route = claimed.route if outcome.state is State.READY else ""
-    return states.QueueEntry(route, claimed.epoch.policy, claimed.epoch.phase, due_us, claimed.expires_us, attempts)
-
-
 def _because(decision: Decision) -> str:
     return "; ".join(sorted({verdict.because for verdict in decision.verdicts if verdict.because}))
-
-
-def _outcome_details(outcome: Outcome) -> dict[str, Any]:
-    """What left, and what was answered: prefix digest, next hop, TLS, reply (promise 2)."""
-    return {
-        "state": outcome.state.value,
-        "status": outcome.status,
-        "reply": printable(outcome.reply, 500),
-        "next_hop": outcome.next_hop,
-        "tls": outcome.tls,
-        "prefix_sha256": outcome.prefix_sha256,
-        "attempted": outcome.attempted,
-    }
