@@ -1,4 +1,4 @@
-"""Builds the road from its settings, starts it in an order in which nothing is promised too early, and stops it without losing anything."""
+"""Opens, joins and starts one process in an order in which nothing is promised too early, and stops it without losing anything."""
 
 import asyncio
 import contextlib
@@ -10,55 +10,28 @@ import socket
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 
-from relay.admission import Admission
-from relay.app.background import Background
 from relay.app.clock_watch import ClockWatch
-from relay.app.correspondence import RecordedCorrespondence
-from relay.app.custody import Custody
+from relay.app.composition import Composition, Opened, compose
 from relay.app.descriptors import make_room
-from relay.app.dispatcher import Dispatcher
 from relay.app.folder_watch import FolderWatch
 from relay.app.high_water_watch import HighWaterWatch
 from relay.app.in_force import InForce
-from relay.app.intake import RoadIntake
-from relay.app.jobs import Jobs
-from relay.app.notices import Notices
-from relay.app.overload import Overload
+from relay.app.opened_store import open_store
 from relay.app.part import Part
 from relay.app.policy_source import Source
-from relay.app.resolver import DnsResolver
-from relay.app.rule_notices import RuleNotices
-from relay.authenticate.authenticator import DnsAuthenticator
+from relay.app.reload import reload_from
 from relay.control.operation import Operation, Services
 from relay.control.server import ControlServer
-from relay.deliver.deliverer import Deliverer
-from relay.inspect.pool import InspectJob, InspectPool
-from relay.listen.server import Counts, Listeners
-from relay.listen.sockets import Inherited
+from relay.inspect.pool import InspectPool
 from relay.model.errors import ConfigurationError
-from relay.model.features import Inspection
-from relay.model.message import Body
 from relay.model.ports import SystemClock
 from relay.observe.alerts import Alerts
 from relay.observe.http import HttpServer
-from relay.observe.metrics import Metrics
-from relay.observe.observed import Observed
-from relay.policy.models import Policy
-from relay.receive.rates import DAY_US, Rates
-from relay.receive.verification import RecipientVerifier
-from relay.record import Record
-from relay.road import Road
+from relay.receive.rates import DAY_US
 from relay.settings.models import Settings
 from relay.sign.body_hash import RelaxedBodyHash
-from relay.sign.signer import Signer
-from relay.store import queue, schema
-from relay.store.counters import Counters
-from relay.store.durability import check_standby, doubts
-from relay.store.engine import WriterLock, check_durability, open_engine, sqlite_path
+from relay.store.engine import sqlite_path
 from relay.store.high_water import marks_of
-from relay.store.journal import Journal
-from relay.store.logins import Logins
-from relay.store.reader import Reader
 from relay.store.spool import open_spool
 
 log = logging.getLogger("sluis.app")
@@ -104,194 +77,102 @@ class App:
     async def _start(self) -> list[tuple[str, str, int]]:
         settings, stack = self.settings, self._stack
         make_room(settings)
-        self._open_store()
-        # What only accepts holds no key that could read a body back.
-        spool = settings.spool if self._delivers else settings.spool.model_copy(update={"private_keys": None})
-        self.spool = open_spool(spool, RelaxedBodyHash, on_fatal=self._on_fatal)
-        stack.callback(self.spool.close)
-        await asyncio.to_thread(self.spool.check)
-        source = Source(settings, applies=self._delivers)
-        self.folder_watch: FolderWatch | None = None
-        self.in_force = InForce(source, self.journal, self.reader, self.clock, self.alerts, self._owner)
-        self.high_water: HighWaterWatch | None = None
-        if self._delivers:
-            await self._look_at_high_water()
-        if source.watched:
-            self.folder_watch = FolderWatch(source.folder, self.in_force, self.alerts, self._say)
-        await self.in_force.start()
-        self.clock_watch = ClockWatch(
-            self.reader, self.clock, self.alerts, settings.delivery.lease, shared=sqlite_path(settings.store) is None
-        )
+        self.store = open_store(settings.store, stack, self._on_fatal)
+        await self._open_spool()
+        await self._put_policy_in_force()
+        self.clock_watch = ClockWatch(self.store.reader, self.clock, self.alerts, settings.delivery.lease, shared=not self.store.alone)
         await self.clock_watch.look()
         self.pool = InspectPool(settings, WORKER)
         stack.push_async_callback(self.pool.close)
         await self.pool.start()
-        self._build_road()
+        self.composed = self._compose()
         await self._say("start", "started", self.in_force.unavailable() or f"epoch {self.in_force.current()[1]}")
         stack.push_async_callback(self._say_stopped)
-        services = Services(settings, self.journal, self.reader, self.spool, self.clock, self.in_force.current, self._changed_by_hand)
-        http = HttpServer(settings.http, self.metrics, self._part.http_path if self._part else None)
-        await http.start()
-        stack.push_async_callback(http.close)
-        bound = [("http", "", http.port)] if settings.http.address and self._part is None else []
+        bound = await self._show_metrics()
         if self._delivers:
-            control = ControlServer(settings.control, self._operations, services)
-            await control.start()
-            stack.push_async_callback(control.close)
-            self.in_force.on_change = self._epoch_changed
-            self.background.recall.begin()  # a policy that changed while the relay was down
-            self.dispatcher.start()
-            self.record.first_claims = self.dispatcher
-            stack.push_async_callback(self.dispatcher.stop, STOP_SECONDS)
+            await self._start_delivering()
         if self._listens:
-            stack.push_async_callback(self.listeners.close, STOP_SECONDS)
-            bound += await self.listeners.start()
-        stack.callback(self.background.stop)
-        self.background.start(self.high_water, self.folder_watch)
+            stack.push_async_callback(self.composed.listeners.close, STOP_SECONDS)
+            bound += await self.composed.listeners.start()
+        stack.callback(self.composed.background.stop)
+        self.composed.background.start(self.high_water, self.folder_watch)
         told = "started" if self._part is None else "process started"  # the parent says when all have
         log.info(told, extra={"fields": {"sockets": [f"{name} {host}:{port}" for name, host, port in bound]}})
         return bound
 
-    async def _look_at_high_water(self) -> None:
+    async def _open_spool(self) -> None:
+        """What only accepts holds no key that could read a body back."""
+        spool = self.settings.spool if self._delivers else self.settings.spool.model_copy(update={"private_keys": None})
+        self.spool = open_spool(spool, RelaxedBodyHash, on_fatal=self._on_fatal)
+        self._stack.callback(self.spool.close)
+        await asyncio.to_thread(self.spool.check)
+
+    async def _put_policy_in_force(self) -> None:
+        source = Source(self.settings, applies=self._delivers)
+        self.in_force = InForce(source, self.store.journal, self.store.reader, self.clock, self.alerts, self._owner)
+        self.high_water = await self._look_at_high_water() if self._delivers else None
+        self.folder_watch = FolderWatch(source.folder, self.in_force, self.alerts, self._say) if source.watched else None
+        await self.in_force.start()
+
+    async def _look_at_high_water(self) -> HighWaterWatch:
         """A store that went back in time gets the brake before anything of it is looked at."""
-        marks = marks_of(self.settings.spool)
-        self.high_water = HighWaterWatch(
-            marks, self.journal, self.reader, self.clock, self.alerts, socket.gethostname(), self._owner, self.settings.store.standby
+        store, standby = self.store, self.settings.store.standby
+        marks, machine = marks_of(self.settings.spool), socket.gethostname()
+        high_water = HighWaterWatch(marks, store.journal, store.reader, self.clock, self.alerts, machine, self._owner, standby)
+        await high_water.begin()
+        high_water.pulled = self.in_force.refresh
+        high_water.watch_connections(store.engine)
+        self._stack.push_async_callback(high_water.tick)  # the last mark, after the last event
+        return high_water
+
+    def _compose(self) -> Composition:
+        opened = Opened(
+            settings=self.settings,
+            clock=self.clock,
+            alerts=self.alerts,
+            owner=self._owner,
+            store=self.store,
+            spool=self.spool,
+            in_force=self.in_force,
+            clock_watch=self.clock_watch,
+            pool=self.pool,
+            braked=self._braked,
         )
-        await self.high_water.begin()
-        self.high_water.pulled = self.in_force.refresh
-        self.high_water.watch_connections(self.engine)
-        self._stack.push_async_callback(self.high_water.tick)  # the last mark, after the last event
+        return compose(opened, self._stack, listens=self._listens, part=self._part)
+
+    async def _show_metrics(self) -> list[tuple[str, str, int]]:
+        """Gives the socket, where it is not the parent's."""
+        settings = self.settings.http
+        http = HttpServer(settings, self.composed.metrics, self._part.http_path if self._part else None)
+        await http.start()
+        self._stack.push_async_callback(http.close)
+        return [("http", "", http.port)] if settings.address and self._part is None else []
+
+    async def _start_delivering(self) -> None:
+        """The control socket, what was held, the queue; from then on what is accepted here may be claimed in the same commit."""
+        store, composed = self.store, self.composed
+        services = Services(
+            self.settings, store.journal, store.reader, self.spool, self.clock, self.in_force.current, self._changed_by_hand
+        )
+        control = ControlServer(self.settings.control, self._operations, services)
+        await control.start()
+        self._stack.push_async_callback(control.close)
+        self.in_force.on_change = self._epoch_changed
+        composed.background.recall.begin()  # a policy that changed while the relay was down
+        composed.dispatcher.start()
+        composed.record.first_claims = composed.dispatcher
+        self._stack.push_async_callback(composed.dispatcher.stop, STOP_SECONDS)
 
     async def _say_stopped(self) -> None:
-        await self.counters.give_back()
-        await self.jobs.release()
-        await self.counters.flush(self.clock.now_us() - 2 * DAY_US)
-        await self.record.adoption.flush()
+        counters = self.composed.counters
+        await counters.give_back()
+        await self.composed.jobs.release()
+        await counters.flush(self.clock.now_us() - 2 * DAY_US)
+        await self.composed.record.adoption.flush()
         await self._say("stop", "stopped", "stopped")
-
-    def _open_store(self) -> None:
-        database = sqlite_path(self.settings.store)
-        if database is not None:
-            lock = WriterLock(database)
-            lock.acquire()
-            self._stack.callback(lock.release)
-        self.engine = open_engine(self.settings.store)
-        self._stack.callback(self.engine.dispose)
-        schema.check_schema(self.engine)
-        check_durability(self.engine)
-        check_standby(self.engine, self.settings.store.standby)
-        with self.engine.connect() as connection:
-            for doubt in doubts(connection, self.settings.store.standby):
-                log.warning("a failover would lose mail", extra={"fields": {"reason": doubt}})
-        self.journal = Journal(self.engine, self.settings.store.batch_messages, self._on_fatal, self.settings.store.gather)
-        self.journal.start()
-        self._stack.callback(self.journal.close)
-        self.reader = Reader(self.engine)
-        self._stack.callback(self.reader.close)
-        if database is not None:
-            self.journal.submit_now(queue.end_leases)
-
-    def _build_road(self) -> None:
-        settings = self.settings
-        delivery = settings.delivery
-        hostname = delivery.hostname or settings.hostname
-        self.record = Record(
-            self.journal, self.spool, self.clock, settings.hostname, int(delivery.expiry * 1e6), int(delivery.schedule[0] * 1e6)
-        )
-        resolver = DnsResolver(delivery.resolver)
-        self.deliverer = Deliverer(settings, resolver)
-        self._stack.push_async_callback(self.deliverer.close)
-        observed = Observed()
-        correspondence = RecordedCorrespondence(self.journal, self.reader)
-        self.road = Road(
-            self.in_force,
-            self._inspect,
-            self.record,
-            self.alerts,
-            self.clock,
-            delivery.max_received,
-            observed,
-            correspondence,
-            DnsAuthenticator(resolver),
-        )
-        self.counters = Counters(self.journal)
-        admission = Admission(
-            self.in_force,
-            Rates(self.counters, self.clock),
-            RecipientVerifier(self.deliverer.probe, self.clock),
-            self.record,
-            Logins(settings.logins).verify,
-            self.spool.full,
-            self.clock,
-        )
-        overload = Overload(self.pool, self.journal, settings, self.alerts)
-        self.intake = RoadIntake(admission, self.road, self.spool, self.record.adoption, overload, settings.hostname)
-        notices = Notices(self.intake, self.in_force, self.spool, self.clock, hostname)
-        signer = Signer(settings.dkim_keys)
-        custody = Custody(self.in_force, self.road, signer, self.deliverer, self.record, self.spool, notices, self.clock, settings)
-        self.dispatcher = Dispatcher(custody, self.journal, self.reader, self.clock, delivery, self._owner, self._braked, self.alerts)
-        alone = sqlite_path(settings.store) is not None
-        self.jobs = Jobs(self.journal, self.clock, self._owner, alone=alone, wrong=lambda: self.clock_watch.wrong)
-        self.background = Background(
-            settings,
-            self.in_force,
-            self.journal,
-            self.reader,
-            self.spool,
-            self.counters,
-            self.record.adoption,
-            self.clock,
-            self.alerts,
-            self._owner,
-            self._wake,
-            self.jobs,
-            self.clock_watch,
-            RuleNotices(
-                self.intake,
-                self.in_force,
-                self.journal,
-                self.reader,
-                self.clock,
-                self.jobs,
-                self.counters,
-                settings.policy.notices_per_hour,
-                hostname,
-                self._owner,
-            ),
-        )
-        inherited = Inherited(self._part.sockets) if self._part else None
-        # What only delivers needs no TLS key, and need not be able to read one.
-        listening = settings if self._listens else settings.model_copy(update={"listeners": ()})
-        self.listeners = Listeners(listening, self.intake, Counts(shed=overload.counts), inherited)
-        self.metrics = Metrics(
-            self.reader,
-            self.listeners,
-            self.pool,
-            self.journal,
-            self.spool,
-            self.in_force.current,
-            settings,
-            self.alerts,
-            self.clock,
-            lambda: self.background.balance_watch.recounted,
-            observed,
-        )
 
     def _braked(self) -> bool:
         return self.in_force.stopped() or self.clock_watch.wrong or (self.high_water is not None and self.high_water.suspect)
-
-    def _wake(self) -> None:
-        self.dispatcher.wake()  # without a dispatcher here, the one that delivers polls
-
-    async def _inspect(self, body: Body, policy: Policy, authenticate: bool) -> Inspection:
-        """read and inspect, in a worker: the bytes while they are in memory, else the file and the key of this one body."""
-        authserv_id, body_hash = policy.organisation.authserv_id, body.body_hash if authenticate else ""
-        if body.bytes is not None:
-            return await self.pool.inspect(InspectJob(body.object, body.size, authserv_id, body=body.bytes, body_hash=body_hash))
-        async with self.spool.local(body) as found:
-            job = InspectJob(found.name, body.size, authserv_id, path=found.path, key=found.key, body_hash=body_hash)
-            return await self.pool.inspect(job)
 
     def _on_fatal(self, reason: str) -> None:
         """From the journal's thread: the disk is not to be trusted any more. The process ends without another promise."""
@@ -301,36 +182,21 @@ class App:
     async def _changed_by_hand(self) -> None:
         """An operation has changed something: the queue, the phase or the brake."""
         await self.in_force.refresh()
-        self.deliverer.end_rests()
-        self.dispatcher.wake()
+        self.composed.deliverer.end_rests()
+        self.composed.dispatcher.wake()
 
     async def _epoch_changed(self) -> None:
         """What was held is decided again, beside the mail; what is queued is when it is claimed."""
-        self.background.recall.begin()
-        self.dispatcher.wake()
+        self.composed.background.recall.begin()
+        self.composed.dispatcher.wake()
 
     async def reload(self, read_settings: Callable[[], Settings]) -> None:
-        """SIGHUP: policy (where the folder says what is in force), the spool's keys, and listeners with their certificates and limits; the
-        rest of the settings needs a restart.
-        Raises ConfigurationError, and then the old ones are in force: a policy never without the certificates that came with it. What was
-        wrong is told in the audit, too."""
-        try:
-            settings = await asyncio.to_thread(read_settings)
-            make_room(settings)
-            candidate = await self.in_force.candidate()
-            keys = self.spool.read_keys()
-            if self._listens:
-                await self.listeners.reload(settings)
-            self.spool.keys = keys
-            await (self.in_force.put(*candidate) if candidate is not None else self.in_force.refresh())
-        except ConfigurationError as error:
-            self.alerts("reload-refused", problems=error.problems[:20])
-            await self._say("reload", "refused", "; ".join(error.problems)[:1000])
-            raise
-        await self._say("reload", "done", self.in_force.unavailable() or f"policy {self.in_force.current()[1].policy}")
+        """SIGHUP. Raises ConfigurationError, and then the old ones are in force."""
+        listeners = self.composed.listeners if self._listens else None
+        await reload_from(read_settings, self.in_force, self.spool, listeners, self.alerts, self._say)
 
     async def _say(self, kind: str, result: str, reason: str) -> None:
-        await self.record.operation(kind, object_="relay", result=result, origin="process", actor=self._owner, reason=reason)
+        await self.composed.record.operation(kind, object_="relay", result=result, origin="process", actor=self._owner, reason=reason)
 
     async def stop(self) -> None:
         """No new mail, what was received is finished, what is being delivered comes to its end; then the store closes."""

@@ -5,7 +5,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-import relay.app.app
+import relay.app.composition
 from relay.cli import main
 from relay.model.delivery import State
 from relay.model.message import Adopted, Decided, Recorded
@@ -43,5 +43,5 @@ class EarlyRecord(Record):
 
 
 if __name__ == "__main__":
-    vars(relay.app.app)["Record"] = EarlyRecord
+    vars(relay.app.composition)["Record"] = EarlyRecord
     main()

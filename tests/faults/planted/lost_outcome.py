@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, update
 
-import relay.app.app
+import relay.app.composition
 from relay.cli import main
 from relay.model.message import Outcome, Signed
 from relay.record import Record
@@ -33,5 +33,5 @@ class ForgetfulRecord(Record):
 
 
 if __name__ == "__main__":
-    vars(relay.app.app)["Record"] = ForgetfulRecord
+    vars(relay.app.composition)["Record"] = ForgetfulRecord
     main()
