@@ -16,10 +16,10 @@ from sqlalchemy import Connection, make_url, text
 
 from relay.settings.models import Store
 from relay.store.engine import open_engine, sqlite_path
-from tests.faults.processes import descendants
 from tests.faults.stand import Stand
-from tests.faults.strace import Inject, Trace, ended, traced
+from tests.faults.strace import Inject, Trace, traced
 from tests.servers.daemon import as_root
+from tests.servers.processes import descendants, ended
 from tests.stories.house import until
 
 KILLED, FROZEN = "signal=SIGKILL", "signal=SIGSTOP"
@@ -88,7 +88,7 @@ class _Armed:
             raise NotInWindow(str(error)) from None
         finally:
             pids = [self._at.house.pid, *descendants(self._at.house.pid)]
-            if not ended(self._at.house.pid):
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self._at.house.pid, signal.SIGKILL)
             await self._killed(pids)
             await self._stack.aclose()

@@ -17,8 +17,9 @@ from relay.store.spool.format import BODY_START, body_length
 from tests.faults.client import LARGE, SMALL, Transaction
 from tests.faults.packs import MAKE, TOGETHER, about_to_be_packed, frozen_when, in_packs
 from tests.faults.stand import CLERKS, FOR_GOOD, REFUSED, Stand
-from tests.faults.strace import Inject, Trace, ended, thaw, traced
+from tests.faults.strace import Inject, Trace, thaw, traced
 from tests.servers.clamd import Clamd
+from tests.servers.processes import ended
 from tests.stories.house import until
 
 CREATING, PACKING, RECEIVING, SEALING, WIPING = "creating", "packing", "receiving", "sealing", "wiping"

@@ -35,8 +35,8 @@ from relay.store.tables import EventRecord, Queue
 from tests.faults.checker import Causes, Checker, Verdict
 from tests.faults.client import LARGE, MEDIUM, SMALL, Client, Hook, Transaction, read_log
 from tests.faults.next_hop import NextHop
-from tests.faults.processes import descendants
 from tests.servers.clamd import Clamd
+from tests.servers.processes import command_line, descendants
 from tests.stories.house import PASS, House, house, parts, until
 
 LEASE_SECONDS = 4
@@ -184,7 +184,7 @@ class Stand:
     @contextmanager
     def workers_stopped(self) -> Iterator[None]:
         """The inspect workers stand still, until the end of the block."""
-        pids = [pid for pid in descendants(self.house.pid) if b"inspect_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        pids = [pid for pid in descendants(self.house.pid) if any("inspect_worker" in word for word in command_line(pid))]
         assert pids, "no worker was found"
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)

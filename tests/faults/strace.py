@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers.daemon import as_root
+from tests.servers.processes import ended, stopped
 from tests.stories.house import until
 
 INJECTED = re.compile(r"\((?:INJECTED|DELAYED)\)|\+\+\+ killed by SIGKILL|--- SIG(?:STOP|KILL) |--- stopped by SIGSTOP ---")
@@ -69,37 +70,20 @@ class Trace:
         """Waits until every thread of a process stands still after so many of the SIGSTOPs that strace has injected."""
 
         def still() -> bool:
-            return sum(STOP in line for line in self.lines()) >= stops and any(_all_stopped(pid) for pid in self._pids)
+            return sum(STOP in line for line in self.lines()) >= stops and any(stopped(pid) for pid in self._pids)
 
         await until(still, "a process that stands still", seconds)
-
-
-def ended(pid: int) -> bool:
-    """Whether a process has come to its end, though nobody may have taken notice of it yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 async def freeze(pid: int) -> None:
     """Stops all threads of a process."""
     os.kill(pid, signal.SIGSTOP)
-    await until(lambda: _all_stopped(pid), "a process that stands still")
+    await until(lambda: stopped(pid), "a process that stands still")
 
 
 def thaw(pid: int) -> None:
     """Lets a process that stands still go on."""
     os.kill(pid, signal.SIGCONT)
-
-
-def _all_stopped(pid: int) -> bool:
-    """Each thread's state is stopped, or stopped by its tracer (proc(5), T and t)."""
-    states = []
-    for status in Path(f"/proc/{pid}/task").glob("*/stat"):
-        with contextlib.suppress(OSError):
-            states.append(status.read_text().rpartition(")")[2].split()[0])
-    return bool(states) and all(state in "Tt" for state in states)
 
 
 async def _detach(process: asyncio.subprocess.Process, *, gently: bool) -> None:

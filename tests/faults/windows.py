@@ -16,8 +16,8 @@ from relay.model.delivery import State
 from tests.faults import packs
 from tests.faults.bombs import NotInWindow, Point, bomb, prove
 from tests.faults.client import Transaction
-from tests.faults.processes import client_ports
 from tests.faults.stand import CLERKS, DESK, Stand
+from tests.servers.processes import client_ports
 from tests.stories.house import until
 
 Window = Callable[[Stand], Awaitable[list[Transaction]]]

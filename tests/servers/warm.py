@@ -52,10 +52,11 @@ class Forked(asyncio.subprocess.Process):
         return await asyncio.shield(self._ended)
 
     def send_signal(self, signal: int) -> None:
-        """Raises ProcessLookupError when it has ended."""
+        """Raises ProcessLookupError when it is known here that it has ended; one of which nobody has said so yet has nothing to hear."""
         if self._code is not None:
             raise ProcessLookupError
-        os.kill(self.pid, signal)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal)
 
     def terminate(self) -> None:
         """SIGTERM."""

@@ -18,7 +18,7 @@ import ssl
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from relay.store.spool.keys import new_keypair
 from relay.store.states import Balance, balance
 from tests.servers import warm
 from tests.servers.daemon import POLL_SECONDS, as_root
+from tests.servers.processes import children, command_line
 
 SECONDS = 40.0
 OURS = "prosecution.example"
@@ -199,7 +200,8 @@ class House:
         """SIGKILL to the one that was started last."""
         process = self.relay._process
         assert process is not None
-        process.kill()
+        with suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
 
     async def reload(self, says: str = '"reloaded"') -> None:
@@ -309,10 +311,10 @@ class House:
 def parts(pid: int) -> dict[str, int]:
     """The processes that a parent has started: name to process id."""
     found: dict[str, int] = {}
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+    for child in children(pid):
+        words = command_line(child)
         if "--part" in words:
-            found[words[words.index("--part") + 1].split('"')[3]] = int(child)
+            found[words[words.index("--part") + 1].split('"')[3]] = child
     return found
 
 
