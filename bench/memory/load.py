@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,7 +29,8 @@ SENDER, RECIPIENT = "s.devries@prosecution.example", "clerk@court.example"
 
 def main() -> None:
     kind, port, count, more = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
-    kept, said = {"idle": idle, "big": big, "drip": drip, "deaf": deaf, "greetings": greetings}[kind](port, count, *more)
+    scenes: dict[str, Callable[..., tuple[Any, Any]]] = {"idle": idle, "big": big, "drip": drip, "deaf": deaf, "greetings": greetings}
+    kept, said = scenes[kind](port, count, *more)
     print(json.dumps(said), flush=True)
     sys.stdin.read()
     del kept

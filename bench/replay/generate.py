@@ -67,26 +67,26 @@ def generate(path: Path, policy: Policy, messages: int, days: int, now_us: int, 
     engine.dispose()
     rng = random.Random(seed)
     kinds = [_kind(rng, policy, now_us) for _ in range(KINDS)]
-    connection = sqlite3.connect(path, isolation_level=None)
+    plain = sqlite3.connect(path, isolation_level=None)
     for pragma in ("synchronous=OFF", "journal_mode=OFF", "cache_size=-200000"):
-        connection.execute(f"PRAGMA {pragma}")
+        plain.execute(f"PRAGMA {pragma}")
     recipients = 0
     for first in range(0, messages, BATCH):
-        connection.execute("BEGIN")
+        plain.execute("BEGIN")
         rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in TABLES}
         for number in range(first, min(first + BATCH, messages)):
             time_us = now_us - int(days * DAY_US * (1 - number / messages))
             recipients += _write(rows, kinds[rng.randrange(KINDS)], rng, time_us)
         for name, found in rows.items():
             columns = ", ".join(TABLES[name].columns.keys())
-            connection.executemany(f"INSERT INTO {name} ({columns}) VALUES ({', '.join('?' * len(TABLES[name].columns))})", found)
-        connection.execute("COMMIT")
+            plain.executemany(f"INSERT INTO {name} ({columns}) VALUES ({', '.join('?' * len(TABLES[name].columns))})", found)
+        plain.execute("COMMIT")
         if not quiet:
             print(f"\r  {first + BATCH:>10,} of {messages:,} messages", end="", file=sys.stderr, flush=True)
     if not quiet:
         print(file=sys.stderr)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.close()
+    plain.execute("PRAGMA journal_mode=WAL")
+    plain.close()
     return Written(messages, recipients)
 
 

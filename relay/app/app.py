@@ -32,7 +32,7 @@ from relay.settings.models import Settings
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store.engine import sqlite_path
 from relay.store.high_water import marks_of
-from relay.store.spool import open_spool
+from relay.store.spool.open import open_spool
 
 log = logging.getLogger("sluis.app")
 WORKER = "relay.app.inspect_worker"

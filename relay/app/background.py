@@ -28,7 +28,7 @@ from relay.store.counters import Counters
 from relay.store.journal import Journal
 from relay.store.owned import owned
 from relay.store.reader import Reader
-from relay.store.spool import Spool
+from relay.store.spool.ports import Spool
 from relay.store.tables import Message
 
 log = logging.getLogger("sluis.app")

@@ -4,7 +4,7 @@ from relay.inspect.pool import InspectJob, InspectPool
 from relay.model.features import Inspection
 from relay.model.message import Body
 from relay.policy.models import Policy
-from relay.store.spool import Spool
+from relay.store.spool.ports import Spool
 
 
 class BodyInspector:

@@ -37,7 +37,7 @@ from relay.settings.models import Settings
 from relay.sign.signer import Signer
 from relay.store.counters import Counters
 from relay.store.logins import Logins
-from relay.store.spool import Spool
+from relay.store.spool.ports import Spool
 
 
 @dataclass(frozen=True, slots=True)

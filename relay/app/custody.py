@@ -26,7 +26,7 @@ from relay.road import Road
 from relay.settings.models import Settings
 from relay.sign.signer import Signer
 from relay.store.queue import LeaseLost
-from relay.store.spool import Spool
+from relay.store.spool.ports import Spool
 
 log = logging.getLogger("sluis.queue")
 WITHDRAWN_US = 1_000_000

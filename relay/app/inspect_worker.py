@@ -10,6 +10,7 @@ import pkgutil
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from relay.authenticate.signatures import signatures
@@ -24,6 +25,7 @@ from relay.inspect.personal import PersonalNumbers, in_subject
 from relay.inspect.sandbox import SandboxUnavailable, confine, limit_cpu
 from relay.inspect.signs import Signs
 from relay.inspect.template_process import run
+from relay.inspect.worker_settings import WorkerSettings
 from relay.inspect.yara import YaraInspector
 from relay.model.errors import SpoolError
 from relay.model.features import Header, Inspection
@@ -32,7 +34,6 @@ from relay.read import read
 from relay.read.embedded import embedded_messages
 from relay.read.limits import ReadLimits
 from relay.read.salvage import PATH as SALVAGED
-from relay.settings.models import Settings
 from relay.store.spool.format import read_body
 
 NAME = "inspect"
@@ -63,10 +64,10 @@ class Loaded:
     signs: Signs
 
 
-def prepare(settings: Settings) -> Loaded:
+def prepare(settings: WorkerSettings) -> Loaded:
     """Loads what every worker needs. The scanner starts a thread with its first scan: that is left to the workers. Raises
     ConfigurationError."""
-    loaded = Loaded(YaraInspector(settings.inspection.rules), TypeInspector(), Signs())
+    loaded = Loaded(YaraInspector(Path(settings.rules) if settings.rules is not None else None), TypeInspector(), Signs())
     for module in pkgutil.iter_modules(encodings.__path__):
         if module.name not in _OTHER_SYSTEMS:
             importlib.import_module(f"encodings.{module.name}")
@@ -74,7 +75,7 @@ def prepare(settings: Settings) -> Loaded:
     return loaded
 
 
-def _warm_up(scanners: list[Inspector], settings: Settings, loaded: Loaded) -> None:
+def _warm_up(scanners: list[Inspector], settings: WorkerSettings, loaded: Loaded) -> None:
     """Loads what is loaded late: once it is confined, a worker can open no file, that of a module or charset neither."""
     engine = new_engine(scanners, settings, loaded)
     for message in (_WELL_FORMED, _BENT):
@@ -82,35 +83,34 @@ def _warm_up(scanners: list[Inspector], settings: Settings, loaded: Loaded) -> N
     signatures(_SIGNED, "-")
 
 
-def work(pool: socket.socket, settings: Settings, loaded: Loaded) -> None:
+def work(pool: socket.socket, settings: WorkerSettings, loaded: Loaded) -> None:
     """One worker: confines itself, says what it found its scanners to be, and answers."""
     try:
         _warm_up([loaded.embedded], settings, loaded)
-        clamd = _clamd(settings, settings.clamd.deadline, pool)
+        clamd = _clamd(settings, settings.scan_deadline, pool)
         engine = new_engine([loaded.embedded, PersonalNumbers(), *clamd], settings, loaded)
-        confine(settings.inspection.memory)
+        confine(settings.memory)
     except SandboxUnavailable as error:
         pool.sendall(frames.pack({"problems": str(error).splitlines()}))
         return
-    self_test = _clamd(settings, min(settings.clamd.deadline, SELF_TEST_SECONDS), pool)
+    self_test = _clamd(settings, min(settings.scan_deadline, SELF_TEST_SECONDS), pool)
     pool.sendall(frames.pack({"unavailable": _self_test(self_test)}))
     while (job := frames.receive(pool)) is not None:
         head, body, descriptor = job
-        limit_cpu(settings.inspection.cpu_seconds)
+        limit_cpu(settings.cpu_seconds)
         for scanner in clamd:
             scanner.expect()
         pool.sendall(frames.pack(_answer(head, body, descriptor, engine, settings).to_json()))
 
 
-def new_engine(scanners: Sequence[Inspector], settings: Settings, loaded: Loaded | None = None) -> Engine:
+def new_engine(scanners: Sequence[Inspector], settings: WorkerSettings, loaded: Loaded | None = None) -> Engine:
     """With archives and inner messages under the limits of the settings."""
-    given = settings.inspection
-    limits = ArchiveLimits(given.archive_members, given.archive_bytes, given.archive_depth, given.archive_ratio)
+    limits = ArchiveLimits(settings.archive_members, settings.archive_bytes, settings.archive_depth, settings.archive_ratio)
     types, signs = (loaded.types, loaded.signs) if loaded is not None else (None, None)
     return Engine(scanners, limits, lambda item: _inner_message(item, settings), types, signs)
 
 
-def _inner_message(item: Item, settings: Settings) -> InnerMessage | None:
+def _inner_message(item: Item, settings: WorkerSettings) -> InnerMessage | None:
     """What is wrong with a message that nobody would open as one is no finding; its parts are inspected all the same."""
     found = None if item.path == RAW else embedded_messages(item.data, item.declared, item.name)
     if found is None:
@@ -128,15 +128,13 @@ def _inner_message(item: Item, settings: Settings) -> InnerMessage | None:
     return InnerMessage(tuple(parts), tuple(findings) if found.meant else ())
 
 
-def _read_limits(settings: Settings) -> ReadLimits:
-    given = settings.inspection
-    return ReadLimits(given.header_size, given.parts, given.depth)
+def _read_limits(settings: WorkerSettings) -> ReadLimits:
+    return ReadLimits(settings.header_size, settings.parts, settings.depth)
 
 
-def _clamd(settings: Settings, deadline: float, pool: socket.socket) -> list[ClamdInspector]:
+def _clamd(settings: WorkerSettings, deadline: float, pool: socket.socket) -> list[ClamdInspector]:
     """One, or none when it is switched off."""
-    given = settings.clamd
-    if given.socket is None:
+    if not settings.clamd:
         return []
 
     def connect(_: float) -> socket.socket:
@@ -147,7 +145,7 @@ def _clamd(settings: Settings, deadline: float, pool: socket.socket) -> list[Cla
             raise ConnectionError(reply[0]["error"] if reply else "the relay is gone")
         return socket.socket(fileno=reply[2])
 
-    return [ClamdInspector(connect, given.connect_timeout, deadline, given.cache_entries, given.cache_seconds)]
+    return [ClamdInspector(connect, settings.connect_timeout, deadline, settings.cache_entries, settings.cache_seconds)]
 
 
 def _self_test(scanners: list[ClamdInspector]) -> dict[str, str]:
@@ -161,7 +159,7 @@ def _self_test(scanners: list[ClamdInspector]) -> dict[str, str]:
     return down
 
 
-def _answer(head: dict[str, Any], body: bytes, descriptor: int | None, engine: Engine, settings: Settings) -> Inspection:
+def _answer(head: dict[str, Any], body: bytes, descriptor: int | None, engine: Engine, settings: WorkerSettings) -> Inspection:
     """The top of a worker: whatever a message does to a reader or inspector is a finding about that message."""
     try:
         data = body if descriptor is None else _read_spool(head, descriptor)
@@ -184,7 +182,7 @@ def _read_spool(head: dict[str, Any], descriptor: int) -> bytes:
     return body.getvalue()
 
 
-def inspect_bytes(data: bytes, authserv_id: str, engine: Engine, settings: Settings) -> Inspection:
+def inspect_bytes(data: bytes, authserv_id: str, engine: Engine, settings: WorkerSettings) -> Inspection:
     """read, then inspect."""
     result = read(data, _read_limits(settings), authserv_id)
     items = [Item(leaf.path, leaf.name, leaf.media_type, leaf.inline, leaf.data) for leaf in result.leaves]

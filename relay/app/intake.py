@@ -17,7 +17,7 @@ from relay.policy.models import Policy
 from relay.receive.transaction import Transaction
 from relay.record.adoption import Adoption, receipt_key
 from relay.road import OWN_CLIENT, Road
-from relay.store.spool import Spool
+from relay.store.spool.ports import Spool
 
 
 class RoadIntake:

@@ -11,7 +11,7 @@ from relay.model.errors import Refusal, SpoolError
 from relay.model.ids import new_id
 from relay.model.message import Claimed, Outcome
 from relay.model.ports import Clock
-from relay.store.spool import Spool
+from relay.store.spool.ports import Spool
 
 log = logging.getLogger("sluis.deliver")
 HEADER_OCTETS = 64 * 1024

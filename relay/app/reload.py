@@ -10,7 +10,7 @@ from relay.judge import Alert
 from relay.listen.server import Listeners
 from relay.model.errors import ConfigurationError
 from relay.settings.models import Settings
-from relay.store.spool import Spool
+from relay.store.spool.ports import Spool
 
 
 async def reload_from(

@@ -27,8 +27,8 @@ from relay.store import schema
 from relay.store.durability import check_standby, doubts
 from relay.store.engine import check_durability, open_engine, sqlite_path
 from relay.store.logins import read_logins
-from relay.store.spool import open_spool
 from relay.store.spool.keys import load_keys
+from relay.store.spool.open import open_spool
 
 Made = TypeVar("Made")
 SOON_SECONDS = 14 * 24 * 3600  # for somebody who is on holiday

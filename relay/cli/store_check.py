@@ -19,7 +19,8 @@ from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import schema, states
 from relay.store.engine import check_durability, open_engine, sqlite_path
 from relay.store.reader import Reader
-from relay.store.spool import Spool, open_spool
+from relay.store.spool.open import open_spool
+from relay.store.spool.ports import Spool
 from relay.store.tables import Delivery, Message
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]

@@ -22,7 +22,8 @@ from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import high_water, queue, schema, transfer
 from relay.store.bodies import OUT_OF_PACKS, Bodies, FolderBodies, bodies_of, flat, move_body, same_place
 from relay.store.engine import check_durability, must_be_made, open_engine
-from relay.store.spool import Spool, open_spool
+from relay.store.spool.open import open_spool
+from relay.store.spool.ports import Spool
 from relay.store.tables import Message
 from relay.store.transfer import Contents
 

@@ -20,7 +20,8 @@ from relay.settings.models import Settings
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import schema
 from relay.store.engine import check_durability, must_be_made, open_engine
-from relay.store.spool import Spool, identity_of, open_spool
+from relay.store.spool.open import open_spool
+from relay.store.spool.ports import Spool, identity_of
 from relay.store.tables import Message
 from relay.store.transfer import one_moment
 

@@ -18,7 +18,7 @@ from relay.store import policies, schema
 from relay.store.engine import WriterLock, check_durability, must_be_made, open_engine, sqlite_path
 from relay.store.journal import Journal
 from relay.store.reader import Reader
-from relay.store.spool import open_spool
+from relay.store.spool.open import open_spool
 
 
 async def perform_here(settings: Settings, operation: Operation, params: dict[str, Any]) -> dict[str, Any]:

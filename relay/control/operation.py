@@ -13,7 +13,7 @@ from relay.policy.models import Policy
 from relay.settings.models import Settings
 from relay.store.journal import Journal
 from relay.store.reader import Reader
-from relay.store.spool import Spool
+from relay.store.spool.ports import Spool
 
 MAX_REASON = 1000
 

@@ -17,7 +17,7 @@ from relay.model.ports import Clock
 from relay.settings.models import Retention as RetentionSettings
 from relay.store.journal import Journal
 from relay.store.reader import Reader
-from relay.store.spool import Spool
+from relay.store.spool.ports import Spool
 
 Result = TypeVar("Result")
 DAY_US = 86_400 * 1_000_000

@@ -5,9 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from relay.inspect import frames
+from relay.inspect.worker_settings import WorkerSettings
 from relay.model.errors import SluisError
 from relay.settings.models import Settings
 
@@ -44,7 +46,7 @@ class Template:
         )
         theirs.close()
         self._connection = ours
-        answer = self._exchange(frames.pack({"settings": settings.model_dump(mode="json")}), seconds)
+        answer = self._exchange(frames.pack({"settings": asdict(told(settings))}), seconds)
         if "problems" in answer:
             self.close()
             raise TemplateFailed("; ".join(answer["problems"]))
@@ -90,3 +92,25 @@ class Template:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def told(settings: Settings) -> WorkerSettings:
+    """What workers are told of the settings."""
+    inspection, clamd = settings.inspection, settings.clamd
+    return WorkerSettings(
+        rules=str(inspection.rules) if inspection.rules is not None else None,
+        memory=inspection.memory,
+        cpu_seconds=inspection.cpu_seconds,
+        header_size=inspection.header_size,
+        parts=inspection.parts,
+        depth=inspection.depth,
+        archive_members=inspection.archive_members,
+        archive_bytes=inspection.archive_bytes,
+        archive_depth=inspection.archive_depth,
+        archive_ratio=inspection.archive_ratio,
+        clamd=clamd.socket is not None,
+        connect_timeout=clamd.connect_timeout,
+        scan_deadline=clamd.deadline,
+        cache_entries=clamd.cache_entries,
+        cache_seconds=clamd.cache_seconds,
+    )

@@ -14,20 +14,20 @@ from typing import Any, TypeVar
 
 from relay.inspect import frames
 from relay.inspect.sandbox import SandboxUnavailable, end_with_parent, hide_memory
+from relay.inspect.worker_settings import WorkerSettings
 from relay.model.errors import ConfigurationError
-from relay.settings.models import Settings
 
 Prepared = TypeVar("Prepared")
 
 
-def run(prepare: Callable[[Settings], Prepared], work: Callable[[socket.socket, Settings, Prepared], None]) -> None:
+def run(prepare: Callable[[WorkerSettings], Prepared], work: Callable[[socket.socket, WorkerSettings, Prepared], None]) -> None:
     """Ends with its socket. `prepare` runs once, and leaves no thread behind (a fork would not have it); it may raise ConfigurationError.
     `work` is a worker, from its first word to its end."""
     control = socket.socket(fileno=int(sys.argv[1]))
     first = frames.receive(control)
     if first is None:
         return
-    settings = Settings.model_validate(first[0]["settings"])
+    settings = WorkerSettings(**first[0]["settings"])
     try:
         end_with_parent()
         hide_memory()
@@ -46,9 +46,9 @@ def run(prepare: Callable[[Settings], Prepared], work: Callable[[socket.socket, 
 def _fork(
     descriptor: int,
     control: socket.socket,
-    settings: Settings,
+    settings: WorkerSettings,
     prepared: Prepared,
-    work: Callable[[socket.socket, Settings, Prepared], None],
+    work: Callable[[socket.socket, WorkerSettings, Prepared], None],
 ) -> dict[str, Any]:
     template = os.getpid()
     pid = os.fork()

@@ -27,7 +27,7 @@ from relay.store import states
 from relay.store.along import along
 from relay.store.journal import Journal
 from relay.store.reader import Reader
-from relay.store.spool import Spool
+from relay.store.spool.ports import Spool
 from relay.store.states import Balance
 from relay.store.tables import Delivery
 

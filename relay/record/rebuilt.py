@@ -25,7 +25,7 @@ from relay.model.finding import Finding, Kind
 from relay.model.text import printable
 from relay.store import states
 from relay.store.codec import matches_to_json, peer_from_json, recipient_from_json, sender_from_json
-from relay.store.spool import Spool
+from relay.store.spool.ports import Spool
 from relay.store.tables import Delivery, Message
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]

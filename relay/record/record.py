@@ -32,7 +32,7 @@ from relay.record.rows import accepted_details, message_row, queue_row
 from relay.store import queue
 from relay.store.journal import Journal
 from relay.store.queue import LeaseLost
-from relay.store.spool import Spool
+from relay.store.spool.ports import Spool
 from relay.store.tables import Queue
 
 log = logging.getLogger("sluis.record")

@@ -8,6 +8,7 @@ import os
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 
 from argon2 import PasswordHasher
@@ -35,8 +36,6 @@ class Logins:
         self._path = path
         self._cache_seconds = cache_seconds
         self._hasher = PasswordHasher()
-        # Verified where there is no such login, so that one costs as much as a wrong password.
-        self._nobody = self._hasher.hash(os.urandom(16).hex())
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="argon2")
         self._key = os.urandom(32)
         self._successes: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
@@ -54,7 +53,7 @@ class Logins:
             raise TooManyAtOnce(f"{self._waiting} passwords are being checked")
         self._waiting += 1
         try:
-            right = await asyncio.get_running_loop().run_in_executor(self._threads, self._check, stored or self._nobody, password)
+            right = await asyncio.get_running_loop().run_in_executor(self._threads, self._look, stored, password)
         finally:
             self._waiting -= 1
         if not right or stored is None:
@@ -63,6 +62,15 @@ class Logins:
         if len(self._successes) > CACHE_ENTRIES:
             self._successes.popitem(last=False)
         return True
+
+    @cached_property
+    def _nobody(self) -> str:
+        """Verified where there is no such login, so that one costs as much as a wrong password."""
+        return self._hasher.hash(os.urandom(16).hex())
+
+    def _look(self, stored: str | None, password: str) -> bool:
+        nobody = self._nobody  # made with the first password that is looked at, whoever's: to start a relay should not cost it
+        return self._check(stored if stored is not None else nobody, password)
 
     def _check(self, stored: str, password: str) -> bool:
         try:

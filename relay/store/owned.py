@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, select
 
 from relay.store.high_water import Gap
-from relay.store.spool import identity_of
+from relay.store.spool.ports import identity_of
 from relay.store.tables import Message
 
 MESSAGE = Message.__table__  # type: ignore[attr-defined]

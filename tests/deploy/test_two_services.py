@@ -40,7 +40,7 @@ from pathlib import Path
 from relay.model.errors import SluisError
 from relay.settings.load import load_settings
 from relay.sign.body_hash import RelaxedBodyHash
-from relay.store.spool import FolderSpool
+from relay.store.spool.folder import FolderSpool
 settings = load_settings(Path(sys.argv[1])).spool
 for keys in (None, settings.private_keys):
     try:

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from relay.model.delivery import QUEUED, WAITING, State
 from relay.model.errors import SpoolError
 from relay.store.reader import Reader
-from relay.store.spool import Spool
+from relay.store.spool.ports import Spool
 from tests.faults.client import Transaction
 from tests.faults.next_hop import Copy
 from tests.faults.stored import Stored, acceptances, counted, in_custody, last_states, read_stored

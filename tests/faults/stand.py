@@ -30,7 +30,8 @@ from relay.settings.models import Store
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store.engine import open_engine, sqlite_path
 from relay.store.search import Search, find
-from relay.store.spool import Spool, open_spool
+from relay.store.spool.open import open_spool
+from relay.store.spool.ports import Spool
 from relay.store.tables import EventRecord, Queue
 from tests.faults.checker import Causes, Checker, Verdict
 from tests.faults.client import LARGE, MEDIUM, SMALL, Client, Hook, Transaction, read_log

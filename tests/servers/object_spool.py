@@ -13,8 +13,9 @@ from relay.model.message import Body
 from relay.settings.models import ObjectStore
 from relay.settings.models import Spool as SpoolSettings
 from relay.sign.body_hash import RelaxedBodyHash
-from relay.store.spool import Spool, open_spool
 from relay.store.spool.keys import load_keys, new_keypair
+from relay.store.spool.open import open_spool
+from relay.store.spool.ports import Spool
 from tests.servers.s3 import Ceph
 
 

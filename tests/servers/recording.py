@@ -22,8 +22,9 @@ from relay.store import queue
 from relay.store.engine import open_engine
 from relay.store.journal import Journal
 from relay.store.reader import Reader
-from relay.store.spool import FolderSpool, Spool
+from relay.store.spool.folder import FolderSpool
 from relay.store.spool.keys import new_keypair
+from relay.store.spool.ports import Spool
 from relay.store.tables import Delivery, Event, EventRecord, Kept, Message, Queue
 from tests.fakes.custody import NOW_US, PEER, mailbox
 

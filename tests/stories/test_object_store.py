@@ -20,7 +20,7 @@ from relay.settings.load import load_settings
 from relay.settings.models import ObjectStore, Store
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store.engine import open_engine
-from relay.store.spool import open_spool
+from relay.store.spool.open import open_spool
 from relay.store.tables import Message
 from tests.servers.database import Database
 from tests.servers.s3 import Ceph

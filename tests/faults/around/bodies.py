@@ -13,7 +13,7 @@ from relay.model.delivery import State
 from relay.model.errors import SpoolError
 from relay.settings.load import load_settings
 from relay.sign.body_hash import RelaxedBodyHash
-from relay.store.spool import FolderSpool
+from relay.store.spool.folder import FolderSpool
 from relay.store.spool.format import BODY_START, CHUNK, SLOT_SIZE, SLOTS, TAG, TRAILER
 from relay.store.spool.keys import load_keys
 from tests.faults.around.play import Fault, deferred, prove

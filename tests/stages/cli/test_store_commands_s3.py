@@ -12,7 +12,7 @@ from relay.settings.load import load_settings
 from relay.settings.models import ObjectStore
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store.bodies import bodies_of
-from relay.store.spool import open_spool
+from relay.store.spool.open import open_spool
 from tests.servers.object_spool import kept_in
 from tests.servers.postgres import Cluster
 from tests.servers.recording import Recording, recording_on

@@ -38,7 +38,7 @@ from relay.store.engine import open_engine
 from relay.store.journal import Journal
 from relay.store.reader import Reader
 from relay.store.search import Search, find
-from relay.store.spool import FolderSpool as SpoolFolder
+from relay.store.spool.folder import FolderSpool as SpoolFolder
 from relay.store.spool.keys import new_keypair
 from relay.store.tables import Delivery, EventRecord, Kept, Message, Queue
 from tests.fakes.custody import PEER, mailbox

@@ -22,9 +22,9 @@ from pathlib import Path
 from relay.inspect import frames
 from relay.inspect.sandbox import confine, limit_cpu
 from relay.inspect.template_process import run
+from relay.inspect.worker_settings import WorkerSettings
 from relay.model.features import Header, Inspection
 from relay.model.finding import Finding, Kind
-from relay.settings.models import Settings
 
 GO = threading.Event()
 SAID: list[str] = []
@@ -172,20 +172,20 @@ def actions(pool: socket.socket, folder: Path) -> dict[str, Callable[[], str]]:
     return {name: (lambda action=action: attempt(action)) for name, action in tried.items()} | plain
 
 
-def prepare(_: Settings) -> None:
+def prepare(_: WorkerSettings) -> None:
     """Nothing is shared."""
 
 
-def work(pool: socket.socket, settings: Settings, _: None) -> None:
+def work(pool: socket.socket, settings: WorkerSettings, _: None) -> None:
     """As the real one."""
-    assert settings.inspection.rules is not None
+    assert settings.rules is not None
     threading.Thread(target=on_an_older_thread, daemon=True).start()
-    known = actions(pool, settings.inspection.rules)
+    known = actions(pool, Path(settings.rules))
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
-    confine(settings.inspection.memory)
+    confine(settings.memory)
     pool.sendall(frames.pack({"unavailable": {}}))
     while (job := frames.receive(pool)) is not None:
-        limit_cpu(settings.inspection.cpu_seconds)
+        limit_cpu(settings.cpu_seconds)
         answer = known[job[1].decode()]()
         if answer:
             pool.sendall(frames.pack(Inspection(Header(subject=answer)).to_json()))

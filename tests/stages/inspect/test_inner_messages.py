@@ -2,19 +2,21 @@
 
 import base64
 import gzip
+from dataclasses import replace
 
 import pytest
 
 from relay.app.inspect_worker import inspect_bytes, new_engine
+from relay.inspect.template import told
+from relay.inspect.worker_settings import WorkerSettings
 from relay.inspect.yara import YaraInspector
 from relay.model.features import Inspection
 from relay.model.finding import Kind
-from relay.settings.models import Inspection as Limits
 from relay.settings.models import Settings
 from tests.servers.clamd import EICAR
 from tests.stages.inspect.samples import label, zipped
 
-SETTINGS = Settings(hostname="relay.example.nl")
+SETTINGS = told(Settings(hostname="relay.example.nl"))
 ENGINE = new_engine([YaraInspector()], SETTINGS)
 MALWARE = (Kind.MALWARE, "eicar")
 
@@ -30,7 +32,9 @@ def message(name: str, data: bytes, declared: str = "application/octet-stream") 
     ) % (head.encode(), content)
 
 
-def inspected(data: bytes, name: str = "a.bin", declared: str = "application/octet-stream", settings: Settings = SETTINGS) -> Inspection:
+def inspected(
+    data: bytes, name: str = "a.bin", declared: str = "application/octet-stream", settings: WorkerSettings = SETTINGS
+) -> Inspection:
     engine = ENGINE if settings is SETTINGS else new_engine([], settings)
     return inspect_bytes(message(name, data, declared), "relay.example.nl", engine, settings)
 
@@ -122,12 +126,12 @@ def test_messages_inside_messages_meet_the_limit_of_depth() -> None:
 
 
 def test_the_parts_of_inner_messages_count_against_the_limits_of_archives() -> None:
-    settings = Settings(hostname="relay.example.nl", inspection=Limits(archive_members=10))
+    settings = replace(SETTINGS, archive_members=10)
     result = inspected(zipped({f"{number}.eml": INNER for number in range(6)}), settings=settings)
     assert "archive-members" in [finding.name for finding in result.findings]
 
 
 def test_a_mailbox_of_more_messages_than_parts_are_allowed_meets_a_limit() -> None:
-    settings = Settings(hostname="relay.example.nl", inspection=Limits(parts=20))
+    settings = replace(SETTINGS, parts=20)
     result = inspected(b"From a Mon\r\nSubject: y\r\n\r\n" * 21, "a.mbox", settings=settings)
     assert (Kind.LIMIT, "parts") in [(finding.kind, finding.name) for finding in result.findings]

@@ -20,7 +20,7 @@ from relay.model.finding import Finding, Kind
 from relay.settings.models import Clamd as ClamdSettings
 from relay.settings.models import Spool as SpoolSettings
 from relay.sign.body_hash import RelaxedBodyHash
-from relay.store.spool import FolderSpool
+from relay.store.spool.folder import FolderSpool
 from relay.store.spool.keys import new_keypair
 from tests.servers.clamd import EICAR, SUFFIX, TEST_SIGNATURE, Clamd, running_clamd
 from tests.stages.authenticate.signed import body_hash, read, signed

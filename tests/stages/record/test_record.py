@@ -25,7 +25,8 @@ from relay.phases import state as phase_state
 from relay.phases.state import ChangedMeanwhile
 from relay.sign.body_hash import RelaxedBodyHash
 from relay.store import states
-from relay.store.spool import FolderSpool, SpoolFatal
+from relay.store.spool.durable import SpoolFatal
+from relay.store.spool.folder import FolderSpool
 from tests.fakes.custody import PEER
 from tests.servers.recording import CONTENT, EPOCH, SECOND, Recording, verdict_of
 

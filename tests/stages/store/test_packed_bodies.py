@@ -14,7 +14,7 @@ import pytest
 from relay.model.errors import Refusal, SpoolError
 from relay.model.ids import new_id
 from relay.model.message import Body
-from relay.store.spool import SpoolFatal
+from relay.store.spool.durable import SpoolFatal
 from relay.store.spool.folder import PACKED
 from relay.store.spool.folder_pack import PackFile
 from relay.store.spool.format import BODY_START, CHUNK, SLOT_SIZE, SLOTS, read_body

@@ -21,8 +21,8 @@ from relay.model.ids import new_id
 from relay.model.message import Body
 from relay.settings.models import Spool as SpoolSettings
 from relay.sign.body_hash import RelaxedBodyHash
-from relay.store.spool import FolderSpool, SpoolFatal
-from relay.store.spool.folder import PACKED
+from relay.store.spool.durable import SpoolFatal
+from relay.store.spool.folder import PACKED, FolderSpool
 from relay.store.spool.folder_sweep import FolderSweep
 from relay.store.spool.format import BODY_START, CHUNK, SLOT_SIZE, SLOTS, TAG, TRAILER, read_body
 from relay.store.spool.keys import WRAPPING_USES, SpoolKeys, key_id, load_keys, new_keypair, parse_slot
