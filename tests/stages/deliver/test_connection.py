@@ -286,7 +286,7 @@ class TestReuse:
             async with Sink() as sink:
                 await deliver(out := deliverer(), route(sink))
                 await out.close()
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     while "QUIT" not in sink.commands:
                         await asyncio.sleep(0.01)
 
