@@ -9,6 +9,8 @@ The PostgreSQL cluster is started when the first test asks for it, one for each 
 
 With `-n auto` there are three workers for two cores, and what takes longest is begun first (see below).
 
+Every property test runs under one profile of hypothesis: an example takes as long as it takes, and a find in CI can be repeated.
+
 Beside that: no test connects to anything but this machine; and what a test records as the property `told`, a title and a text, stands at
 the end of the run whether it passed or failed.
 """
@@ -20,6 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine
 
 from relay.settings.models import ObjectStore, Store
@@ -37,6 +41,10 @@ LONGEST = ("bench", "faults", "stories", "deploy", "properties", "fuzz")
 """Folders of tests, in the order in which they are begun; all others behind them."""
 # Hundreds of relays and commands are started: without its cache each would compile the whole program anew, a third of its start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# What is too slow is said by benchmarks: a machine that does something else for a moment has not found an error. Not in a fixture, because
+# `@settings` takes what it does not say itself from the profile of the moment in which it is read.
+hypothesis_settings.register_profile("sluis", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+hypothesis_settings.load_profile("sluis")
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -1,4 +1,4 @@
-"""Plays a dialogue file against a real listener on loopback."""
+"""Plays a dialogue file against a real listener on loopback, on a loop whose clock moves where the client is silent."""
 
 import asyncio
 import re
@@ -12,10 +12,11 @@ from relay.model.reply import Reply
 from relay.settings.models import Listener, TlsFiles
 from tests.dialogs.transcript import FACTS, Kind, Step, Transcript
 from tests.fakes.intake import CLIENT, FakeIntake
+from tests.stages.listen.clock import silence
 from tests.stages.listen.listening import Door, listening
 from tests.stages.listen.listening import listener as listener_with
 
-PATIENCE = 10.0  # seconds for one line of the server; only a test that fails waits as long
+PATIENCE = 30.0  # seconds for one line of the server; only a test that fails waits as long
 
 
 class Mismatch(AssertionError):
@@ -105,6 +106,8 @@ class Player:
             await self._hear(step, step.text)
         elif step.kind is Kind.TLS:
             await self._handshake()
+        elif step.kind is Kind.SILENCE:
+            await silence(step.seconds)
         elif step.kind is Kind.SHUT:
             self._writer.write_eof()
         elif step.kind is Kind.CLOSED:

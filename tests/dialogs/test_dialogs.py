@@ -9,6 +9,7 @@ from relay.settings.models import TlsFiles
 from tests.dialogs.play import Certificates, Mismatch, play
 from tests.dialogs.transcript import Kind, Transcript, TranscriptError, parse
 from tests.servers.certificates import issue, make_ca
+from tests.stages.listen.clock import MOVED
 from tests.stages.listen.listening import LOOPS, run
 
 FILES = sorted(Path(__file__).parent.glob("*.txt"))
@@ -25,7 +26,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_dialogue_goes_as_written(path: Path, loop: str, certificates: Certificates) -> None:
-    run(play(parse(path), certificates), loop)
+    run(play(parse(path), certificates), loop, timeout=60, loops=MOVED)
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if "\nS: " in path.read_text()], ids=lambda path: path.stem)
@@ -35,7 +36,7 @@ def test_one_wrong_digit_in_a_line_of_the_server_fails_the_dialogue(path: Path, 
     wrong = replace(transcript.steps[last], text="9" + transcript.steps[last].text[1:])
     altered = Transcript(path, transcript.settings, [*transcript.steps[:last], wrong, *transcript.steps[last + 1 :]])
     with pytest.raises(Mismatch, match=f"{path.name}:{wrong.line}: expected 9"):
-        run(play(altered, certificates))
+        run(play(altered, certificates), timeout=60, loops=MOVED)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,7 @@ def test_one_wrong_digit_in_a_line_of_the_server_fails_the_dialogue(path: Path, 
         pytest.param(HEADER + "EHLO x\n", id="no speaker"),
         pytest.param(HEADER + "CLOSE\n", id="unknown event"),
         pytest.param(HEADER + " CLOSED\n", id="indented event"),
+        pytest.param(HEADER + "SILENCE\n", id="no time of silence"),
         pytest.param(HEADER + "C: EHLO \\q\n", id="unknown escape"),
         pytest.param(HEADER + "C: EHLO \\x1\n", id="half an escape"),
         pytest.param(HEADER + "C: EHLO {a*}\n", id="no number of times"),

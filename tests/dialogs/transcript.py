@@ -10,6 +10,7 @@
     S: 250-relay.example.nl              the server says exactly this line; `...` stands for any text
     S*3: 250 2.1.5 Recipient ok          three times
     TLS                                  the client makes its TLS handshake
+    SILENCE 20                           the client says nothing for so many seconds
     SHUT                                 the client shuts down its sending side
     CLOSED                               the server says nothing more and closes
     I: message sender=jan@example.nl     the road took this message; any of FACTS as name=value, quoted as in a shell
@@ -42,6 +43,7 @@ class Kind(Enum):
     SEND = "C"
     HEAR = "S"
     TLS = "TLS"
+    SILENCE = "SILENCE"
     SHUT = "SHUT"
     CLOSED = "CLOSED"
     ROAD = "I"
@@ -49,13 +51,15 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """`data` is what the client sends, `text` what it hears, `facts` what the road took (None: nothing)."""
+    """`data` is what the client sends, `text` what it hears, `facts` what the road took (None: nothing), `seconds` how long nobody says a
+    word."""
 
     line: int
     kind: Kind
     data: bytes = b""
     text: str = ""
     facts: dict[str, str] | None = None
+    seconds: float = 0.0
 
 
 @dataclass
@@ -178,9 +182,11 @@ def _setting(line: str, settings: dict[str, Any]) -> None:
 def _steps(line: str, number: int) -> list[Step]:
     if line in ("TLS", "SHUT", "CLOSED"):
         return [Step(number, Kind(line))]
+    if line.startswith("SILENCE "):
+        return [Step(number, Kind.SILENCE, seconds=float(line.removeprefix("SILENCE ")))]
     found = _STEP.fullmatch(line)
     if not found:
-        raise ValueError("neither C:, S:, I:, TLS, SHUT nor CLOSED")
+        raise ValueError("neither C:, S:, I:, TLS, SILENCE, SHUT nor CLOSED")
     who, times, text = found[1], int(found[2] or 1), found[3]
     if who == "I":
         return [Step(number, Kind.ROAD, facts=_facts(text))]

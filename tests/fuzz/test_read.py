@@ -13,7 +13,7 @@ from relay.read.limits import ReadLimits
 
 LIMITS = ReadLimits()
 ROUNDS = 400
-SECONDS = 5.0  # for one message, on a slow and busy machine; a quadratic walk over a header takes minutes
+SECONDS = 5.0  # of CPU for one message, on a slow machine; a quadratic walk over a header takes minutes
 SEEDS = sorted(
     (path.name, path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
     for path in files("relay.demo").joinpath("messages").iterdir()
@@ -65,9 +65,9 @@ def test_a_mutated_message_is_read_or_is_a_finding(name: str, data: bytes) -> No
     chance = random.Random(name)
     for _ in range(ROUNDS):
         hostile = mutation(data, chance)
-        started = time.perf_counter()
+        started = time.thread_time()
         result = read(hostile, LIMITS, "relay.example.nl")
-        assert time.perf_counter() - started < SECONDS, hostile
+        assert time.thread_time() - started < SECONDS, hostile
         assert isinstance(result.header, Header)
         assert bool(result.findings) == result.raw
         assert all(finding.kind in (Kind.AMBIGUOUS, Kind.LIMIT) for finding in result.findings)
@@ -115,7 +115,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_is_made_to_cost_time_costs_little(name: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     result = read(HOSTILE[name], LIMITS, "relay.example.nl")
-    assert time.perf_counter() - started < SECONDS
+    assert time.thread_time() - started < SECONDS
     assert bool(result.findings) == result.raw

@@ -95,7 +95,7 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(EXPRESSIONS, CONTEXTS)
 def test_random_expressions_over_random_values_mean_the_same_to_both(text: str, values: dict[str, Any]) -> None:
     assert ran(text, values) == checked(text, values)
@@ -108,7 +108,7 @@ COUNTS = st.sampled_from(["", "", "", "", "*", "+", "?", "{0}", "{2}", "{1,}", "
 PATTERNS = st.lists(st.tuples(PIECES, COUNTS).map("".join), min_size=1, max_size=6).map("".join)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(PATTERNS, st.lists(STRINGS, min_size=1, max_size=5))
 def test_what_is_looked_for_before_a_pattern_changes_no_answer(pattern: str, texts: list[str]) -> None:
     asked = f"s.matches(r'{pattern}')"

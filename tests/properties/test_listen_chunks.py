@@ -43,7 +43,7 @@ def by_data(message: bytes, normalise: bool = False) -> tuple[bytes, bool]:
     return found, decoder.bad_line_ends
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(MESSAGES, CUTS, st.booleans())
 @example(b"a\r\0\nb\r\n", [3], True)
 @example(b"a\r\n", [2], False)
@@ -52,14 +52,14 @@ def test_chunks_at_any_cut_give_the_bytes_and_the_findings_of_data(message: byte
     assert by_chunks(complete, cuts, normalise) == by_data(complete, normalise)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(MESSAGES, CUTS, st.booleans())
 def test_any_cut_gives_the_bytes_and_the_findings_of_one_chunk(message: bytes, cuts: list[int], normalise: bool) -> None:
     assert by_chunks(message, cuts, normalise) == by_chunks(message, [], normalise)
     assert by_chunks(message, list(range(len(message))), normalise) == by_chunks(message, [], normalise)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(MESSAGES, CUTS)
 def test_chunks_are_called_well_formed_only_if_every_line_end_is_crlf_and_there_is_no_nul(message: bytes, cuts: list[int]) -> None:
     found, bad = by_chunks(message, cuts)
@@ -71,7 +71,7 @@ def test_chunks_are_called_well_formed_only_if_every_line_end_is_crlf_and_there_
     assert told == bad
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(MESSAGES, CUTS)
 def test_the_decoder_holds_back_one_byte_at_most(message: bytes, cuts: list[int]) -> None:
     decoder = ChunkDecoder()
@@ -80,7 +80,7 @@ def test_the_decoder_holds_back_one_byte_at_most(message: bytes, cuts: list[int]
         assert decoder._held in (b"", b"\r")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(MESSAGES, CUTS, st.sampled_from(LineEnds), st.booleans())
 def test_a_session_takes_chunks_as_they_are_sent_and_reads_no_command_in_them(
     message: bytes, cuts: list[int], line_ends: LineEnds, together: bool
@@ -113,7 +113,7 @@ def test_a_session_takes_chunks_as_they_are_sent_and_reads_no_command_in_them(
     run(dialogue())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.sampled_from("0123456789 LASTlast-+x\u0663"), max_size=24))
 @example("1 LAST")
 @example("1_0")

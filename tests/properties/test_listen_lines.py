@@ -56,7 +56,7 @@ def message_of(stream: bytes, normalise: bool = False) -> tuple[bytes, DataDecod
     return decoder.feed(stream), decoder
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(BYTES, CUTS, st.booleans())
 @example(b"a\r\0\nb", [3], True)
 def test_any_chunks_give_the_digest_and_verdict_of_the_whole(body: bytes, cuts: list[int], normalise: bool) -> None:
@@ -64,14 +64,14 @@ def test_any_chunks_give_the_digest_and_verdict_of_the_whole(body: bytes, cuts: 
     assert decoded(stream, cuts, normalise) == decoded(stream, [], normalise)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(BYTES, st.booleans())
 def test_byte_by_byte_gives_the_digest_and_verdict_of_the_whole(body: bytes, normalise: bool) -> None:
     stream = body + END
     assert decoded(stream, list(range(len(stream))), normalise) == decoded(stream, [], normalise)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(BYTES)
 def test_only_crlf_dot_crlf_ends_a_message_and_what_follows_is_untouched(body: bytes) -> None:
     stream = body + END + b"MAIL FROM:<a@b.nl>\r\n"
@@ -81,7 +81,7 @@ def test_only_crlf_dot_crlf_ends_a_message_and_what_follows_is_untouched(body: b
     assert decoder.rest == (b"\r\n" + stream).partition(END)[2]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(BYTES)
 def test_a_message_is_called_well_formed_only_if_every_line_end_is_crlf_and_there_is_no_nul(body: bytes) -> None:
     message, decoder = message_of(body + END)
@@ -89,7 +89,7 @@ def test_a_message_is_called_well_formed_only_if_every_line_end_is_crlf_and_ther
     assert decoder.bad_line_ends == (bare is not None)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(BYTES)
 def test_a_normalised_message_is_well_formed_and_that_it_was_bad_is_still_said(body: bytes) -> None:
     plain, told = message_of(body + END)
@@ -99,7 +99,7 @@ def test_a_normalised_message_is_well_formed_and_that_it_was_bad_is_still_said(b
     assert (message == plain) == (not decoder.bad_line_ends)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.binary(max_size=12).map(lambda line: re.sub(rb"[\r\n\0]", b"", line)), max_size=12), CUTS)
 def test_what_a_sender_stuffs_comes_out_as_it_was(lines: list[bytes], cuts: list[int]) -> None:
     message = b"".join(line + b"\r\n" for line in lines)
@@ -109,7 +109,7 @@ def test_what_a_sender_stuffs_comes_out_as_it_was(lines: list[bytes], cuts: list
     assert (bad, finished, rest) == (False, True, b"")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(BYTES, CUTS)
 def test_the_decoder_holds_back_four_bytes_at_most(body: bytes, cuts: list[int]) -> None:
     stream = body.replace(END, b"")

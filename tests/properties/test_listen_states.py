@@ -41,7 +41,7 @@ def test_every_command_has_an_answer_in_every_state(state: State, verb: str) -> 
         assert refusal.permanent
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(VERBS), max_size=40))
 def test_no_sequence_of_commands_reaches_data_or_bdat_without_hello_mail_and_rcpt_in_this_order(verbs: list[str]) -> None:
     state, said = State.START, ""
@@ -65,7 +65,7 @@ def test_every_state_can_be_reached_and_left_and_quit() -> None:
     assert not any(State.CLOSED in ways for ways in TABLE.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(SAYINGS, min_size=1, max_size=25))
 def test_the_session_answers_each_command_once_and_takes_a_message_only_after_mail_and_rcpt(sayings: list[str]) -> None:
     async def dialogue() -> None:
@@ -129,7 +129,7 @@ def test_code_and_enhanced_code_of_every_reply_agree(reply: Reply) -> None:
     assert len(reply.wire()) <= 512  # RFC 5321 §4.5.3.1.5
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.integers(min_value=200, max_value=599),
     st.integers(0, 7),
@@ -148,7 +148,7 @@ NAMES = st.sampled_from(["SIZE=", "BODY=", "SMTPUTF8", "RET=", "ENVID=", "NOTIFY
 TEXTS = st.lists(MARKS | WORDS | NAMES | st.text(max_size=3), max_size=14).map("".join)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(TEXTS, st.sampled_from(["FROM", "TO"]), st.booleans(), st.booleans())
 def test_any_path_is_parsed_or_one_of_our_errors(text: str, keyword: str, dsn: bool, smtputf8: bool) -> None:
     try:
@@ -167,7 +167,7 @@ def test_any_path_is_parsed_or_one_of_our_errors(text: str, keyword: str, dsn: b
         assert len(path.domain.encode()) <= 255
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=60))
 def test_any_line_is_parsed_or_one_of_our_errors(line: bytes) -> None:
     try:
@@ -179,7 +179,7 @@ def test_any_line_is_parsed_or_one_of_our_errors(line: bytes) -> None:
     assert not any(ord(char) < 32 or ord(char) == 127 for char in command.argument)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TEXTS)
 def test_any_hello_xtext_or_parameter_is_parsed_or_one_of_our_errors(text: str) -> None:
     for parse in (parse_hello, decode_xtext):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.decide import decide_at_rcpt
@@ -95,7 +95,7 @@ def _changed(draw: st.DrawFn, rules: Mapping[str, Any], waivers: Mapping[str, An
     return {"rules": tuple(rules.values()), "waivers": tuple(waivers.values()), "lists": lists}
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250)
 @given(changes(), st.lists(CASES, min_size=4, max_size=4), EPOCHS, RELEASES)
 def test_what_is_called_only_stricter_makes_no_decision_milder_at_rcpt_or_after_data(
     change: tuple[Policy, Policy], several: list[Case], epoch: Epoch, release: Release | None

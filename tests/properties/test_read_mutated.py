@@ -11,7 +11,7 @@ from relay.read.strict import read_strictly
 from tests.stages.read.messages import messages
 
 LIMITS = ReadLimits()
-bounded = settings(max_examples=300, deadline=None)
+bounded = settings(max_examples=300)
 PIECES = st.sampled_from(
     [
         *(

@@ -10,7 +10,7 @@ from relay.read.strict import read_strictly
 from tests.stages.read.messages import Part, messages
 
 LIMITS = ReadLimits()
-bounded = settings(max_examples=200, deadline=None)
+bounded = settings(max_examples=200)
 
 
 def shown(leaves: list[Leaf]) -> list[Leaf]:

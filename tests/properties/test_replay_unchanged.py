@@ -22,7 +22,7 @@ CLIENTS = st.sampled_from([(client(),), (client(may_send_as=("court.example",)),
 WITH_CLIENTS = st.builds(lambda policy, clients: policy.model_copy(update={"clients": clients}), POLICIES, CLIENTS)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(WITH_CLIENTS, CASES, EPOCHS, MOMENTS, RELEASES)
 def test_an_unchanged_policy_shows_no_difference(
     policy: Policy, about: Case, epoch: Epoch, decided_us: int, release: Release | None
@@ -35,7 +35,7 @@ def test_an_unchanged_policy_shows_no_difference(
     assert counts.matched == counts.matches
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(WITH_CLIENTS, WITH_CLIENTS, CASES, EPOCHS, MOMENTS)
 def test_what_would_be_is_what_decide_says_of_the_same_case(old: Policy, new: Policy, about: Case, epoch: Epoch, decided_us: int) -> None:
     new = new.model_copy(update={"clients": old.clients, "inspection": old.inspection})

@@ -31,7 +31,7 @@ def signer(keys: Keys) -> Signer:
     return Signer(keys.folder)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(fields=FIELDS, body=BODY, piece=st.integers(min_value=1, max_value=200))
 def test_what_is_signed_verifies(keys: Keys, signer: Signer, fields: list[tuple[str, str]], body: bytes, piece: int) -> None:
     lines = [f"From: jan@{DOMAIN}", *(f"{name}: x{value}x" for name, value in fields)]

@@ -29,14 +29,14 @@ def streamed(message: bytes, cuts: list[int]) -> str:
     return body_hash.base64()
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(HEADERS, BODIES, st.lists(st.integers(min_value=0, max_value=10_000), max_size=20))
 def test_any_body_in_any_chunks_hashes_as_dkimpy_says(header: bytes, body: bytes, cuts: list[int]) -> None:
     message = header + b"\r\n" + body + b"\r\n"
     assert streamed(message, cuts) == expected(message)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(BODIES)
 def test_byte_by_byte_is_the_same_as_at_once(body: bytes) -> None:
     message = b"From: a@b.nl\r\n\r\n" + body + b"\r\n"

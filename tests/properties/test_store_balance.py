@@ -123,4 +123,4 @@ class Deliveries(RuleBasedStateMachine):
 
 
 TestDeliveries = Deliveries.TestCase
-TestDeliveries.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestDeliveries.settings = settings(max_examples=25, stateful_step_count=25)

@@ -75,7 +75,6 @@ def test_a_clock_that_is_set_counts_as_wrong_for_a_lease_where_other_processes_h
     assert not shared.wrong
     clock.seconds += step
     assert (shared.wrong, short.wrong, alone.wrong) == (True, True, False)
-    until = time.monotonic() + 2 * SHORT_SECONDS
-    while short.wrong:
-        assert time.monotonic() < until
+    while short.wrong:  # a machine that stands still between two looks at its clocks has made another step
+        time.sleep(SHORT_SECONDS / 10)
     assert shared.wrong

@@ -108,7 +108,7 @@ def test_every_key_of_a_condition_has_something_to_show(name: str) -> None:
 
 
 @given(CASES, POLICIES, EPOCHS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_explanation_never_says_other_than_the_decision(about: Case, given_policy: Policy, epoch: Epoch) -> None:
     decision = decide(about, given_policy, epoch, TODAY)
 

@@ -14,7 +14,7 @@ from tests.properties.test_decide_order import CASES, POLICIES
 from tests.stages.decide.cases import EPOCH, TODAY, condition
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(POLICIES, CASES)
 def test_recipients_together_are_decided_as_each_would_be_alone(policy: Policy, about: Case) -> None:
     together = decide(about, policy, EPOCH, TODAY).verdicts

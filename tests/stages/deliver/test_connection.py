@@ -17,7 +17,7 @@ from tests.fakes.custody import mailbox
 from tests.fakes.dns import FakeResolver
 from tests.servers.certificates import Authority, issue, make_ca
 from tests.servers.sink import EXTENSIONS, Behaviour, Sink
-from tests.stages.deliver.way_out import deliver, deliverer, marked, route, run
+from tests.stages.deliver.way_out import deliver, deliverer, kept_port, marked, route, run
 
 NAME = "mx.partner.example"
 DNS = FakeResolver(hosts={NAME: ["127.0.0.1"]})
@@ -249,7 +249,7 @@ class TestReuse:
 
     def test_a_connection_that_went_stale_is_replaced_without_an_outcome(self) -> None:
         async def dialogue() -> None:
-            async with Sink() as sink:
+            async with kept_port() as sink:
                 out, way = deliverer(), route(sink)
                 await deliver(out, way)
                 await sink.stop()
@@ -286,7 +286,7 @@ class TestReuse:
             async with Sink() as sink:
                 await deliver(out := deliverer(), route(sink))
                 await out.close()
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     while "QUIT" not in sink.commands:
                         await asyncio.sleep(0.01)
 
@@ -316,7 +316,7 @@ class TestReuse:
 
     def test_a_dead_destination_is_left_alone_for_a_while(self) -> None:
         async def dialogue() -> None:
-            async with Sink() as sink:
+            async with kept_port() as sink:
                 out, way = deliverer(schedule=(60.0,)), route(sink)
                 await sink.stop()
                 [first] = await deliver(out, way)
@@ -330,7 +330,7 @@ class TestReuse:
 
     def test_a_destination_that_is_back_gets_its_mail(self) -> None:
         async def dialogue() -> None:
-            async with Sink() as sink:
+            async with kept_port() as sink:
                 out, way = deliverer(schedule=(0.000_1,)), route(sink)
                 await sink.stop()
                 assert (await deliver(out, way))[0].state is State.READY
@@ -376,7 +376,7 @@ class TestProbe:
 
     def test_a_next_hop_that_is_down_says_nothing_about_the_recipient(self) -> None:
         async def dialogue() -> None:
-            async with Sink() as sink:
+            async with kept_port() as sink:
                 await sink.stop()
                 assert (await deliverer().probe(route(sink), Recipient(mailbox("piet@example.nl")))).transient
 

@@ -25,10 +25,10 @@ RECORDS: Records = {
 }
 
 
-def ask(question: Callable[[DnsResolver], Awaitable[Result]], **server: object) -> Result:
+def ask(question: Callable[[DnsResolver], Awaitable[Result]], lifetime: float = 20.0, **server: object) -> Result:
     async def dialogue() -> Result:
         async with NameServer(RECORDS, **server) as names:  # type: ignore[arg-type]
-            return await question(DnsResolver([names.address], lifetime=1.0))
+            return await question(DnsResolver([names.address], lifetime))
 
     return asyncio.run(dialogue())
 
@@ -68,7 +68,7 @@ def test_a_server_that_fails_is_an_unknown_and_never_an_empty_answer(how: str) -
         lambda resolver: resolver.txt("a.example"),
     ):
         with pytest.raises(ResolverTemporaryError):
-            ask(question, **{how: {"a.example"}})
+            ask(question, 0.5, **{how: {"a.example"}})
 
 
 def test_no_server_at_all_is_an_unknown() -> None:

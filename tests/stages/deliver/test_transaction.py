@@ -1,5 +1,6 @@
 """One transaction with a next hop, seen from the next hop's side."""
 
+import asyncio
 import hashlib
 
 import pytest
@@ -10,6 +11,7 @@ from relay.model.errors import StoreError, Withdrawn
 from tests.fakes.custody import mailbox
 from tests.servers.sink import EXTENSIONS, Behaviour, Sink
 from tests.stages.deliver.way_out import MESSAGE, PREFIX, deliver, deliverer, route, run
+from tests.stages.listen.clock import silence
 
 
 def without(*names: str) -> tuple[str, ...]:
@@ -150,13 +152,16 @@ def test_a_connection_that_breaks_after_the_final_dot_is_recorded_as_unknown(fau
 
     async def dialogue() -> None:
         async with Sink(behaviour) as sink:
-            [outcome] = await deliver(deliverer(data_timeout=0.3), route(sink))
+            delivering = asyncio.create_task(deliver(deliverer(data_timeout=20), route(sink)))
+            await sink.wait_for_messages(1)
+            await silence(20)
+            [outcome] = await delivering
             assert outcome.state is State.READY
             assert outcome.unknown
             assert outcome.prefix_sha256 == hashlib.sha256(PREFIX).hexdigest()
             assert len(sink.messages) == 1
 
-    run(dialogue())
+    run(dialogue(), timeout=60)
 
 
 def test_the_mark_is_made_after_the_content_and_before_the_final_dot() -> None:

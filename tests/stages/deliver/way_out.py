@@ -1,7 +1,9 @@
 """A Deliverer with test settings, and one call that delivers bytes to recipients."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +15,7 @@ from relay.settings.models import Delivery, Settings
 from tests.fakes.custody import MemoryBody, claimed, stored
 from tests.fakes.dns import FakeResolver
 from tests.servers.sink import Sink
+from tests.stages.listen.clock import MovedAsyncio
 
 MESSAGE = b"From: jan@example.nl\r\nTo: piet@partner.example\r\nSubject: Hoi\r\n\r\nBeste Piet,\r\n.\r\n..twee\r\nGroet\r\n"
 PREFIX = b"Received: from mail.example.nl by relay.example.nl; Mon, 23 Nov 2026 10:00:00 +0000\r\n"
@@ -22,7 +25,7 @@ OPEN: list[Deliverer] = []
 
 
 def run(coroutine: Coroutine[Any, Any, Result], timeout: float = 30) -> Result:
-    """Runs one test dialogue to its end."""
+    """Runs one test dialogue to its end; it may put the clock forward (`silence`)."""
 
     async def bounded() -> Result:
         try:
@@ -32,7 +35,8 @@ def run(coroutine: Coroutine[Any, Any, Result], timeout: float = 30) -> Result:
             while OPEN:
                 await OPEN.pop().close()
 
-    return asyncio.run(bounded())
+    with asyncio.Runner(loop_factory=MovedAsyncio) as runner:
+        return runner.run(bounded())
 
 
 def settings(**delivery: Any) -> Settings:
@@ -47,6 +51,20 @@ def route(sink: Sink | int, **changes: Any) -> Route:
     """A smart host route to the sink, without TLS unless a test says so."""
     port = sink if isinstance(sink, int) else sink.port
     return Route(**{"name": "out", "to": ("*",), "smart_host": f"127.0.0.1:{port}", "tls": TlsLevel.NONE, **changes})
+
+
+@contextlib.asynccontextmanager
+async def kept_port() -> AsyncIterator[Sink]:
+    """A sink whose port nobody gets while it is stopped: a socket that does not listen is bound to it, too (SO_REUSEADDR, socket(7))."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        sink = Sink()
+        await sink.start(kept.getsockname()[1])
+        try:
+            yield sink
+        finally:
+            await sink.stop()
 
 
 async def marked() -> None:

@@ -108,9 +108,10 @@ def test_a_clamd_that_hangs_is_unavailable_and_the_worker_lives_on() -> None:
                 clamd.suspend()
                 inspection = await workers.inspect(job(PLAIN))
                 assert (inspection.unavailable, inspection.findings) == (("clamd",), ())
-                assert (workers.killed, workers.crashes) == (0, 0)
                 await asyncio.to_thread(clamd.resume)
-                assert (await workers.inspect(job(PLAIN))).unavailable == ()
+                while (await workers.inspect(job(PLAIN))).unavailable:
+                    pass  # on a busy machine it does not answer in a second each time
+                assert (workers.killed, workers.crashes) == (0, 0)
 
         run(dialogue)
 

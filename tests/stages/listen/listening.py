@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import uvloop
@@ -13,18 +13,19 @@ from relay.settings.models import Listener, Settings
 from tests.fakes.intake import FakeIntake
 
 HOSTNAME = "relay.example.nl"
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+Loops = Mapping[str, Callable[[], asyncio.AbstractEventLoop]]
+LOOPS: Loops = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 Result = TypeVar("Result")
 
 
-def run(dialogue: Coroutine[Any, Any, Result], loop: str = "asyncio", timeout: float = 30) -> Result:
-    """Runs one test dialogue to its end; a hang is a failure."""
+def run(dialogue: Coroutine[Any, Any, Result], loop: str = "asyncio", timeout: float = 30, loops: Loops = LOOPS) -> Result:
+    """Runs one test dialogue to its end; a hang is a failure. With MOVED as `loops` the dialogue may put the clock forward."""
 
     async def bounded() -> Result:
         async with asyncio.timeout(timeout):
             return await dialogue
 
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+    with asyncio.Runner(loop_factory=loops[loop]) as runner:
         return runner.run(bounded())
 
 

@@ -9,6 +9,7 @@ import pytest
 from relay.model.message import Body
 from relay.receive.transaction import Transaction
 from tests.fakes.intake import FakeIntake, MemoryWriter
+from tests.stages.listen.clock import MOVED, silence
 from tests.stages.listen.listening import Line, listening, run
 from tests.stages.listen.test_commit import reset, until_alone
 
@@ -62,19 +63,19 @@ def test_a_client_that_goes_away_amid_its_chunks_leaves_nothing_behind(loop: str
 
 def test_a_slow_chunk_may_take_longer_than_the_time_for_one_piece_of_it(loop: str) -> None:
     async def dialogue() -> None:
-        async with listening(data_timeout=0.4) as door:
+        async with listening(data_timeout=20) as door:
             line = await door.connect()
             await to_chunks(line)
             line.send(b"BDAT 21 LAST\r\n")
             for octet in b"Subject: slow\r\n\r\nok\r":
                 line.send(bytes([octet]))
-                await asyncio.sleep(0.05)
+                await silence(5)
             line.send(b"\n")
             assert (await line.hear()).startswith("250 2.0.0 Ok: queued as")
             await line.close()
         assert [taken.raw for taken in door.intake.messages] == [b"Subject: slow\r\n\r\nok\r\n"]
 
-    run(dialogue(), loop)
+    run(dialogue(), loop, timeout=600, loops=MOVED)
 
 
 def test_a_relay_that_stops_says_so_between_two_chunks_and_takes_nothing(loop: str) -> None:

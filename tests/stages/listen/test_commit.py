@@ -8,6 +8,7 @@ import struct
 from relay.settings.models import TlsFiles
 from tests.fakes.intake import FakeIntake
 from tests.servers.certificates import Authority
+from tests.stages.listen.clock import MOVED, silence
 from tests.stages.listen.listening import HOSTNAME, Door, Line, listening, run
 
 MESSAGE = b"Subject: one\r\n\r\nhello\r\n.\r\n"
@@ -115,12 +116,13 @@ def test_the_time_of_a_session_does_not_run_out_on_a_message_that_came_in_whole(
     """A 421 there would bring the message a second time."""
 
     async def dialogue() -> None:
-        async with listening(FakeIntake(gate=asyncio.Event()), session_timeout=0.5) as door:
+        async with listening(FakeIntake(gate=asyncio.Event()), session_timeout=20) as door:
             line = await door.connect()
             await line.to_data()
             line.send(MESSAGE)
             await door.intake.waiting.wait()
             idle = await door.connect()
+            await silence(20)
             assert (await idle.hear()).startswith("421 4.4.2")  # so much time is over
             assert door.intake.gate is not None
             door.intake.gate.set()
@@ -129,7 +131,7 @@ def test_the_time_of_a_session_does_not_run_out_on_a_message_that_came_in_whole(
             await line.close()
             await idle.close()
 
-    run(dialogue(), loop)
+    run(dialogue(), loop, timeout=60, loops=MOVED)
 
 
 def test_a_stop_finishes_the_message_that_is_being_taken_and_ends_the_idle(loop: str) -> None:

@@ -6,12 +6,13 @@ import stat
 from pathlib import Path
 
 import pytest
+from argon2 import extract_parameters
 
 from relay.listen.replies import AUTH_BUSY
 from relay.model.client import Peer
 from relay.model.errors import ConfigurationError
 from relay.settings.models import TlsFiles
-from relay.store.logins import WAITING, Logins, TooManyAtOnce, read_logins, set_login
+from relay.store.logins import CACHE_SECONDS, WAITING, Logins, TooManyAtOnce, read_logins, set_login
 from tests.fakes.intake import FakeIntake
 from tests.servers.certificates import Authority
 from tests.stages.listen.listening import HOSTNAME, listening, run
@@ -24,12 +25,16 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "logins"
 
 
-async def seconds_for(logins: Logins, name: str, password: str, expected: bool) -> float:
-    """How long one check takes on the clock of the loop."""
-    loop = asyncio.get_running_loop()
-    before = loop.time()
-    assert await logins.verify(name, password) is expected
-    return loop.time() - before
+class Counted(Logins):
+    """What costs time is looked at: `checked` has the hash of each password that was."""
+
+    def __init__(self, path: Path, cache_seconds: float = CACHE_SECONDS) -> None:
+        super().__init__(path, cache_seconds)
+        self.checked: list[str] = []
+
+    def _check(self, stored: str, password: str) -> bool:
+        self.checked.append(stored)
+        return super()._check(stored, password)
 
 
 def test_only_the_right_password_of_the_right_login_is_right(path: Path) -> None:
@@ -47,25 +52,29 @@ def test_only_the_right_password_of_the_right_login_is_right(path: Path) -> None
 
 def test_a_success_is_remembered_for_a_while_and_a_failure_never(path: Path) -> None:
     async def dialogue() -> None:
-        logins = Logins(path, cache_seconds=0.5)
-        first = await seconds_for(logins, "jan", "geheim", True)
-        assert await seconds_for(logins, "jan", "geheim", True) < first / 10
-        assert await seconds_for(logins, "jan", "fout", False) > first / 10
-        assert await seconds_for(logins, "jan", "fout", False) > first / 10
-        over = asyncio.get_running_loop().time() + 0.5
-        while asyncio.get_running_loop().time() < over:
-            await logins.verify("jan", "fout")
-        assert await seconds_for(logins, "jan", "geheim", True) > first / 10
+        logins, soon = Counted(path), Counted(path, cache_seconds=0.2)
+        for times in (1, 1, 1):
+            assert await logins.verify("jan", "geheim")
+            assert len(logins.checked) == times
+        for times in (2, 3):
+            assert not await logins.verify("jan", "fout")
+            assert len(logins.checked) == times
+        assert await logins.verify("jan", "geheim")
+        assert len(logins.checked) == 3, "a wrong one in between makes nobody forget"
+        while len(soon.checked) < 2:  # a success that is remembered does not prolong it
+            assert await soon.verify("jan", "geheim")
+            await asyncio.sleep(0.01)
 
     run(dialogue())
 
 
 def test_an_unknown_login_costs_as_much_as_a_wrong_password(path: Path) -> None:
     async def dialogue() -> None:
-        logins = Logins(path)
-        unknown = min([await seconds_for(logins, "els", "fout", False) for _ in range(3)])
-        wrong = min([await seconds_for(logins, "jan", "fout", False) for _ in range(3)])
-        assert 0.3 < unknown / wrong < 3
+        logins = Counted(path)
+        assert not await logins.verify("jan", "fout")
+        assert not await logins.verify("els", "fout")
+        known, unknown = logins.checked
+        assert extract_parameters(unknown) == extract_parameters(known)  # rounds, memory and lanes: all that the time hangs on
 
     run(dialogue())
 

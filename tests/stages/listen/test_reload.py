@@ -1,7 +1,10 @@
 """SIGHUP as the listeners see it: what is new opens, what is gone closes, the rest takes over its new limits and certificates."""
 
 import asyncio
+import contextlib
+import socket
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,16 @@ async def serial(port: int, starttls: bool) -> int:
     shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.transport.abort()
     return x509.load_der_x509_certificate(shown).serial_number
+
+
+@contextlib.contextmanager
+def kept_port() -> Iterator[str]:
+    """An address that nobody gets by chance when its listener has closed: a socket that does not listen is bound to it, too (SO_REUSEADDR,
+    socket(7))."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{kept.getsockname()[1]}"
 
 
 async def refused(port: int) -> bool:
@@ -129,8 +142,8 @@ def test_limits_change_for_sessions_that_are_open(loop: str) -> None:
 
 
 def test_a_new_listener_opens_and_one_that_is_gone_closes(loop: str) -> None:
-    async def dialogue() -> None:
-        async with listening(None, listener(name="old"), listener(name="kept")) as door:
+    async def dialogue(address: str) -> None:
+        async with listening(None, listener(name="old", addresses=(address,)), listener(name="kept")) as door:
             [(_, _, old), (_, _, kept)] = door.bound
             idle = await door.connect()
             await door.listeners.reload(settings(listener(name="kept"), listener(name="new")))
@@ -144,12 +157,13 @@ def test_a_new_listener_opens_and_one_that_is_gone_closes(loop: str) -> None:
             assert not await refused(new)
             await idle.close()
 
-    run(dialogue(), loop)
+    with kept_port() as address:
+        run(dialogue(address), loop)
 
 
 def test_a_long_message_on_a_listener_that_is_gone_holds_up_no_reload_and_arrives(loop: str) -> None:
-    async def dialogue() -> None:
-        async with listening(None, listener(name="old")) as door:
+    async def dialogue(address: str) -> None:
+        async with listening(None, listener(name="old", addresses=(address,))) as door:
             line = await door.connect()
             await line.to_data()
             line.send(b"Subject: sl")
@@ -161,7 +175,8 @@ def test_a_long_message_on_a_listener_that_is_gone_holds_up_no_reload_and_arrive
             assert [taken.raw for taken in door.intake.messages] == [b"Subject: slow\r\n"]
             await line.close()
 
-    run(dialogue(), loop)
+    with kept_port() as address:
+        run(dialogue(address), loop)
 
 
 @pytest.mark.parametrize("change", [{"name": "renamed"}, {"side": "outside"}, {"protocol": "lmtp"}], ids=lambda change: next(iter(change)))

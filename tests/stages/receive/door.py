@@ -30,7 +30,7 @@ ROUTE = Route(name="inside", to=("example.nl",), smart_host="mail.example.nl:25"
 
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Runs one dialogue to its end."""
-    return asyncio.run(asyncio.wait_for(coroutine, 10))
+    return asyncio.run(asyncio.wait_for(coroutine, 60))
 
 
 @dataclass
