@@ -8,6 +8,7 @@ import pytest
 from relay.settings.models import Store
 from tests.servers.sink import Sink
 from tests.stories.house import CLERK, OURS, PASS, house, message, until, with_attachment
+from tests.stories.windows import DAY, room_in
 
 STRANGERS = (
     PASS
@@ -75,6 +76,7 @@ def test_fields_are_put_in_front_for_those_of_the_rule_and_evidence_is_told_of_o
 def test_strangers_above_a_daily_number_wait_and_those_who_are_known_do_not(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
         async with Sink() as sink, house(tmp_path, database, outside=sink.port, policy={"rules/pass.yaml": STRANGERS}) as sluis:
+            await room_in(DAY)
             for number in (1, 2):
                 reply = await sluis.send(message(), to=[f"new{number}@court.example"])
                 await sluis.until_states(reply, "delivered")

@@ -64,6 +64,7 @@ def test_a_killed_relay_delivers_what_it_promised(tmp_path: Path, database: Stor
             await sink.wait_for_messages(1)
             await sluis.kill()
             behaviour.hang_at.clear()
+            sluis.change_settings("lease = 2", "lease = 60")
             await sluis.start()
             (row,) = await sluis.until_states(reply, "delivered")
             assert row.possible_duplicates == 1, "the marked attempt without an outcome is named"
