@@ -14,6 +14,9 @@ from relay.settings.load import load_settings
 from relay.store.queue import end_leases
 from tests.stories.house import House
 
+WAITS_LONG = "SET idle_in_transaction_session_timeout = 0"
+"""For a story that holds a lock on purpose: the server would end it after five seconds."""
+
 
 @asynccontextmanager
 async def machine(first: House, name: str, *, started: bool = True) -> AsyncIterator[House]:

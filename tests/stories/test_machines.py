@@ -19,7 +19,7 @@ from relay.store.engine import open_engine
 from relay.store.tables import Queue
 from tests.servers.sink import Behaviour, Sink
 from tests.stories.house import PASS, House, Reply, house, message, until
-from tests.stories.machines import machine, run_out, stopped
+from tests.stories.machines import WAITS_LONG, machine, run_out, stopped
 from tests.stories.windows import HOUR, room_in
 
 pytestmark = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
@@ -28,7 +28,6 @@ LEASE_SECONDS = 6
 """Of the one story that sees a lease renewed: who has no turn for two thirds of one loses it."""
 QUEUE = Queue.__table__  # type: ignore[attr-defined]
 PHASE_CHANGE_LOCK = 0x536C756973
-WAITS_LONG = "SET idle_in_transaction_session_timeout = 0"  # who holds a lock here on purpose is not ended for it
 STRICTER = PASS + "  - {name: no-hearings, when: {subject_contains: [Hearing]}, then: quarantine, because: hearings are looked at}\n"
 LIMITED = '    may_send_to: ["*"]\n    limits: {messages_per_hour: 10}\n'
 
