@@ -45,7 +45,8 @@ def test_five_thousand_idle_connections_stay_under_200_mb(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("listener", "mode"), [("inside", "starttls"), ("tls", "tls")])
 def test_idle_connections_under_tls_cost_so_little_that_5000_stay_under_350_mb(tmp_path: Path, listener: str, mode: str) -> None:
-    """The second half tells what one costs: the first pays for what is loaded once."""
+    """The second half tells what one costs the process that has the connections: the first pays for what is loaded once, and others may
+    still be loading."""
 
     async def story() -> None:
         async with (
@@ -54,7 +55,8 @@ def test_idle_connections_under_tls_cost_so_little_that_5000_stay_under_350_mb(t
             clients(sluis, "idle", 300, mode, listener=listener) as second,
         ):
             assert first.said == second.said == {"250": 300}
-            assert second.before + (second.peak - second.before) / 300 * 4700 < 350 * MB, (first, second)
+            one = (second.each[sluis.pid] - first.each[sluis.pid]) / 300
+            assert second.before + one * 4700 < 350 * MB, (first, second)
 
     asyncio.run(story())
 
