@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.deploy.confine import Plan
 from tests.deploy.unit import FOLDER, lines, system_calls, value
 from tests.servers.daemon import as_root, new_home, remove_home, running
+from tests.servers.ports import promised
 
 ROOT = Path(__file__).parents[2]
 # Ids of nobody on Debian (60000 to 64999 are given out by Debian's policy for packages that need a fixed one).
@@ -185,7 +186,7 @@ def change(path: Path, changes: dict[str, str]) -> None:
 def privileged_port() -> int:
     """A free port below 1024, which only CAP_NET_BIND_SERVICE can bind."""
     taken = {int(line.split()[1].split(":")[1], 16) for line in Path("/proc/net/tcp").read_text().splitlines()[1:]}
-    return next(port for port in range(1023 - os.getpid() % 300, 512, -1) if port not in taken)
+    return promised(port for port in range(1023 - os.getpid() % 300, 512, -1) if port not in taken)
 
 
 def confined(plan: Plan) -> list[str]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from relay.settings.models import Listener
 from tests.servers.certificates import issue, make_ca
-from tests.servers.daemon import free_port, new_home
+from tests.servers.daemon import new_home
+from tests.servers.ports import free_port
 from tests.servers.postfix import Postfix, running_instance
 from tests.servers.sink import EXTENSIONS, Behaviour, Sink
 

@@ -5,8 +5,8 @@ import smtplib
 from pathlib import Path
 
 from tests.servers.certificates import issue, make_ca
-from tests.servers.daemon import free_port
 from tests.servers.exim import running_exim
+from tests.servers.ports import free_port
 from tests.servers.postfix import running_postfix
 from tests.servers.sink import Behaviour, Sink
 

@@ -14,7 +14,8 @@ import pytest
 from relay.inspect.clamav import EICAR
 from tests.deploy.installation import ROOT, SLUIS, USERS, confined, installation, make_folders_of_two, privileged_port, processes, send
 from tests.deploy.unit import FOLDER, UNITS, lines, system_calls, value
-from tests.servers.daemon import as_root, free_port
+from tests.servers.daemon import as_root
+from tests.servers.ports import free_port
 from tests.servers.sink import Sink
 
 SERVICES = ["sluis.service", "sluis-listen.service", "sluis-deliver.service"]

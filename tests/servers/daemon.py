@@ -1,10 +1,9 @@
-"""What foreign mail servers need in a test: root where they insist on it, a free port, a start and an end that are awaited."""
+"""What foreign mail servers need in a test: root where they insist on it, a start and an end that are awaited."""
 
 import asyncio
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -13,8 +12,10 @@ from pathlib import Path
 
 POLL_SECONDS = 0.02
 """How often a file of a foreign process is looked at: nothing announces a change there."""
-START_SECONDS = 20.0
-STOP_SECONDS = 15.0
+START_SECONDS = 90.0
+"""A machine with much else to do may need long. Like all that is waited for here it costs time where a test fails, and only there."""
+STOP_SECONDS = 60.0
+LOG_SECONDS = 90.0
 _MEMORY = Path("/dev/shm")
 _ROOM = 2**30
 
@@ -27,14 +28,6 @@ def as_root(command: Sequence[str | Path]) -> list[str]:
     """The command as root runs it; anybody else needs sudo without a password, as tests/setup/debian.sh does."""
     words = [str(word) for word in command]
     return words if os.geteuid() == 0 else ["sudo", "-n", *words]
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now, for servers that cannot choose one themselves."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def new_home(name: str) -> Path:
@@ -89,7 +82,7 @@ async def _greets(port: int) -> bool:
     return greeting.startswith(b"220 ")
 
 
-async def until_line(path: Path, pattern: str, timeout: float = 30, count: int = 1) -> list[str]:
+async def until_line(path: Path, pattern: str, timeout: float = LOG_SECONDS, count: int = 1) -> list[str]:
     """Waits until `count` lines of a log match, and gives them. Raises ServerFailed with the end of the log."""
     wanted = re.compile(pattern)
     try:

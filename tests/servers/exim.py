@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.daemon import as_root, free_port, new_home, remove_home, running, until_line, until_port_answers
+from tests.servers.daemon import LOG_SECONDS, as_root, new_home, remove_home, running, until_line, until_port_answers
+from tests.servers.ports import free_port
 
 HOME = Path(os.environ.get("SLUIS_EXIM_HOME", "/opt/sluis-exim"))
 USER = "Debian-exim"
@@ -71,7 +72,7 @@ class Exim:
     port: int
     log: Path
 
-    async def wait_for_log(self, pattern: str, *, count: int = 1, timeout: float = 30) -> list[str]:
+    async def wait_for_log(self, pattern: str, *, count: int = 1, timeout: float = LOG_SECONDS) -> list[str]:
         """Waits for lines of the log that match the regular expression: ` => ` is a delivery, ` == ` a deferral, ` ** ` a failure."""
         return await until_line(self.log, pattern, timeout, count)
 

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.servers.daemon import (
+    LOG_SECONDS,
     POLL_SECONDS,
     ServerFailed,
     as_root,
-    free_port,
     new_home,
     remove_home,
     running,
     until_line,
     until_port_answers,
 )
+from tests.servers.ports import free_port
 
 DAEMONS = Path("/usr/lib/postfix/sbin")
 # master(5): service, type, private, unprivileged, chroot, wake-up, process limit, command. No chroot: it would need files of the system.
@@ -74,7 +75,7 @@ class Postfix:
     log: Path
     mail: Path
 
-    async def wait_for_log(self, pattern: str, *, count: int = 1, timeout: float = 30) -> list[str]:
+    async def wait_for_log(self, pattern: str, *, count: int = 1, timeout: float = LOG_SECONDS) -> list[str]:
         """Waits for lines of the log that match the regular expression, such as `status=(sent|bounced)`."""
         return await until_line(self.log, pattern, timeout, count)
 
@@ -83,7 +84,7 @@ class Postfix:
         found = sorted(self.mail.glob("*/new/*"), key=lambda path: path.stat().st_mtime_ns)
         return [_mail(path.read_bytes()) for path in found]
 
-    async def wait_for_mail(self, count: int, timeout: float = 30) -> list[Mail]:
+    async def wait_for_mail(self, count: int, timeout: float = LOG_SECONDS) -> list[Mail]:
         """Waits until at least `count` messages lie in the Maildirs. Raises ServerFailed with the end of the log."""
         try:
             async with asyncio.timeout(timeout):

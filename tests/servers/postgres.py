@@ -23,8 +23,9 @@ import psycopg
 from relay.settings.models import Store
 from relay.store import schema
 from relay.store.engine import open_engine
-from tests.servers.daemon import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ServerFailed, free_port, new_home_in_memory, remove_home
+from tests.servers.daemon import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ServerFailed, new_home_in_memory, remove_home
 from tests.servers.database import Database
+from tests.servers.ports import free_port
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 SERVER_USER = "postgres"

@@ -27,7 +27,8 @@ from obstore.store import S3Store
 
 from relay.settings.models import ObjectStore
 from tests.servers.certificates import issue, make_ca
-from tests.servers.daemon import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ServerFailed, free_port, new_home_in_memory, remove_home
+from tests.servers.daemon import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ServerFailed, new_home_in_memory, remove_home
+from tests.servers.ports import free_port
 
 _START_TRIES = 3  # somebody else may take a free port between its choice and its use
 _CONFIGURATION = """\

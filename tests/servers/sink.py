@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from tests.servers.ports import free_port
+
 EXTENSIONS = ("PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN")
 END = b"\r\n.\r\n"
 
@@ -66,10 +68,10 @@ class Message(NamedTuple):
 
 
 class Sink:
-    """`async with Sink() as sink:` listens on a free port of `address`. With `certificate` (chain and key files) it offers STARTTLS.
-    With `folder` each message is also written there as `1.eml`, `2.eml`, … `commands` is all that was said to it, `answers` what it said at
-    which stage, or to which recipient, `ahead` what of that
-    came along with the command before, without a wait for its reply, `waiting` the stages at which sessions wait for a gate."""
+    """`async with Sink() as sink:` listens on a port of `address` that stays its own while it does not. With `certificate` (chain and key
+    files) it offers STARTTLS. With `folder` each message is also written there as `1.eml`, `2.eml`, … `commands` is all that was said to
+    it, `answers` what it said at which stage, or to which recipient, `ahead` what of that came along with the command before, without a
+    wait for its reply, `waiting` the stages at which sessions wait for a gate."""
 
     def __init__(
         self,
@@ -89,7 +91,7 @@ class Sink:
         self.connections = 0
         self.open_connections = 0
         self.most_open = 0
-        self.port = 0
+        self.port = free_port(self)
         self.server_names: list[str | None] = []
         self._address = address
         self._folder = folder
@@ -118,9 +120,9 @@ class Sink:
         await self.stop()
 
     async def start(self, port: int = 0) -> None:
-        """Listens; a sink that was stopped may start again on its old port."""
-        self._server = await asyncio.start_server(self._connected, self._address, port, limit=2**16)
-        self.port = self._server.sockets[0].getsockname()[1]
+        """Listens; a sink that was stopped may start again on its old port, or on that of another at another address."""
+        self.port = port or self.port
+        self._server = await asyncio.start_server(self._connected, self._address, self.port, limit=2**16)
 
     async def stop(self) -> None:
         """Closes the socket and every session."""
@@ -132,7 +134,7 @@ class Sink:
         if self._server:
             await self._server.wait_closed()
 
-    async def wait_for_messages(self, count: int, timeout: float = 30) -> list[Message]:
+    async def wait_for_messages(self, count: int, timeout: float = 90) -> list[Message]:
         """Waits until at least `count` messages are here."""
         async with asyncio.timeout(timeout), self._changed:
             await self._changed.wait_for(lambda: len(self.messages) >= count)

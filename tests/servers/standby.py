@@ -18,7 +18,8 @@ from pathlib import Path
 
 import psycopg
 
-from tests.servers.daemon import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ServerFailed, as_root, free_port, remove_home
+from tests.servers.daemon import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ServerFailed, as_root, remove_home
+from tests.servers.ports import free_port
 from tests.servers.postgres import (
     BINARIES,
     LISTEN,

@@ -37,7 +37,10 @@ from tests.servers import warm
 from tests.servers.daemon import POLL_SECONDS, as_root
 from tests.servers.processes import children, command_line
 
-SECONDS = 40.0
+SECONDS = 90.0
+"""For whatever is waited for: it costs time where a test fails, and only there."""
+CLIENT_SECONDS = 150.0
+"""That a client waits for a reply: what the kernel gave to a process that dies waits there until that one has started again."""
 OURS = "prosecution.example"
 SENDER = f"s.devries@{OURS}"
 CLERK = "clerk@court.example"
@@ -181,6 +184,12 @@ class House:
             else:
                 path.unlink(missing_ok=True)
 
+    def change_settings(self, old: str, new: str) -> None:
+        """Replaces what stands in the settings file; in force at the next start."""
+        text = self.config.read_text()
+        assert old in text, text
+        self.config.write_text(text.replace(old, new))
+
     async def start(self, *words: str, module: str = "relay") -> None:
         """Starts a relay, again after a stop, or one more with a role of its own (`--role`, `listen`). `module` is the program."""
         self.relays.append(WarmRelay(self.config, *words, module=module))
@@ -238,8 +247,15 @@ class House:
         """One transaction; the first refusal ends it, as a careful client would. Recipients may carry parameters after a space."""
         return await asyncio.to_thread(self._send, raw, to, sender, listener, options, source)
 
+    async def until_taken(self, raw: bytes) -> Reply:
+        """Sends it until it is not deferred any more, as a client would."""
+        async with asyncio.timeout(SECONDS):
+            while (reply := await self.send(raw)).code == 451:
+                await asyncio.sleep(POLL_SECONDS)
+        return reply
+
     def _send(self, raw: bytes, to: Sequence[str], sender: str, listener: str, options: Sequence[str], source: str) -> Reply:
-        with smtplib.SMTP("127.0.0.1", self.port(listener), f"mail.{OURS}", SECONDS, (source, 0)) as client:
+        with smtplib.SMTP("127.0.0.1", self.port(listener), f"mail.{OURS}", CLIENT_SECONDS, (source, 0)) as client:
             client.ehlo()
             client.command_encoding = "utf-8"
             code, text = client.mail(sender, list(options))
@@ -391,7 +407,7 @@ def _settings(store: Store, socket: Path, changes: Mapping[str, Any], listeners:
         "store": {"url": store.url},
         "spool": {"folder": "spool", "public_key": "keys/spool.pub", "private_keys": "keys/spool", "full_percent": 99.5, "reserve": 1024},
         "inspection": {"workers": 1},
-        "delivery": {"poll": 0.05, "schedule": [0.2, 0.2, 1], "connect_timeout": 5, "command_timeout": 10, "data_timeout": 20},
+        "delivery": {"poll": 0.05, "schedule": [0.2, 0.2, 1], "connect_timeout": 5, "command_timeout": 60, "data_timeout": 60},
         "control": {"socket": str(socket), "review_group": "nogroup", "admin_group": "nogroup"},
         "policy": {"source": "folder"},  # what a story writes is in force at the next start or reload
         "http": {"address": "127.0.0.1:0"},

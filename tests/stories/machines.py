@@ -11,7 +11,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from relay.settings.load import load_settings
+from relay.store.queue import end_leases
 from tests.stories.house import House
+
+WAITS_LONG = "SET idle_in_transaction_session_timeout = 0"
+"""For a story that holds a lock on purpose: the server would end it after five seconds."""
 
 
 @asynccontextmanager
@@ -45,3 +49,10 @@ def stopped(one: House) -> Iterator[None]:
         yield
     finally:
         os.kill(one.pid, signal.SIGCONT)
+
+
+def run_out(one: House) -> None:
+    """The time of all leases goes by. Where their holders stand still or are gone nobody renews them, and where a lease is long nobody
+    loses one because the machine is busy."""
+    with one._engine.begin() as connection:
+        end_leases(connection)

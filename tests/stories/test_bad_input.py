@@ -53,7 +53,7 @@ def test_mail_under_a_key_that_is_not_here_waits_and_leaves_when_the_key_is_back
 
             await sluis.start()
             await until(lambda: '"spool-unavailable"' in sluis.log(), lambda: f"an alert: {sluis.log()[-2000:]}")
-            assert f"no private key {old.stem} here" in sluis.log()
+            await until(lambda: f"no private key {old.stem} here" in sluis.log(), "the key that is missed")
             assert sluis.states(reply.id) == ["ready"]
             await sluis.until_states(await sluis.send(message("Under the new key")), "delivered")
             assert len(sink.messages) == 1

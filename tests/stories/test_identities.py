@@ -15,6 +15,7 @@ from tests.servers.sink import Behaviour, Sink
 from tests.stages.sign.keys import txt_record
 from tests.stories.dialogue import NAME, encoded, talking
 from tests.stories.house import CLERK, CLIENTS, OURS, PASS, SENDER, house, message, trusting, with_attachment
+from tests.stories.windows import HOUR, room_in
 
 AUTHOR = "author@elsewhere.example"
 BARE = message().replace(b"Dear clerk,\r\n", b"Dear clerk,\n")
@@ -191,6 +192,7 @@ def test_a_sender_at_its_ceiling_hears_450_and_a_restart_forgets_nothing(tmp_pat
         limited = "    sender_limits: {messages_per_hour: 2, recipients_per_day: 3}\n"
         clients = CLIENTS.replace('    may_send_to: ["*"]\n', '    may_send_to: ["*"]\n' + limited, 1)
         async with Sink() as sink, house(tmp_path, database, outside=sink.port, policy={"clients.yaml": clients}) as sluis:
+            await room_in(HOUR)  # a day ends with one
             crowd = [f"clerk{number}@court.example" for number in range(5)]
             async with talking(sluis.port()) as client:
                 replies = await client.envelope(crowd, f"busy@{OURS}")
@@ -285,7 +287,7 @@ def test_a_full_spool_says_452_and_takes_mail_again_when_there_is_room(tmp_path:
             assert (full.code, full.text) == (452, "4.3.1 Not enough storage now, try again later")
             assert sluis.rows() == []
             await sluis.stop()
-            sluis.config.write_text(sluis.config.read_text().replace(str(2**60), "1024"))
+            sluis.change_settings(str(2**60), "1024")
             await sluis.start()
             await sluis.until_states(await sluis.send(message()), "delivered")
 

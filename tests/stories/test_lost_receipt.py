@@ -17,7 +17,7 @@ from relay.store.engine import open_engine
 from relay.store.unheard import UNHEARD
 from tests.servers.exim import running_exim
 from tests.servers.postfix import running_postfix
-from tests.servers.sink import Sink
+from tests.servers.sink import Behaviour, Sink
 from tests.stories.dialogue import Dialogue, receipt, stuffed, talking
 from tests.stories.house import CLERK, OURS, PASS, SENDER, House, house, message, until
 from tests.stories.machines import machine, stopped
@@ -35,13 +35,21 @@ async def unheard(sluis: House, client: Dialogue, raw: bytes) -> None:
 
 
 def test_a_relay_that_was_killed_before_its_250_was_heard_says_it_again_and_delivers_once(tmp_path: Path, database: Store) -> None:
+    """It delivers while its client has not heard yet: held before the final dot, so that the kill falls into no delivery."""
+
     async def story() -> None:
-        async with Sink() as sink, house(tmp_path, database, outside=sink.port, settings=LEASE) as sluis:
+        gate = asyncio.Event()
+        async with (
+            Sink(Behaviour(gates={"MAIL": gate})) as sink,
+            house(tmp_path, database, outside=sink.port, settings=LEASE) as sluis,
+        ):
             raw = message()
             async with talking(sluis.port()) as client:
                 await unheard(sluis, client, raw)
                 await sluis.kill()
+            gate.set()
             (row,) = sluis.rows()
+            sluis.change_settings("lease = 2", "lease = 60")
             await sluis.start()
             reply = await sluis.send(raw, to=[CLERK], sender=SENDER)
             assert (reply.code, reply.id, reply.commitment) == (250, row.message_id, row.m_commitment)

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from relay.settings.models import Store
-from tests.servers.daemon import free_port
+from tests.servers.ports import free_port
 from tests.servers.postfix import running_postfix
 from tests.servers.sink import Behaviour, Sink
 from tests.stories.house import CLERK, house, message, until
@@ -12,18 +12,14 @@ from tests.stories.house import CLERK, house, message, until
 
 def test_a_next_hop_that_is_down_is_tried_again_until_it_is_back(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
-        port = free_port()
-        async with house(tmp_path, database, outside=port) as sluis:
+        sink = Sink()
+        async with house(tmp_path, database, outside=sink.port) as sluis:
             reply = await sluis.send(message())
             await until(lambda: sluis.log().count('"event": "delivery"') >= 2, "two attempts")
             assert sluis.states(reply.id) == ["ready"]
-            sink = Sink()
-            await sink.start(port)
-            try:
+            async with sink:
                 await sluis.until_states(reply, "delivered")
                 assert len(sink.messages) == 1
-            finally:
-                await sink.stop()
 
     asyncio.run(story())
 
@@ -68,6 +64,7 @@ def test_a_killed_relay_delivers_what_it_promised(tmp_path: Path, database: Stor
             await sink.wait_for_messages(1)
             await sluis.kill()
             behaviour.hang_at.clear()
+            sluis.change_settings("lease = 2", "lease = 60")
             await sluis.start()
             (row,) = await sluis.until_states(reply, "delivered")
             assert row.possible_duplicates == 1, "the marked attempt without an outcome is named"
@@ -97,21 +94,17 @@ def test_recipients_that_the_next_hop_defers_or_refuses_stand_alone(tmp_path: Pa
 
 def test_a_retry_by_hand_is_tried_now_though_the_next_hop_was_down_a_moment_ago(tmp_path: Path, database: Store) -> None:
     async def story() -> None:
-        port = free_port()
-        async with house(tmp_path, database, outside=port, settings={"delivery": {"schedule": [600]}}) as sluis:
+        sink = Sink()
+        async with house(tmp_path, database, outside=sink.port, settings={"delivery": {"schedule": [600]}}) as sluis:
             reply = await sluis.send(message())
             await until(lambda: sluis.log().count('"event": "delivery"') == 1, "the first attempt")
             await until(lambda: sluis.rows(reply.id)[0].outcome is not None, "its outcome")
             (listed,) = (await sluis.sluis("queue", "list", "--json")).json
             assert listed["queue"]["attempts"] == 1, "an attempt that reached nobody is one"
-            sink = Sink()
-            await sink.start(port)
-            try:
+            async with sink:
                 said = await sluis.sluis("queue", "retry", reply.id.hex, "--reason", "it is back")
                 assert said.code == 0, said.err
                 await sluis.until_states(reply, "delivered")
-            finally:
-                await sink.stop()
 
     asyncio.run(story())
 

@@ -12,7 +12,7 @@ import pytest
 from relay.policy.load import digest, read_files
 from relay.settings.models import Store
 from tests.servers.sink import Behaviour, Sink
-from tests.stories.house import PASS, House, house, message, parts, until
+from tests.stories.house import PASS, SECONDS, House, house, message, parts, until
 
 PROCESSES = {"processes": 2, "delivery": {"lease": 2}, "control": {"two_people": False}}
 STRICTER = PASS + "  - {name: no-hearings, when: {subject_contains: [Hearing]}, then: quarantine, because: hearings are looked at}\n"
@@ -27,7 +27,7 @@ def page(one: House, name: str) -> str:
 
 async def spread(one: House) -> None:
     """Sends until both processes have taken something."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(SECONDS):
         while not all(f'"process": "listen-{number}", "logger": "sluis.road", "event": "accepted"' in one.log() for number in (1, 2)):
             assert (await one.send(message())).code == 250
 
@@ -71,7 +71,7 @@ def test_a_process_that_dies_is_started_again_and_no_client_is_turned_away(tmp_p
                 await one.until_states(reply, "delivered")
             await until(lambda: set(parts(one.pid)) == set(first), "both to be back")
             assert parts(one.pid)["listen-2"] == first["listen-2"]
-            assert one.log().count('"alert": "process-died"') == 2
+            await until(lambda: one.log().count('"alert": "process-died"') == 2, "both alerts")
             assert len(sink.messages) == 8
             metrics = await asyncio.to_thread(page, one, "metrics")
             assert 'sluis_process_restarts_total{process="listen-1"} 1.0' in metrics
@@ -96,7 +96,8 @@ def test_a_process_that_stands_still_is_ended_and_what_it_was_delivering_leaves_
             assert during.code == 250
             for each in (reply, during):
                 await one.until_states(each, "delivered")
-            assert ('"alert": "process-silent", "process": "deliver"' in one.log(), len(sink.messages)) == (True, 2)
+            await until(lambda: '"alert": "process-silent", "process": "deliver"' in one.log(), "the alert")
+            assert len(sink.messages) == 2
             second = parts(one.pid)
             assert second["deliver"] != first["deliver"]
             assert {name: pid for name, pid in second.items() if name != "deliver"} == {

@@ -6,7 +6,7 @@ from pathlib import Path
 from relay.settings.models import Store
 from tests.servers.sink import Sink
 from tests.stories.dialogue import talking
-from tests.stories.house import CLERK, SENDER, house, message
+from tests.stories.house import CLERK, SENDER, house, message, until
 
 REJECT = """\
 rules:
@@ -115,7 +115,7 @@ def test_no_rule_holds_with_an_alert(tmp_path: Path, database: Store) -> None:
             reply = await sluis.send(message(), to=[CLERK])
             assert reply.code == 250
             assert sluis.states(reply.id) == ["held"]
-            assert '"alert": "no-rule"' in sluis.log()
+            await until(lambda: '"alert": "no-rule"' in sluis.log(), "the alert")
             assert sink.messages == []
 
     asyncio.run(story())

@@ -47,7 +47,7 @@ def test_while_the_scanner_is_down_the_client_hears_451_and_is_heard_again_later
                 assert sluis.states(reply.id) == ["refused"]
                 assert sink.messages == []
                 await asyncio.to_thread(clamd.start)
-                await sluis.until_states(await sluis.send(message()), "delivered")
+                await sluis.until_states(await sluis.until_taken(message()), "delivered")
 
     asyncio.run(story())
 
