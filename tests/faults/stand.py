@@ -41,6 +41,8 @@ from tests.stories.house import PASS, House, house, parts, until
 
 LEASE_SECONDS = 4
 """After a kill nobody on PostgreSQL knows at once that the lease is of a dead process."""
+PATIENT = {"connect_timeout": 30, "command_timeout": 60, "data_timeout": 60}
+"""A next hop that keeps its reply to itself is not given up while a test attaches to the relay, or asks it something."""
 LOOK_SECONDS = 0.1
 """Between two looks into the store, each of which opens it anew."""
 FOR_GOOD = 500
@@ -106,7 +108,7 @@ class Stand:
 
     async def until_dead(self) -> int:
         """Waits until the relay's process has ended; gives its exit status, below zero for a signal."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await self.house.relay.wait()
 
     @property
@@ -147,7 +149,7 @@ class Stand:
         if self.queued():
             await self.house.sluis("queue", "retry", "--all", "--reason", "the disk is well again")
 
-    async def settle(self, seconds: float = 40) -> None:
+    async def settle(self, seconds: float = 90) -> None:
         """Waits until nothing is in the queue: all that can leave has left, the rest waits for a phase or a person."""
         await until(
             lambda: not self.queued(), lambda: f"an empty queue: {self.queued()}\n{self.house.log()[-3000:]}", seconds, LOOK_SECONDS
@@ -260,7 +262,7 @@ async def stand(
     rng = Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     given = settings or {}
-    delivery = {"lease": LEASE_SECONDS, **given.get("delivery", {})}
+    delivery = {"lease": LEASE_SECONDS, **PATIENT, **given.get("delivery", {})}
     changes = {"clamd": {"socket": str(clamd.socket)}, **given, "delivery": delivery}
     rules = {**POLICY, **(policy or {})}
     async with (
