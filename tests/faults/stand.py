@@ -45,6 +45,7 @@ PATIENT = {"connect_timeout": 30, "command_timeout": 60, "data_timeout": 60}
 """A next hop that keeps its reply to itself is not given up while a test attaches to the relay, or asks it something."""
 LOOK_SECONDS = 0.1
 """Between two looks into the store, each of which opens it anew."""
+TRIES = 5
 FOR_GOOD = 500
 """A reply from here on is no invitation to come again."""
 Result = TypeVar("Result")
@@ -206,13 +207,17 @@ class Stand:
 
     async def again(self, caught: Iterable[Transaction]) -> int:
         """A client that heard no 250 and no refusal for good sends once more; gives how many were in custody already. For a test that has
-        put right what it broke: what is sent now must be accepted, but for what policy refuses."""
+        put right what it broke: what is sent now must be accepted, but for what policy refuses. Time-outs that are short for the sake of
+        the fault may be too short for a busy machine: who hears a 4xx comes again."""
         adopted = 0
         for transaction in caught:
             if transaction.heard_250 or (transaction.reply is not None and transaction.reply.code >= FOR_GOOD):
                 continue
             known = {row.message_id for row in self.rows_of(transaction)}
-            repeated = await self.client.send(self.house.port(), self.client.again(transaction))
+            for _ in range(TRIES):
+                repeated = await self.client.send(self.house.port(), self.client.again(transaction))
+                if repeated.reply is None or repeated.heard_250 or repeated.reply.code >= FOR_GOOD:
+                    break
             refused = repeated.reply is not None and repeated.reply.code >= FOR_GOOD and b"Subject: " + REFUSED in repeated.raw
             assert repeated.heard_250 or refused, f"the damage is undone, and the client hears {repeated.reply}"
             adopted += repeated.id in known
