@@ -33,6 +33,7 @@ PACKS = {
 OVER_S3 = ("after next hop's 250", "at random", "one of several processes")
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("windows", [ROUNDS, PACKS], ids=["one message", "a pack of several"])
 def test_a_relay_that_is_killed_in_any_window_keeps_its_promises(
     tmp_path: Path, new_database: Database, shared_clamd: Clamd, windows: Mapping[str, Sequence[str]]
@@ -47,6 +48,7 @@ def test_a_relay_that_is_killed_in_any_window_keeps_its_promises(
     asyncio.run(story())
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 def test_several_processes_over_an_object_store_that_are_killed_keep_their_promises(
     tmp_path: Path, new_database: Database, shared_clamd: Clamd, bucket: ObjectStore
@@ -62,6 +64,7 @@ def test_several_processes_over_an_object_store_that_are_killed_keep_their_promi
     asyncio.run(story())
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 def test_a_relay_that_is_killed_between_a_pack_in_the_object_store_and_its_commit_keeps_its_promises(
     tmp_path: Path, new_database: Database, shared_clamd: Clamd, ceph: Ceph, bucket: ObjectStore
