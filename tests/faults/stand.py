@@ -32,6 +32,7 @@ from relay.store.engine import open_engine, sqlite_path
 from relay.store.search import Search, find
 from relay.store.spool import Spool, open_spool
 from relay.store.tables import EventRecord, Queue
+from tests.faults import patient
 from tests.faults.checker import Causes, Checker, Verdict
 from tests.faults.client import LARGE, MEDIUM, SMALL, Client, Hook, Transaction, read_log
 from tests.faults.next_hop import NextHop
@@ -41,8 +42,6 @@ from tests.stories.house import PASS, House, house, parts, until
 
 LEASE_SECONDS = 4
 """After a kill nobody on PostgreSQL knows at once that the lease is of a dead process."""
-PATIENT = {"connect_timeout": 30, "command_timeout": 60, "data_timeout": 60}
-"""A next hop that keeps its reply to itself is not given up while a test attaches to the relay, or asks it something."""
 LOOK_SECONDS = 0.1
 """Between two looks into the store, each of which opens it anew."""
 TRIES = 5
@@ -267,7 +266,7 @@ async def stand(
     rng = Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     given = settings or {}
-    delivery = {"lease": LEASE_SECONDS, **PATIENT, **given.get("delivery", {})}
+    delivery = {"lease": LEASE_SECONDS, **patient.DELIVERY, **given.get("delivery", {})}
     changes = {"clamd": {"socket": str(clamd.socket)}, **given, "delivery": delivery}
     rules = {**POLICY, **(policy or {})}
     async with (

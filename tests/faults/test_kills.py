@@ -13,6 +13,7 @@ from tests.faults.bombs import Point, bomb
 from tests.faults.checker import Verdict
 from tests.faults.client import SMALL
 from tests.faults.packs import TOGETHER, Inspections
+from tests.faults.patient import over_bucket
 from tests.faults.rounds import Report, judged, run_rounds
 from tests.faults.stand import LOOK_SECONDS, stand
 from tests.servers.clamd import Clamd
@@ -55,7 +56,7 @@ def test_several_processes_over_an_object_store_that_are_killed_keep_their_promi
 ) -> None:
     async def story() -> None:
         report = Report()
-        settings = {"processes": 2, "spool": {"s3": bucket.model_dump(mode="json", exclude_unset=True)}}
+        settings = {"processes": 2, "spool": over_bucket(bucket)}
         async with stand(tmp_path, new_database.relay, shared_clamd, seed=SEED, owner=new_database.owner, settings=settings) as at:
             await run_rounds(at, shared_clamd, OVER_S3, report)
         assert report.faults == [], str(report)
@@ -73,7 +74,7 @@ def test_a_relay_that_is_killed_between_a_pack_in_the_object_store_and_its_commi
     is locked, and commits nothing."""
 
     async def story() -> None:
-        settings = {"spool": {"s3": bucket.model_dump(mode="json", exclude_unset=True)}}
+        settings = {"spool": over_bucket(bucket)}
         async with stand(tmp_path, new_database.relay, shared_clamd, seed=SEED, owner=new_database.owner, settings=settings) as at:
             fuse = bomb(at, Point.WRITING)
             transactions = [at.compose(size=SMALL) for _ in range(TOGETHER)]
