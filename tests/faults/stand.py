@@ -45,6 +45,7 @@ LEASE_SECONDS = 4
 LOOK_SECONDS = 0.1
 """Between two looks into the store, each of which opens it anew."""
 TRIES = 5
+"""Of a client that hears a 4xx: on a machine so busy that it hears more of them, no test tells anything."""
 FOR_GOOD = 500
 """A reply from here on is no invitation to come again."""
 Result = TypeVar("Result")
