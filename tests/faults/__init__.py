@@ -1,6 +1,7 @@
 """Faults: what is promised holds when the relay is killed, its disk fails, or what is around it goes away.
 
     stand.py      a whole relay with its client, next hops, a real clamd: kill, start, settle, check
+    patient.py    settings under which nothing is given up while a test holds it
     client.py     the client and its own log of what it heard
     next_hop.py   the next hop, which keeps each copy and looks into the record at the final dot
     strace.py     kills, stops and errors at an exact system call

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from tests.faults.disk import DiskFault
 from tests.faults.disk_faults import SPOOL_FAULTS, STORE_FAULTS
+from tests.faults.patient import over_bucket
 from tests.faults.rounds import Report, run_rounds
 from tests.faults.stand import stand
 from tests.faults.windows import ON_RELAY, SEVERAL_ONLY, SQLITE_ONLY, WINDOWS
@@ -77,7 +78,7 @@ def settings_of(kind: str, ceph: Ceph, folder: Path) -> dict[str, Any]:
     if kind != "processes over S3":
         return {}
     bucket = ceph.new_bucket(folder / "bucket")
-    return {"processes": PROCESSES, "spool": {"s3": bucket.model_dump(mode="json", exclude_unset=True)}}
+    return {"processes": PROCESSES, "spool": over_bucket(bucket)}
 
 
 async def play(rounds: int, seed: int, clamd: Clamd, cluster: Cluster, ceph: Ceph, folder: Path) -> Report:

@@ -17,18 +17,13 @@ from sqlalchemy import Connection, make_url, text
 from relay.settings.models import Store
 from relay.store.engine import open_engine, sqlite_path
 from tests.faults.stand import Stand
-from tests.faults.strace import Inject, Trace, traced
+from tests.faults.strace import SECONDS, Inject, NotInWindow, Trace, traced
 from tests.servers.daemon import as_root
 from tests.servers.processes import descendants, ended
 from tests.stories.house import until
 
 KILLED, FROZEN = "signal=SIGKILL", "signal=SIGSTOP"
 """Before the call is made; when it has been made."""
-SECONDS = 15.0
-
-
-class NotInWindow(AssertionError):
-    """The kill came at another moment: the round proves nothing."""
 
 
 def prove(fact: bool, what: str) -> None:
@@ -81,6 +76,15 @@ class _Armed:
         self._at = at
         self._stack = contextlib.AsyncExitStack()
 
+    async def arm(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            await self._attach(stack)
+            self._stack = stack.pop_all()
+
+    async def _attach(self, stack: contextlib.AsyncExitStack) -> None:
+        """To what it watches; `stack` lets it go. Raises NotInWindow."""
+        raise NotImplementedError
+
     async def gone_off(self) -> None:
         try:
             await self._until_there()
@@ -109,16 +113,16 @@ class InRelay(_Armed):
         self._inject = inject
         self._trace: Trace | None = None
 
-    async def arm(self) -> None:
+    async def _attach(self, stack: contextlib.AsyncExitStack) -> None:
         at = self._at
-        self._trace = await self._stack.enter_async_context(traced([at.house.pid], self._inject, output=at.trace_file()))
+        self._trace = await stack.enter_async_context(traced([at.house.pid], self._inject, output=at.trace_file()))
 
     async def _until_there(self) -> None:
-        assert self._trace is not None
+        assert self._trace is not None, "strace is not there"
         if self._inject.what == FROZEN:
-            await self._trace.until_stopped(seconds=SECONDS)
+            await self._trace.until_stopped()
         else:
-            await self._trace.until_ended(SECONDS)
+            await self._trace.until_ended()
 
 
 class _OnServer(_Armed):
@@ -141,35 +145,47 @@ class _OnServer(_Armed):
 class BehindLock(_OnServer):
     """Somebody else holds what the transaction writes last."""
 
-    async def arm(self) -> None:
-        self._lock = self._stack.enter_context(_opened(self._at.owner))
+    def __init__(self, at: Stand) -> None:
+        super().__init__(at)
+        self._lock: Connection | None = None
+
+    async def _attach(self, stack: contextlib.AsyncExitStack) -> None:
+        self._lock = stack.enter_context(_opened(self._at.owner))
         self._lock.execute(text("LOCK TABLE event, delivery IN SHARE MODE"))
 
     async def _until_there(self) -> None:
         await until(self._waiting, "a transaction that waits for the lock", SECONDS)
 
     def _waiting(self) -> bool:
+        assert self._lock is not None, "there is no lock"
         return bool(self._lock.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar())
 
 
 class InBackend(_OnServer):
     """strace on the server's processes for the relay."""
 
-    async def arm(self) -> None:
+    def __init__(self, at: Stand) -> None:
+        super().__init__(at)
+        self._trace: Trace | None = None
+
+    async def _attach(self, stack: contextlib.AsyncExitStack) -> None:
         pids = self._backends()
-        self._stack.callback(lambda: subprocess.run(as_root(["kill", "-CONT", *map(str, pids)]), check=False, stderr=subprocess.DEVNULL))
+        stack.callback(lambda: subprocess.run(as_root(["kill", "-CONT", *map(str, pids)]), check=False, stderr=subprocess.DEVNULL))
         inject = Inject(("fdatasync",), FROZEN)
-        self._trace = await self._stack.enter_async_context(traced(pids, inject, output=self._at.trace_file()))
+        self._trace = await stack.enter_async_context(traced(pids, inject, output=self._at.trace_file()))
 
     async def _until_there(self) -> None:
-        await self._trace.until_stopped(seconds=SECONDS)
+        assert self._trace is not None, "strace is not there"
+        await self._trace.until_stopped()
 
 
 @contextlib.contextmanager
 def _opened(store: Store) -> Iterator[Connection]:
+    """What is locked over it stays so, however long the rest takes."""
     engine = open_engine(store)
     try:
         with engine.connect() as connection:
+            connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
             yield connection
     finally:
         engine.dispose()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import socket
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,10 +15,11 @@ from relay.store.engine import sqlite_path
 from relay.store.high_water import Mark
 from relay.store.spool.folder_pack import SUFFIX, UNFINISHED
 from relay.store.spool.format import BODY_START, body_length
+from tests.faults.bombs import prove
 from tests.faults.client import LARGE, SMALL, Transaction
 from tests.faults.packs import MAKE, TOGETHER, about_to_be_packed, frozen_when, in_packs
 from tests.faults.stand import CLERKS, FOR_GOOD, REFUSED, Stand
-from tests.faults.strace import Inject, Trace, thaw, traced
+from tests.faults.strace import Inject, NotInWindow, Trace, thaw, traced
 from tests.servers.clamd import Clamd
 from tests.servers.processes import ended
 from tests.stories.house import until
@@ -32,6 +34,9 @@ not said so; the same, and it has refused one of two recipients, whose sender is
 new one; it is in the store, whose mark is about to be moved; at any time, while SQLite moves its log into its file."""
 BODY, PACK, FOLDER, SPOOL, MARK, WAL, DATABASE, ANY = "body", "pack", "folder", "spool", "mark", "wal", "database", "file that is made"
 MOST_SENT = 400
+FOLDER_SECONDS = 2**24 / 1000
+"""For so long bodies come into one folder: the first 6 of the 12 digits of milliseconds that a UUIDv7 begins with name it (RFC 9562)."""
+ROUND_SECONDS = 20.0
 MARK_UNWRITTEN = "high-water-unwritable"
 
 
@@ -64,7 +69,7 @@ class Seen:
 
 
 async def break_disk(at: Stand, clamd: Clamd, fault: DiskFault) -> Seen:
-    """Raises AssertionError where the fault hit nothing. The relay may be dead when this returns."""
+    """Raises NotInWindow where the fault hit nothing. The relay may be dead when this returns."""
     before, first = len(at.house.log()), len(at.client.log)
     stages = {
         CREATING: _creating,
@@ -130,12 +135,27 @@ def _path(at: Stand, file: str, body: str) -> Path:
 
 
 async def _over(at: Stand, fault: DiskFault, trace: Trace) -> list[str]:
-    """Waits until the fault has hit, and until the process has drawn its conclusion where that is its end."""
-    await trace.until_injected(10)
+    """Waits until the fault has hit, and until the process has drawn its conclusion where that is its end. Raises NotInWindow."""
+    try:
+        await trace.until_injected()
+    except AssertionError as error:
+        raise NotInWindow(str(error)) from None
     if fault.dies:
-        with contextlib.suppress(AssertionError):  # it went on: the test says so
-            await trace.until_ended(5)
+        await _its_end(trace)
     return trace.injected()
+
+
+async def _its_end(trace: Trace) -> None:
+    """If it went on, the test says so."""
+    with contextlib.suppress(AssertionError):
+        await trace.until_ended()
+
+
+async def _same_folder() -> None:
+    """Where the bodies of the next moments come into another folder, they are waited for."""
+    left = FOLDER_SECONDS - time.time() % FOLDER_SECONDS
+    if left < ROUND_SECONDS:
+        await asyncio.sleep(left)
 
 
 async def _new_body(at: Stand, known: set[str]) -> str:
@@ -151,7 +171,7 @@ async def _new_pack(at: Stand, known: set[str]) -> str:
         thaw(at.house.pid)
     assert all(transaction.heard_250 for transaction in transactions)
     packs = {name: bodies for name, bodies in in_packs(at, SUFFIX).items() if f"{name}{SUFFIX}" not in known}
-    assert max(packs.values(), default=0) > 1, f"no file of several bodies: {packs}"
+    prove(max(packs.values(), default=0) > 1, f"no file of several bodies: {packs}")
     return max(packs, key=lambda name: packs[name])
 
 
@@ -165,20 +185,20 @@ async def _creating(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
 
         await at.send([CLERKS[0]], SMALL, before_dot=arm)
         failed = await _over(at, fault, traces[0])
-        assert any(f"{at.house.folder / 'spool'}/" in line and "O_EXCL" in line for line in failed), (
-            f"no body was about to be made: {failed}"
-        )
+        made = any(f"{at.house.folder / 'spool'}/" in line and "O_EXCL" in line for line in failed)
+        prove(made, f"no body was about to be made: {failed}")
         return failed
 
 
 async def _packing(at: Stand, clamd: Clamd, fault: DiskFault) -> list[str]:
     """A scanner that hangs holds several small messages, which are then sealed one by one or together, in the folder of one before."""
+    await _same_folder()
     assert (await at.send([CLERKS[0]], SMALL)).heard_250
     newest = max(at.spool_names())
     transactions = [at.compose([CLERKS[0]], SMALL) for _ in range(TOGETHER)]
     clamd.suspend()
+    sending = [asyncio.create_task(at.client.send(at.house.port(), transaction)) for transaction in transactions]
     try:
-        sending = [asyncio.create_task(at.client.send(at.house.port(), transaction)) for transaction in transactions]
         await until(lambda: all(transaction.dot for transaction in transactions), "the final dots")
         async with _armed(at, fault, newest) as trace:
             clamd.resume()
@@ -186,6 +206,7 @@ async def _packing(at: Stand, clamd: Clamd, fault: DiskFault) -> list[str]:
             await asyncio.gather(*sending)
     finally:
         clamd.resume()
+        await asyncio.gather(*sending)
     return failed
 
 
@@ -197,10 +218,9 @@ async def _naming(at: Stand, _: Clamd, fault: DiskFault) -> list[str]:
             trace = await stack.enter_async_context(_armed(at, fault))
             thaw(at.house.pid)
         if fault.dies:
-            with contextlib.suppress(AssertionError):
-                await trace.until_ended(5)
+            await _its_end(trace)
         failed = [line for line in trace.injected() if ".pack" in line]
-    assert failed, f"no pack was about to be named: {trace.injected()}"
+    prove(bool(failed), f"no pack was about to be named: {trace.injected()}")
     return failed
 
 
@@ -241,8 +261,8 @@ async def _sealing(at: Stand, clamd: Clamd, fault: DiskFault) -> list[str]:
     if fault.stage == WIPING:
         transaction.raw = transaction.raw.replace(b"Subject: Case", b"Subject: " + REFUSED)
     clamd.suspend()
+    sending = asyncio.create_task(at.client.send(at.house.port(), transaction))
     try:
-        sending = asyncio.create_task(at.client.send(at.house.port(), transaction))
         body = await _new_body(at, known)
         whole = BODY_START + body_length(len(transaction.raw))
         await until(lambda: _path(at, BODY, body).stat().st_size == whole, "the whole body")
@@ -253,7 +273,7 @@ async def _sealing(at: Stand, clamd: Clamd, fault: DiskFault) -> list[str]:
                 await sending
     finally:
         clamd.resume()
-    await sending
+        await sending
     return failed
 
 

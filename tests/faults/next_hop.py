@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -23,6 +24,10 @@ QUEUE = Queue.__table__  # type: ignore[attr-defined]
 RECORD = EventRecord.__table__  # type: ignore[attr-defined]
 TRACE_ID = re.compile(rb"^Received: .*?\bid ([0-9a-f]{32})\b", re.DOTALL | re.MULTILINE)
 """The id of the 250, in the trace field that Sluis put in front."""
+LOCKED = "database is locked"
+"""SQLite, while the relay opens it anew after a crash: it is asked again."""
+LOOKS = 50
+LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,14 +63,28 @@ class NextHop(Sink):
     async def keep(self, message: Message) -> None:
         found = TRACE_ID.search(message.raw)
         identity = uuid.UUID(found[1].decode()) if found else None
-        for recipient in message.envelope.addresses:
-            decided, marked = self._looked_up(identity, recipient)
-            self.copies.append(Copy(recipient, message.envelope.sender, message.raw, identity, decided, marked))
+        self.copies += await asyncio.to_thread(self._witnessed, message, identity)
         await super().keep(message)
+
+    def _witnessed(self, message: Message, identity: uuid.UUID | None) -> list[Copy]:
+        """In a thread: other sessions have time-outs meanwhile."""
+        sender, raw = message.envelope.sender, message.raw
+        return [Copy(each, sender, raw, identity, *self._looked_up(identity, each)) for each in message.envelope.addresses]
 
     def _looked_up(self, identity: uuid.UUID | None, recipient: str) -> tuple[bool | None, bool | None]:
         if identity is None:
             return False, False
+        for _ in range(LOOKS):
+            try:
+                return self._asked(identity, recipient)
+            except SQLAlchemyError as error:
+                if LOCKED not in str(error):
+                    break
+                time.sleep(LOOK_SECONDS)
+        return None, None
+
+    def _asked(self, identity: uuid.UUID, recipient: str) -> tuple[bool, bool]:
+        """Raises SQLAlchemyError."""
         events = select(RECORD.c.event_id).where(RECORD.c.message_id == identity)
         join = (QUEUE.c.message_id == DELIVERY.c.message_id) & (QUEUE.c.ordinal == DELIVERY.c.ordinal)
         row = (
@@ -79,8 +98,6 @@ class NextHop(Sink):
                 delivery: Any = connection.execute(row).first()
                 decided = connection.execute(events).first() is not None and delivery is not None and delivery.disposition == "deliver"
                 return decided, delivery is not None and delivery.marked_fence is not None
-        except SQLAlchemyError:
-            return None, None
         finally:
             engine.dispose()
 
@@ -88,7 +105,7 @@ class NextHop(Sink):
         """What arrived of one message."""
         return [copy for copy in self.copies if copy.id == identity]
 
-    async def until_held(self, stage: str, seconds: float = 20) -> None:
+    async def until_held(self, stage: str, seconds: float = 60) -> None:
         """Waits until a session waits at a stage that is held."""
         await until(lambda: stage in self.waiting, f"a session that waits at {stage}", seconds)
 

@@ -10,22 +10,22 @@ from asyncio import Task, create_task, gather
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from relay.model.errors import SpoolError
 from relay.store.spool.folder_pack import SUFFIX, UNFINISHED, PackFile
-from tests.faults.bombs import FROZEN, NotInWindow, Point, bomb, prove
+from tests.faults.bombs import FROZEN, Point, bomb, prove
 from tests.faults.client import SMALL, Transaction
-from tests.faults.stand import Stand
-from tests.faults.strace import Inject, freeze, thaw, traced
+from tests.faults.stand import LOOK_SECONDS, Stand
+from tests.faults.strace import Inject, NotInWindow, freeze, thaw, traced
 from tests.stories.house import House, until
 
 TOGETHER = 5
-STILL = Inject(("fsync",), "delay_exit=60000000", "1+")
-"""Each sync ends when strace is gone, or after a minute."""
+STILL = Inject(("fsync",), "delay_exit=600000000", "1+")
+"""Each sync ends when strace is gone, or after ten minutes."""
 MAKE = (Inject(("openat",), FROZEN, "1+"),)
 SYNC = (Inject(("fsync",), FROZEN, "1+"),)
-NAME = (Inject(("rename",), FROZEN, "1+"), Inject(("fsync",), "delay_exit=300000", "1+"))
-"""Each sync takes so long that the commit of the one sealed before the pack is over when the pack has its name."""
+NAME = (Inject(("rename",), FROZEN, "1+"),)
 
 
 class Inspections:
@@ -79,6 +79,21 @@ async def frozen_when(at: Stand, there: Callable[[], bool], injects: Sequence[In
             await trace.until_stopped(stops=stops)
 
 
+async def _frozen_when_one_is_in_store(at: Stand, transactions: Sequence[Transaction]) -> None:
+    """The one that was sealed before the pack: its commit is over then, for no sync of the pack comes to its end before."""
+    async with traced([at.house.pid], STILL, output=at.trace_file()):
+        thaw(at.house.pid)
+        await until(
+            lambda: any(at.rows_of(transaction) for transaction in transactions), "the first of them in the store", every=LOOK_SECONDS
+        )
+        await freeze(at.house.pid)
+
+
+def _unfinished(at: Stand) -> set[Path]:
+    """Packs that are being written, and what kills have left of them."""
+    return set((at.house.folder / "spool").glob(f"*/*{UNFINISHED}"))
+
+
 def in_packs(at: Stand, suffix: str) -> dict[str, int]:
     """How many bodies the packs have, whole ones or those without their name yet."""
     found = {}
@@ -99,7 +114,7 @@ async def _killed(at: Stand, suffix: str, injects: Sequence[Inject], point: Poin
     """Killed when a new pack of several bodies is on the disk under such a name, at the return from one of these calls; or at that point
     of the commit that follows. Gives those whose client has heard nothing."""
     transactions = [at.compose(size=SMALL) for _ in range(TOGETHER)]
-    before = in_packs(at, suffix)
+    before, unfinished = in_packs(at, suffix), _unfinished(at)
 
     def there() -> bool:
         return any(bodies > 1 for name, bodies in in_packs(at, suffix).items() if name not in before)
@@ -107,6 +122,9 @@ async def _killed(at: Stand, suffix: str, injects: Sequence[Inject], point: Poin
     with at.held("MAIL"):
         async with about_to_be_packed(at, transactions):
             try:
+                if injects is NAME:
+                    await frozen_when(at, lambda: bool(_unfinished(at) - unfinished), MAKE)
+                    await _frozen_when_one_is_in_store(at, transactions)
                 await frozen_when(at, there, injects)
                 if point is not None:
                     fuse = bomb(at, point)

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tests.faults.bombs import NotInWindow
 from tests.faults.checker import Verdict
 from tests.faults.client import Transaction
 from tests.faults.disk import DiskFault, break_disk, told_wrong
 from tests.faults.stand import Stand
+from tests.faults.strace import NotInWindow
 from tests.faults.windows import WINDOWS
 from tests.servers.clamd import Clamd
 
-TRIES = 3
-"""A kill may go off at another commit, such as one of the background; the round is played again then, and counted as missed."""
+TRIES = 10
+"""A kill may go off at another commit, such as one of the background, or a fault hit nothing; the round is played again then, and counted
+as missed."""
 
 
 @dataclass
@@ -102,12 +103,21 @@ class Rounds:
         return []
 
     async def _broken(self, fault: DiskFault, tally: Tally) -> list[Transaction]:
-        seen = await break_disk(self._at, self._clamd, fault)
-        tally.faults += told_wrong(fault, seen)
-        if not self._at.running:
-            await self._at.start()
-        await self._at.hurry()
-        return seen.transactions
+        for _ in range(TRIES):
+            seen = None
+            try:
+                seen = await break_disk(self._at, self._clamd, fault)
+            except NotInWindow as error:
+                tally.missed += 1
+                reason = str(error)
+            if not self._at.running:
+                await self._at.start()
+            await self._at.hurry()
+            if seen is not None:
+                tally.faults += told_wrong(fault, seen)
+                return seen.transactions
+        tally.faults.append(reason)
+        return []
 
 
 async def run_rounds(

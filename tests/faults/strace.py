@@ -25,7 +25,14 @@ STOP = "--- SIGSTOP {"
 """Where the signal is delivered: in one thread, whereupon all stop."""
 WRITES = ("write", "pwrite64", "writev", "pwritev")
 SYNCS = ("fsync", "fdatasync")
-DETACH_SECONDS = 5.0
+ATTACH_SECONDS = 60.0
+DETACH_SECONDS = 20.0
+SECONDS = 60.0
+"""For what comes within moments, unless the machine is busy or it never comes: they cost time in that case only."""
+
+
+class NotInWindow(AssertionError):
+    """The fault came at another moment, or not at all: the round proves nothing."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +63,17 @@ class Trace:
         """Those that were tampered with, and what followed from a signal."""
         return [line for line in self.lines() if INJECTED.search(line)]
 
-    async def until_injected(self, seconds: float = 20) -> str:
+    async def until_injected(self, seconds: float = SECONDS) -> str:
         """Waits for the first; gives its line."""
         await until(self.injected, "an injection", seconds)
         return self.injected()[0]
 
-    async def until_ended(self, seconds: float = 20) -> None:
+    async def until_ended(self, seconds: float = SECONDS) -> None:
         """Waits until the first process has come to its end. Who started it can only hear of that when strace is gone: a thread that was
         being made at that moment belongs to strace, and is never taken notice of."""
         await until(lambda: ended(self._pids[0]), "the end of the process", seconds)
 
-    async def until_stopped(self, stops: int = 1, seconds: float = 20) -> None:
+    async def until_stopped(self, stops: int = 1, seconds: float = SECONDS) -> None:
         """Waits until every thread of a process stands still after so many of the SIGSTOPs that strace has injected."""
 
         def still() -> bool:
@@ -100,8 +107,8 @@ async def _detach(process: asyncio.subprocess.Process, *, gently: bool) -> None:
 
 @asynccontextmanager
 async def traced(pids: Sequence[int], *injects: Inject, output: Path, paths: Sequence[Path] = ()) -> AsyncIterator[Trace]:
-    """strace on all threads of some processes, until the end of the block or of the processes. With `paths`, only calls on these files
-    count. Needs root, for the relay hides its memory."""
+    """strace on all threads of some processes, until the end of the block or of the processes. One of them may be gone already. With
+    `paths`, only calls on these files count. Needs root, for the relay hides its memory. Raises NotInWindow where it traces nothing."""
     calls = ",".join(call for inject in injects for call in inject.calls)
     words: list[str | Path] = ["strace", "-f", "-s", "16", "-o", output, "-e", f"trace={calls}", "-e", "signal=SIGSTOP,SIGKILL"]
     for inject in injects:
@@ -111,14 +118,31 @@ async def traced(pids: Sequence[int], *injects: Inject, output: Path, paths: Seq
     process = await asyncio.create_subprocess_exec(
         *as_root([*words, *(word for pid in pids for word in ("-p", str(pid)))]), stdin=subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
-    assert process.stderr is not None
     try:
-        said = b""
-        async with asyncio.timeout(20):
-            while said.count(b" attached") < len(pids):
-                line = await process.stderr.readline()
-                assert line, f"strace did not attach: {said.decode()}"
-                said += line
-        yield Trace(output, pids)
+        there = await _attached(process, pids)
+        yield Trace(output, there)
     finally:
-        await _detach(process, gently=not ended(pids[0]))
+        await _detach(process, gently=not all(ended(pid) for pid in pids))
+
+
+async def _attached(process: asyncio.subprocess.Process, pids: Sequence[int]) -> list[int]:
+    """Waits until strace has taken or missed each; gives those that it has. It tells of threads that are made meanwhile, too."""
+    assert process.stderr is not None
+    said = b""
+
+    def taken(pid: int) -> bool:
+        return b"Process %d attached" % pid in said
+
+    try:
+        async with asyncio.timeout(ATTACH_SECONDS):
+            while not all(taken(pid) or b"(PTRACE_SEIZE, %d)" % pid in said for pid in pids):
+                line = await process.stderr.readline()
+                if not line:
+                    break
+                said += line
+    except TimeoutError:
+        raise NotInWindow(f"strace was not there in time: {said.decode()}") from None
+    there = [pid for pid in pids if taken(pid)]
+    if not there:
+        raise NotInWindow(f"strace did not attach: {said.decode()}")
+    return there

@@ -15,6 +15,7 @@ from tests.servers.database import Database
 SEED = 20_261_125
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_a_disk_that_fails_costs_no_message_and_says_why(tmp_path: Path, database: Store, shared_clamd: Clamd) -> None:
     async def story() -> None:
@@ -28,6 +29,7 @@ def test_a_disk_that_fails_costs_no_message_and_says_why(tmp_path: Path, databas
     asyncio.run(story())
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 def test_the_disk_of_the_bodies_fails_beside_postgresql(tmp_path: Path, new_database: Database, shared_clamd: Clamd) -> None:
     async def story() -> None:

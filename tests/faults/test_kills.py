@@ -13,6 +13,7 @@ from tests.faults.bombs import Point, bomb
 from tests.faults.checker import Verdict
 from tests.faults.client import SMALL
 from tests.faults.packs import TOGETHER, Inspections
+from tests.faults.patient import over_bucket
 from tests.faults.rounds import Report, judged, run_rounds
 from tests.faults.stand import LOOK_SECONDS, stand
 from tests.servers.clamd import Clamd
@@ -33,6 +34,7 @@ PACKS = {
 OVER_S3 = ("after next hop's 250", "at random", "one of several processes")
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("windows", [ROUNDS, PACKS], ids=["one message", "a pack of several"])
 def test_a_relay_that_is_killed_in_any_window_keeps_its_promises(
     tmp_path: Path, new_database: Database, shared_clamd: Clamd, windows: Mapping[str, Sequence[str]]
@@ -47,13 +49,14 @@ def test_a_relay_that_is_killed_in_any_window_keeps_its_promises(
     asyncio.run(story())
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 def test_several_processes_over_an_object_store_that_are_killed_keep_their_promises(
     tmp_path: Path, new_database: Database, shared_clamd: Clamd, bucket: ObjectStore
 ) -> None:
     async def story() -> None:
         report = Report()
-        settings = {"processes": 2, "spool": {"s3": bucket.model_dump(mode="json", exclude_unset=True)}}
+        settings = {"processes": 2, "spool": over_bucket(bucket)}
         async with stand(tmp_path, new_database.relay, shared_clamd, seed=SEED, owner=new_database.owner, settings=settings) as at:
             await run_rounds(at, shared_clamd, OVER_S3, report)
         assert report.faults == [], str(report)
@@ -62,6 +65,7 @@ def test_several_processes_over_an_object_store_that_are_killed_keep_their_promi
     asyncio.run(story())
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 def test_a_relay_that_is_killed_between_a_pack_in_the_object_store_and_its_commit_keeps_its_promises(
     tmp_path: Path, new_database: Database, shared_clamd: Clamd, ceph: Ceph, bucket: ObjectStore
@@ -70,7 +74,7 @@ def test_a_relay_that_is_killed_between_a_pack_in_the_object_store_and_its_commi
     is locked, and commits nothing."""
 
     async def story() -> None:
-        settings = {"spool": {"s3": bucket.model_dump(mode="json", exclude_unset=True)}}
+        settings = {"spool": over_bucket(bucket)}
         async with stand(tmp_path, new_database.relay, shared_clamd, seed=SEED, owner=new_database.owner, settings=settings) as at:
             fuse = bomb(at, Point.WRITING)
             transactions = [at.compose(size=SMALL) for _ in range(TOGETHER)]

@@ -11,14 +11,16 @@ import pytest
 
 from tests.faults.checker import Verdict
 from tests.faults.client import SMALL, Transaction
+from tests.faults.patient import over_bucket
 from tests.faults.rounds import judged
-from tests.faults.stand import CLERKS, DESK, HELD, Stand, stand
+from tests.faults.stand import CLERKS, DESK, HELD, LOOK_SECONDS, Stand, stand
 from tests.servers.clamd import Clamd
 from tests.servers.database import Database
 from tests.stories.house import House, until
 from tests.stories.machines import machine, stopped
 
-LEASE_SECONDS = 3
+LEASE_SECONDS = 8
+"""A relay that had no turn for two thirds of it has lost its claims: however busy the machine is, that is long. Others wait for it once."""
 SETTINGS: dict[str, Any] = {"delivery": {"lease": LEASE_SECONDS}, "control": {"two_people": False}}
 EACH = 2
 """Messages that each machine is amid when one dies and another is stopped."""
@@ -29,13 +31,19 @@ def settings_over(place: str, request: pytest.FixtureRequest, **more: Any) -> Ma
     if place == "folder":
         return {**SETTINGS, **more}
     bucket = request.getfixturevalue("bucket")
-    return {**SETTINGS, "spool": {"s3": bucket.model_dump(mode="json", exclude_unset=True)}, **more}
+    return {**SETTINGS, "spool": over_bucket(bucket), **more}
 
 
 def claims_of(at: Stand, one: House) -> dict[tuple[Any, int], int]:
     """What a machine's relay holds: the delivery and the end of its lease. An owner is a host, a process and a number of chance."""
     pid = str(one.pid)
     return {(row.message_id, row.ordinal): row.lease_until_us for row in at.queued() if row.owner and row.owner.split(":")[1] == pid}
+
+
+def delivered(transaction: Transaction) -> str:
+    """How the log of the machine that delivered it says so."""
+    assert transaction.id is not None
+    return f'"event": "delivery", "message": "{transaction.id.hex}"'
 
 
 async def send_to(at: Stand, machines: Sequence[House], recipients: Sequence[str]) -> list[list[Transaction]]:
@@ -61,20 +69,17 @@ def test_what_a_dead_machine_and_one_that_stands_still_past_its_lease_had_claime
             release = at.hop.hold("DATA")
             first, second, third = await send_to(at, (one, two, three), [CLERKS[0], HELD, DESK])
             assert all(each.heard_250 for each in (*first, *second, *third))
-            await until(lambda: at.hop.waiting.count("DATA") == 3 * EACH, "all to be amid their delivery")
-            held = claims_of(at, three)
-            assert {identity for identity, _ in held} == {each.id for each in third}, "the third machine holds other claims"
+            await until(lambda: at.hop.waiting.count("DATA") >= 3 * EACH, "all to be amid their delivery")
             await two.kill()
             with stopped(three):
-                began = time.monotonic()
+                held = claims_of(at, three)
+                assert {identity for identity, _ in held} == {each.id for each in third}, "the third machine holds other claims"
                 release()
-                await until(lambda: not at.queued(), lambda: f"an empty queue: {at.queued()}")
-                assert time.monotonic() - began > LEASE_SECONDS / 2
+                await at.settle()
                 assert time.time() > max(held.values()) / 1e6, "its lease was not over"
-                for each in (*second, *third):
-                    assert each.id is not None
-                    assert f'"event": "delivery", "message": "{each.id.hex}"' in one.log(), "it was not taken over"
-                    assert f'"event": "delivery", "message": "{each.id.hex}"' not in three.log()
+                taken_over = [delivered(each) for each in (*second, *third)]
+                await until(lambda: all(line in one.log() for line in taken_over), "the first machine to have taken them over")
+                assert not any(line in three.log() for line in taken_over)
                 (again,) = await send_to(at, [one], [CLERKS[0]])
                 assert all(each.heard_250 for each in again)
             await until(
@@ -86,7 +91,7 @@ def test_what_a_dead_machine_and_one_that_stands_still_past_its_lease_had_claime
             await at.settle()
             verdict = at.check()
             assert judged(verdict, Verdict()) == []
-            assert (verdict.heard, verdict.duplicates, verdict.possible_duplicates) == (5 * EACH, 0, 0)
+            assert (verdict.heard, verdict.duplicates) == (5 * EACH, 0)
 
     asyncio.run(story())
 
@@ -121,11 +126,14 @@ def test_under_load_a_machine_dies_another_stands_still_and_every_message_is_acc
                 return sum(each.heard_250 for each in at.client.log)
 
             await until(lambda: taken() > 12, "some mail")
+            release = at.hop.hold("DATA")
+            await until(lambda: claims_of(at, three), "the third machine to be amid a delivery", every=LOOK_SECONDS)
             await two.kill()
             with stopped(three):
-                before, began = taken(), time.monotonic()
+                release()
+                before = taken()
                 await until(lambda: taken() > before + 3, "mail through the first machine")
-                await until(lambda: time.monotonic() - began > LEASE_SECONDS + 1, "the end of every lease of the one that stands still")
+                await until(lambda: not claims_of(at, three), "all that it holds to be taken over", every=LOOK_SECONDS)
             over.set()
             await asyncio.gather(*clients)
             await at.again([each for each in at.client.log if each.dot])

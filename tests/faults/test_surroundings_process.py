@@ -15,6 +15,7 @@ from tests.servers.clamd import Clamd
 SEED = 35
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_a_relay_that_can_open_nothing_more_loses_nothing_and_recovers(tmp_path: Path, database: Store, shared_clamd: Clamd) -> None:
     async def story() -> None:
@@ -27,6 +28,7 @@ def test_a_relay_that_can_open_nothing_more_loses_nothing_and_recovers(tmp_path:
     asyncio.run(story())
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_a_clock_that_jumps_an_hour_forward_or_back_loses_nothing_and_sends_nothing_twice(
     tmp_path: Path, database: Store, shared_clamd: Clamd, monkeypatch: pytest.MonkeyPatch

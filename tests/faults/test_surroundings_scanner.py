@@ -24,6 +24,7 @@ def own_clamd() -> Iterator[Clamd]:
         yield clamd
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_a_scanner_that_is_killed_hangs_answers_garbage_or_half_lets_nothing_out_and_loses_nothing(
     tmp_path: Path, database: Store, own_clamd: Clamd

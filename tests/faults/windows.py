@@ -14,9 +14,10 @@ from typing import Any
 
 from relay.model.delivery import State
 from tests.faults import packs
-from tests.faults.bombs import NotInWindow, Point, bomb, prove
+from tests.faults.bombs import Point, bomb, prove
 from tests.faults.client import Transaction
 from tests.faults.stand import CLERKS, DESK, Stand
+from tests.faults.strace import ATTACH_SECONDS, NotInWindow
 from tests.servers.processes import client_ports
 from tests.stories.house import until
 
@@ -31,7 +32,7 @@ async def _accepting(at: Stand, point: Point, when: int = 1) -> Transaction:
     transaction = at.compose()
     sending = asyncio.create_task(at.client.send(at.house.port(), transaction, before_dot=fuse.arm))
     try:
-        await until(lambda: transaction.dot or sending.done(), "the final dot")
+        await until(lambda: transaction.dot or sending.done(), "the final dot", 2 * ATTACH_SECONDS)
         await fuse.gone_off()
     finally:
         await sending

@@ -1,4 +1,4 @@
-"""A relay that says 250 before the commit: the commit follows a moment later, and without a crash nobody ever sees it."""
+"""A relay that says 250 before the commit, which is to follow."""
 
 import asyncio
 import copy
@@ -12,11 +12,12 @@ from relay.model.message import Adopted, Decided, Recorded
 from relay.record import Record
 from relay.store.journal import Journal
 
-MOMENT_SECONDS = 3.0
+LATE_SECONDS = 3600.0
+"""The crash comes first, however slow the machine is."""
 
 
 class LateJournal:
-    """Says that a commit was made, and makes it a moment later."""
+    """Says that a commit was made, and makes it later."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -24,7 +25,7 @@ class LateJournal:
 
     async def submit_to(self, batch: Any, item: Any) -> None:
         async def later() -> None:
-            await asyncio.sleep(MOMENT_SECONDS)
+            await asyncio.sleep(LATE_SECONDS)
             await self._journal.submit_to(batch, item)
 
         task = asyncio.create_task(later())
