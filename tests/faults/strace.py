@@ -6,17 +6,17 @@ attaches, and is each thread's own (strace(1), "Tampering"), so that `when=1` is
 """
 
 import asyncio
-import contextlib
 import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.daemon import as_root
+from tests.servers.daemon import POLL_SECONDS, as_root
 from tests.servers.processes import ended, stopped
 from tests.stories.house import until
 
@@ -93,16 +93,26 @@ def thaw(pid: int) -> None:
     os.kill(pid, signal.SIGCONT)
 
 
-async def _detach(process: asyncio.subprocess.Process, *, gently: bool) -> None:
-    """Ends strace, so that what it traced goes on alone; what is dead needs no gentleness."""
+async def _detach(process: asyncio.subprocess.Process, pids: Sequence[int]) -> None:
+    """Ends strace, so that what it traced goes on alone. What is dead needs no gentleness, and strace may wait for it without end."""
     assert process.stderr is not None
-    for number in ([signal.SIGTERM] if gently else []) + [signal.SIGKILL]:
-        if process.returncode is None:
-            subprocess.run(as_root(["kill", f"-{number.name[3:]}", str(process.pid)]), check=False, stderr=subprocess.DEVNULL)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DETACH_SECONDS):
-                    await process.wait()
+    deadline = time.monotonic() + DETACH_SECONDS
+    if process.returncode is None and not _all_ended(pids):
+        _signal(process.pid, signal.SIGTERM)
+        while process.returncode is None and not _all_ended(pids) and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_SECONDS)
+    if process.returncode is None:
+        _signal(process.pid, signal.SIGKILL)
     await process.stderr.read()
+    await process.wait()
+
+
+def _all_ended(pids: Sequence[int]) -> bool:
+    return all(ended(pid) for pid in pids)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    subprocess.run(as_root(["kill", f"-{number.name[3:]}", str(pid)]), check=False, stderr=subprocess.DEVNULL)
 
 
 @asynccontextmanager
@@ -122,7 +132,7 @@ async def traced(pids: Sequence[int], *injects: Inject, output: Path, paths: Seq
         there = await _attached(process, pids)
         yield Trace(output, there)
     finally:
-        await _detach(process, gently=not all(ended(pid) for pid in pids))
+        await _detach(process, pids)
 
 
 async def _attached(process: asyncio.subprocess.Process, pids: Sequence[int]) -> list[int]:
