@@ -276,7 +276,8 @@ class House:
         line = json.dumps({"operation": operation, "params": params})
         drop = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
         command = as_root([*drop, "/usr/bin/python3", "-c", script, self.socket, line])
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        # What is loaded into every program of a story (libfaketime) shares with what root has loaded, and nobody may not.
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env={"PATH": os.environ["PATH"]})
         out, _ = await process.communicate()
         answer: dict[str, Any] = json.loads(out)
         return answer
