@@ -46,7 +46,7 @@ LEASE_SECONDS = 4
 LOOK_SECONDS = 0.1
 """Between two looks into the store, each of which opens it anew."""
 TRIES = 5
-"""Of a client that hears a 4xx: on a machine so busy that it hears more of them, no test tells anything."""
+"""Of a client where scans are given up soon: on a machine so busy that it hears more of them, no test tells anything."""
 FOR_GOOD = 500
 """A reply from here on is no invitation to come again."""
 Result = TypeVar("Result")
@@ -73,7 +73,16 @@ class Stand:
     tables does. `rng` decides what is left to chance."""
 
     def __init__(
-        self, sluis: House, store: Store, owner: Store | None, hop: NextHop, home: NextHop, client: Client, rng: Random, module: str
+        self,
+        sluis: House,
+        store: Store,
+        owner: Store | None,
+        hop: NextHop,
+        home: NextHop,
+        client: Client,
+        rng: Random,
+        module: str,
+        tries: int,
     ) -> None:
         self.house = sluis
         self.store = store
@@ -84,6 +93,7 @@ class Stand:
         self.rng = rng
         self.causes = Causes()
         self._module = module
+        self._tries = tries
 
     def recipients(self) -> list[str]:
         """One to three, at least one of them delivered to."""
@@ -208,14 +218,14 @@ class Stand:
 
     async def again(self, caught: Iterable[Transaction]) -> int:
         """A client that heard no 250 and no refusal for good sends once more; gives how many were in custody already. For a test that has
-        put right what it broke: what is sent now must be accepted, but for what policy refuses. Time-outs that are short for the sake of
-        the fault may be too short for a busy machine: who hears a 4xx comes again."""
+        put right what it broke: what is sent now must be accepted, but for what policy refuses; at once, unless the stand has time-outs
+        that are short for the sake of the fault, and too short for a busy machine (`tries`)."""
         adopted = 0
         for transaction in caught:
             if transaction.heard_250 or (transaction.reply is not None and transaction.reply.code >= FOR_GOOD):
                 continue
             known = {row.message_id for row in self.rows_of(transaction)}
-            for _ in range(TRIES):
+            for _ in range(self._tries):
                 repeated = await self.client.send(self.house.port(), self.client.again(transaction))
                 if repeated.reply is None or repeated.heard_250 or repeated.reply.code >= FOR_GOOD:
                     break
@@ -262,8 +272,10 @@ async def stand(
     settings: Mapping[str, Any] | None = None,
     policy: Mapping[str, str] | None = None,
     module: str = "relay",
+    tries: int = 1,
 ) -> AsyncIterator[Stand]:
-    """A relay that is running. `settings` and `policy` are put over those of the stand, as those of a `house`; `module` is the program. At
+    """A relay that is running. `settings` and `policy` are put over those of the stand, as those of a `house`; `module` is the program;
+    `tries` is how often a client that sends again may hear a 4xx. At
     the end the relay must be able to stop, no bug may be in its log, and the balance must hold."""
     rng = Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -276,4 +288,4 @@ async def stand(
         NextHop(store) as home,
         house(folder, store, outside=hop.port, inside=home.port, policy=rules, settings=changes, module=module) as sluis,
     ):
-        yield Stand(sluis, store, owner, hop, home, Client(folder / "client.log", rng), rng, module)
+        yield Stand(sluis, store, owner, hop, home, Client(folder / "client.log", rng), rng, module, tries)

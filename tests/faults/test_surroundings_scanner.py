@@ -11,7 +11,7 @@ from relay.settings.models import Store
 from tests.faults.around.play import Around
 from tests.faults.around.scanner import FEW, QUICK_SCAN, meddler, scanner
 from tests.faults.rounds import Report
-from tests.faults.stand import stand
+from tests.faults.stand import TRIES, stand
 from tests.servers.clamd import Clamd, running_clamd
 
 SEED = 33
@@ -33,7 +33,7 @@ def test_a_scanner_that_is_killed_hangs_answers_garbage_or_half_lets_nothing_out
         report = Report()
         async with meddler(own_clamd.socket, Random(SEED)) as between:
             settings = {"clamd": {"socket": str(between.socket), **QUICK_SCAN}}
-            async with stand(tmp_path, database, own_clamd, seed=SEED, settings=settings) as at:
+            async with stand(tmp_path, database, own_clamd, seed=SEED, settings=settings, tries=TRIES) as at:
                 faults = scanner(between, own_clamd)
                 await Around(at, report).play_all({name: faults[name] for name in FEW})
         assert report.faults == [], str(report)

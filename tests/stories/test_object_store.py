@@ -30,6 +30,8 @@ from tests.stories.machines import WAITS_LONG
 from tests.stories.test_review import POLICY, SCRIPT
 
 LARGE = os.urandom(3 * 1024 * 1024)
+TURNS = 3
+"""In one of them this machine does little else."""
 
 
 @pytest.fixture
@@ -149,8 +151,13 @@ def test_a_store_that_hangs_costs_a_client_its_deadline_and_no_promise(
         async with Sink() as sink, over(tmp_path, database, bucket, sink, settings) as sluis:
             ceph.signal(signal.SIGSTOP)
             try:
-                replies = await asyncio.gather(*(sluis.send(message(str(number))) for number in range(3)))
-                assert {reply.code for reply in replies} == {451}
+                took: list[float] = []
+                while not took or took[-1] >= 8:
+                    assert len(took) < TURNS, took
+                    began = time.monotonic()
+                    replies = await asyncio.gather(*(sluis.send(message(str(number))) for number in range(3)))
+                    took.append(time.monotonic() - began)
+                    assert {reply.code for reply in replies} == {451}
             finally:
                 ceph.signal(signal.SIGCONT)
             reply = await sluis.until_taken(message("After"))

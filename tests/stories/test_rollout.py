@@ -1,12 +1,12 @@
 """Policy comes into force by two people, everywhere at once; what fails its tests never does; a folder only where the settings let it."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from relay.app.background import REFRESH_SECONDS
 from relay.policy.load import digest, read_files
 from relay.settings.models import Store
 from tests.servers.sink import Sink
@@ -31,6 +31,8 @@ tests:
     envelope: {{client: mailserver, sender: {SENDER}, recipients: [{CLERK}]}}
     expect: [{{disposition: @DISPOSITION@}}]
 """
+SECONDS = 2.0
+"""Within which a policy is in force on all machines (issue: everywhere at once)."""
 
 
 def folder(one: House) -> str:
@@ -290,11 +292,11 @@ def test_what_is_approved_is_in_force_in_every_process_within_two_seconds(tmp_pa
             one.write_policy({"rules/pass.yaml": MILD + NO_HEARINGS})
             asked = await proposed(one)
             assert "ok" in await one.ask_as_nobody("policy.approve", version=asked["digest"], reason="looked at it")
+            since = time.monotonic()
             name = asked["digest"][:12]
             for process in ("deliver", "listen-1", "listen-2"):
                 await until(lambda: _works_under(one, process, name), process)  # noqa: B023
-            # The first look that finds it takes it up (tests/stages/app/test_in_force.py): how long one takes is a matter of the machine.
-            assert REFRESH_SECONDS <= 0.5
+            assert time.monotonic() - since < SECONDS
             assert one.states((await one.send(message())).id) == ["quarantined"]
 
     asyncio.run(story())

@@ -23,7 +23,7 @@ from tests.faults.around.process import DESCRIPTORS, FakeClock, clock_jumps
 from tests.faults.around.scanner import QUICK_SCAN, meddler, scanner
 from tests.faults.client import Transaction
 from tests.faults.rounds import Report
-from tests.faults.stand import Stand, stand
+from tests.faults.stand import TRIES, Stand, stand
 from tests.servers.clamd import Clamd, running_clamd
 from tests.servers.database import sqlite_database
 from tests.servers.standby import Server, server, server_on_small_disk
@@ -43,7 +43,7 @@ async def _on_sqlite(folder: Path, clamd: Clamd, seed: int) -> AsyncIterator[tup
     async with meddler(clamd.socket, Random(seed)) as between:
         settings = {"clamd": {"socket": str(between.socket), **QUICK_SCAN}, **QUICK}
         with patch.dict("os.environ", clock.environment):
-            async with stand(folder, database.relay, clamd, seed=seed, settings=settings, policy=OPPORTUNISTIC) as at:
+            async with stand(folder, database.relay, clamd, seed=seed, settings=settings, policy=OPPORTUNISTIC, tries=TRIES) as at:
                 yield at, {**NEXT_HOP, **BODIES, **scanner(between, clamd), **DESCRIPTORS, **clock_jumps(clock), **BACKUP}
 
 

@@ -68,9 +68,11 @@ def test_a_clamd_that_hangs_is_unavailable_by_the_deadline() -> None:
         with pytest.raises(Unavailable):
             inspector(clamd.socket, deadline=0.5).inspect(item(b"before"))
         scanner.begin()
-        scanner._socket.deadline = time.monotonic() + 0.5  # its own is for what must be answered, however busy the machine is
+        started = time.monotonic()
+        scanner._socket.deadline = started + 0.5  # its own is for what must be answered, however busy the machine is
         with pytest.raises(Unavailable):
             scanner.inspect(item(b"x" * 5_000_000))
+        assert time.monotonic() - started < 5
         clamd.resume()
         scanner.begin()
         assert not list(scanner.inspect(item(b"after")))
@@ -317,7 +319,7 @@ def test_an_answer_that_drips_ends_at_the_deadline() -> None:
                 inspector(path, deadline=0.6).inspect(item(b"data"))
         finally:
             ended.set()
-        assert time.monotonic() - started < 60  # for each octet anew it would be minutes
+        assert time.monotonic() - started < 5
 
 
 def test_the_deadline_is_for_all_items_of_a_message_together() -> None:

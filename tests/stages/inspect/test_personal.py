@@ -82,4 +82,4 @@ def test_what_is_no_text_is_not_looked_through() -> None:
 
 @pytest.mark.parametrize("piece", [b"<", b"1 ", b"1.", b"&", b"NL91 ", b"A1", b"12/"])
 def test_hostile_text_costs_time_in_proportion(piece: bytes) -> None:
-    assert in_proportion(lambda octets: found(piece * (octets // len(piece))), 2 * 1024 * 1024)
+    assert in_proportion(lambda octets: found(piece * (octets // len(piece))), 2 * 1024 * 1024, at_most=10)

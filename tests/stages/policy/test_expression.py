@@ -83,7 +83,7 @@ def test_a_mistake_is_told_with_the_line_that_it_stands_on() -> None:
     "text", ["!" * 990 + "true", "-" * 999, "a." * 499 + "b", "[" * 500, "true&&" * 150 + "true", "'" * 999, "\\" * 1000]
 )
 def test_hostile_text_costs_no_time(text: str) -> None:
-    assert cpu_seconds(lambda _: problems(text), len(text)) < 30  # twice as much for each octet more would be years
+    assert cpu_seconds(lambda _: problems(text), len(text)) < 2
 
 
 @pytest.mark.parametrize(
